@@ -1,0 +1,40 @@
+"""The base of every record the rooms exchange: frozen, content-addressed, rebuilt from its own JSON.
+
+What lives here: identity (RFC 8785 canonical JSON, sha256) and seeds derived from identity. No field of the domain.
+"""
+
+import hashlib
+from functools import cached_property
+from typing import Any
+
+import rfc8785
+from pydantic import BaseModel, ConfigDict
+
+
+def canonical_json(value: Any) -> bytes:
+    """The one byte string of a JSON value (RFC 8785): sorted keys, shortest numbers, no white space."""
+    return rfc8785.dumps(value)
+
+
+def content_id(value: Any) -> str:
+    """The first 32 hex digits of the sha256 of the canonical JSON: equal content, equal id, on every machine."""
+    return hashlib.sha256(canonical_json(value)).hexdigest()[:32]
+
+
+def derive_seed(*parts: str | int) -> int:
+    """A seed in [0, 2**31) that depends on every part and on nothing else."""
+    return int(content_id(list(parts))[:8], 16) & 0x7FFF_FFFF
+
+
+class Record(BaseModel):
+    """An immutable record. Its `id` is the hash of its content, so a record is never changed, only superseded."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def canonical(self) -> bytes:
+        """The canonical JSON of this record; `type(self).model_validate_json` gives an equal record back."""
+        return canonical_json(self.model_dump(mode="json"))
+
+    @cached_property
+    def id(self) -> str:
+        return content_id(self.model_dump(mode="json"))

@@ -1,0 +1,123 @@
+"""What an environment is, as data: tables, rows, tools, policy and clock. `envs.environment` brings it to life.
+
+A specification is plain JSON: a synthesiser writes it, a person reads it, `EnvironmentSpec.id` names it.
+"""
+
+from typing import Literal, TypeAlias
+
+from pydantic import JsonValue
+
+from envs.record import Record
+
+ColumnType: TypeAlias = Literal["text", "integer", "real", "boolean", "cents", "date", "datetime", "enum"]
+ParameterType: TypeAlias = Literal["string", "integer", "number", "boolean"]
+
+
+class Column(Record):
+    """One column. Money is integer cents; dates are ISO text; an enum lists its values."""
+
+    name: str
+    type: ColumnType
+    description: str = ""
+    values: tuple[str, ...] = ()
+    """The allowed values of an enum, in their natural order (for a status: the order of its life)."""
+    references: str | None = None
+    """`table` whose primary key this column holds."""
+    nullable: bool = False
+    unique: bool = False
+
+
+class Table(Record):
+    """One table. Its primary key is always the text column `id`, filled as `<id_prefix>-<number>`."""
+
+    name: str
+    id_prefix: str
+    description: str = ""
+    columns: tuple[Column, ...]
+    """The columns after `id`."""
+
+    def column(self, name: str) -> Column:
+        """The column of that name. Raises KeyError."""
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise KeyError(f"{self.name}.{name}")
+
+
+class Parameter(Record):
+    """One argument of a tool, a subset of JSON Schema."""
+
+    name: str
+    type: ParameterType
+    description: str = ""
+    enum: tuple[str, ...] = ()
+    minimum: float | None = None
+    maximum: float | None = None
+    format: Literal["date", "datetime"] | None = None
+    source: str | None = None
+    """`table.column` whose values this argument takes: how programs are chained and mutants chosen."""
+
+
+class Guard(Record):
+    """A precondition. `sql` is one SELECT over the arguments; a first column that is not truthy stops the call."""
+
+    sql: str
+    message: str
+    """What the caller reads; `{parameter}` stands for the argument."""
+
+
+class Returns(Record):
+    """What a tool answers: one SELECT, and how many rows it stands for."""
+
+    sql: str
+    shape: Literal["one", "many"] = "one"
+
+
+class Tool(Record):
+    """A declarative tool. SQL binds `:parameter`, `:today`, `:now` and, when it mints, `:new_id`."""
+
+    name: str
+    description: str
+    parameters: tuple[Parameter, ...] = ()
+    guards: tuple[Guard, ...] = ()
+    effects: tuple[str, ...] = ()
+    """INSERT, UPDATE or DELETE statements, in order. A tool without effects is a read."""
+    mints: str | None = None
+    """The table whose next id the host mints and binds as `:new_id`."""
+    returns: Returns
+
+    @property
+    def writes(self) -> bool:
+        return bool(self.effects)
+
+
+class EnvironmentSpec(Record):
+    """A domain, closed over everything it needs: the same specification behaves the same on every machine."""
+
+    domain: str
+    title: str
+    policy: str
+    """Markdown: the rules the orchestrator must follow."""
+    tables: tuple[Table, ...]
+    rows: dict[str, tuple[tuple[JsonValue, ...], ...]]
+    """Per table its rows: `id`, then the columns in order."""
+    tools: tuple[Tool, ...]
+    clock: str
+    """The frozen present, ISO 8601 without zone: `2026-03-02T09:00:00`."""
+    seed: int
+    made_from: tuple[str, ...] = ()
+    """Ids of the LLM calls whose answers are in this specification."""
+
+    def table(self, name: str) -> Table:
+        """The table of that name. Raises KeyError."""
+        for table in self.tables:
+            if table.name == name:
+                return table
+        raise KeyError(name)
+
+    def tool(self, name: str) -> Tool:
+        """The tool of that name. Raises KeyError."""
+        for tool in self.tools:
+            if tool.name == name:
+                return tool
+        raise KeyError(name)

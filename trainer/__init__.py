@@ -1,0 +1,1 @@
+"""Trainer: rollouts become rewards, advantages, an update and a checkpoint; and evaluation."""

@@ -1,0 +1,1 @@
+"""Warehouse: DuckDB tables, ingest, lineage, queries, dataset export."""
