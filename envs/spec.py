@@ -67,7 +67,7 @@ class Guard(Record):
 
 
 class Returns(Record):
-    """What a tool answers: one SELECT, and how many rows it stands for."""
+    """What a tool answers: one SELECT, and how many rows it stands for. `many` shows the first 50 rows."""
 
     sql: str
     shape: Literal["one", "many"] = "one"

@@ -2,7 +2,7 @@
 
 from typing import Literal, TypeAlias
 
-from pydantic import JsonValue
+from pydantic import Field, JsonValue
 
 from envs.record import Record
 
@@ -22,8 +22,8 @@ class Change(Record):
     table: str
     operation: Literal["insert", "update", "delete"]
     key: str
-    old: dict[str, JsonValue] = {}
-    new: dict[str, JsonValue] = {}
+    old: dict[str, JsonValue] = Field(default_factory=dict)
+    new: dict[str, JsonValue] = Field(default_factory=dict)
 
 
 class Fact(Record):
@@ -42,7 +42,7 @@ class Goal(Record):
 
 
 class Toolbox(Record):
-    """What one rollout may use and what it costs. Sampled per task, so that a policy reads prices, not remembers them."""
+    """What one rollout may use and what it costs. Sampled per task: prices are to be read, not learnt."""
 
     tools: tuple[str, ...]
     call_prices_usd: dict[str, float]
@@ -58,7 +58,7 @@ class Preference(Record):
     accuracy: float = 1.0
     cost: float = 0.0
     latency: float = 0.0
-    tools: dict[str, float] = {}
+    tools: dict[str, float] = Field(default_factory=dict)
 
 
 class Task(Record):

@@ -1,0 +1,179 @@
+"""Everything that can be wrong with a specification, found before its first episode and named by its place.
+
+Structure first (names, references, enums), then each tool's SQL, prepared under the seal that episodes run under.
+"""
+
+import difflib
+import re
+from collections import Counter
+from collections.abc import Iterable
+
+import apsw
+
+from envs.errors import SpecError
+from envs.schema import IDENTIFIER
+from envs.spec import Column, EnvironmentSpec, Table, Tool
+from envs.state import State, Statement
+from envs.tools import CompiledTool, placeholders
+
+RESERVED = ("today", "now", "new_id")
+"""Names the engine binds itself."""
+_QUOTED = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*|/\*.*?\*/", re.DOTALL)
+_PARENTHESISED = re.compile(r"\([^()]*\)")
+_NO_SUCH = re.compile(r"no such (?:column|table): (?:\w+\.)?(\w+)")
+
+
+def check_structure(spec: EnvironmentSpec) -> None:
+    """Names, references and enums of the tables. Raises SpecError."""
+    if not spec.tables:
+        raise SpecError("tables", "there is none", "Declare at least one table")
+    _distinct("tables", (table.name for table in spec.tables), "name")
+    _distinct("tables", (table.id_prefix for table in spec.tables), "id_prefix")
+    _distinct("tools", (tool.name for tool in spec.tools), "name")
+    known = {table.name for table in spec.tables}
+    for name in spec.rows:
+        if name not in known:
+            raise SpecError(f"rows.{name}", "there is no such table", f"Use one of {', '.join(sorted(known))}")
+    for table in spec.tables:
+        place = f"tables.{table.name}"
+        _named(place, table.name)
+        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", table.id_prefix):
+            raise SpecError(f"{place}.id_prefix", f"{table.id_prefix!r} is no prefix", "Use letters, such as ORD")
+        _distinct(f"{place}.columns", (column.name for column in table.columns), "name")
+        for column in table.columns:
+            _check_column(f"{place}.columns.{column.name}", column, known)
+
+
+def compile_tool(tool: Tool, spec: EnvironmentSpec, state: State) -> CompiledTool:
+    """Check a tool's declaration and prepare its SQL against the tables. Raises SpecError."""
+    place = f"tools.{tool.name}"
+    _named(place, tool.name)
+    _check_parameters(place, tool, spec)
+    if tool.mints is not None and tool.mints not in state.base.tables:
+        raise SpecError(f"{place}.mints", f"no such table: {tool.mints}", f"Use one of {', '.join(state.base.tables)}")
+    if tool.mints is not None and not tool.effects:
+        raise SpecError(f"{place}.mints", "a read mints an id", "Add the INSERT to `effects` or remove `mints`")
+    used: set[str] = set()
+    for number, guard in enumerate(tool.guards):
+        guard_place = f"{place}.guards[{number}]"
+        used.update(_check_sql(guard_place, guard.sql, tool, state, may_write=False).names_bound)
+        unknown = set(placeholders(guard)) - {parameter.name for parameter in tool.parameters}
+        if unknown:
+            raise SpecError(f"{guard_place}.message", f"no parameter {min(unknown)}", "Name a parameter in the braces")
+    for number, effect in enumerate(tool.effects):
+        used.update(_check_sql(f"{place}.effects[{number}]", effect, tool, state, may_write=True).names_bound)
+    returns = _check_sql(f"{place}.returns", tool.returns.sql, tool, state, may_write=False)
+    used.update(returns.names_bound)
+    names = tuple(name for name, _, _ in returns.columns)
+    _distinct(f"{place}.returns", names, "column; give one of them another name with AS,")
+    if tool.returns.shape == "many" and not _is_ordered(tool.returns.sql):
+        raise SpecError(f"{place}.returns", "many rows without an order", "Add ORDER BY with the id as the last key")
+    unused = [parameter.name for parameter in tool.parameters if parameter.name not in used]
+    if unused:
+        raise SpecError(f"{place}.parameters.{unused[0]}", "no SQL of the tool uses it", "Bind it or remove it")
+    if tool.mints is not None and "new_id" not in used:
+        raise SpecError(f"{place}.mints", "no SQL of the tool uses :new_id", "Bind it or remove `mints`")
+    booleans = frozenset(
+        position
+        for position, (_, table, origin) in enumerate(returns.columns)
+        if (table, origin) in state.base.booleans
+    )
+    return CompiledTool(tool=tool, result_columns=names, boolean_columns=booleans)
+
+
+def _check_column(place: str, column: Column, tables: set[str]) -> None:
+    _named(place, column.name)
+    if column.name == "id":
+        raise SpecError(place, "every table has `id` already", "Remove it")
+    if column.type == "enum" and not column.values:
+        raise SpecError(place, "an enum without values", "List them in `values`")
+    if column.type != "enum" and column.values:
+        raise SpecError(place, f"`values` on a column of type {column.type}", "Make it an enum or remove `values`")
+    if column.references is not None:
+        if column.references not in tables:
+            what = f"references {column.references}, which is not a table"
+            raise SpecError(place, what, _did_you_mean(column.references, tables))
+        if column.type != "text":
+            raise SpecError(place, f"a reference of type {column.type}", "Ids are text: make it text")
+
+
+def _check_parameters(place: str, tool: Tool, spec: EnvironmentSpec) -> None:
+    _distinct(f"{place}.parameters", (parameter.name for parameter in tool.parameters), "name")
+    for parameter in tool.parameters:
+        where = f"{place}.parameters.{parameter.name}"
+        _named(where, parameter.name)
+        if parameter.name in RESERVED:
+            raise SpecError(where, "the engine binds this name itself", "Choose another name")
+        if (parameter.enum or parameter.format) and parameter.type != "string":
+            raise SpecError(where, f"`enum` or `format` on a {parameter.type}", "Only a string has them")
+        if parameter.source is not None:
+            table, _, column = parameter.source.partition(".")
+            columns = {f"{t.name}.{name}" for t in spec.tables for name in _column_names(t)}
+            if f"{table}.{column}" not in columns:
+                what = f"source {parameter.source} is not a column"
+                raise SpecError(where, what, _did_you_mean(parameter.source, columns))
+
+
+class _Checked(Statement):
+    @property
+    def names_bound(self) -> set[str]:
+        return {name for name in self.names if name is not None}
+
+
+def _check_sql(place: str, sql: str, tool: Tool, state: State, may_write: bool) -> _Checked:
+    if "localtime" in sql.casefold():
+        raise SpecError(place, "uses localtime, which differs between machines", "The clock has no zone: leave it out")
+    try:
+        seen = state.inspect(sql, may_write)
+    except apsw.Error as error:
+        what = state.seal.refused or str(error).removeprefix("SQLError: ")
+        raise SpecError(place, what, _sql_remedy(what, state)) from error
+    if not seen.text or (not seen.columns and not may_write):
+        raise SpecError(place, "there is no statement", "Write one SELECT" if not may_write else "Write one statement")
+    if sql[len(seen.text) :].strip("; \n\t") or seen.explains:
+        what = "explains a statement" if seen.explains else "more than one statement"
+        raise SpecError(place, what, "Write exactly one statement")
+    if may_write and not seen.writes:
+        raise SpecError(place, "an effect that changes nothing", "Write an INSERT, UPDATE or DELETE")
+    allowed = {parameter.name for parameter in tool.parameters} | {"today", "now"}
+    allowed |= {"new_id"} if tool.mints is not None else set()
+    for name in seen.names:
+        if name not in allowed:
+            raise SpecError(place, f"binds :{name}, which is not declared", f"Use {', '.join(sorted(allowed))}")
+    return _Checked(**vars(seen))
+
+
+def _sql_remedy(what: str, state: State) -> str:
+    missing = _NO_SUCH.search(what)
+    if not missing:
+        return "Correct the SQL"
+    known = {name for names in state.base.columns.values() for name in names} | set(state.base.tables)
+    return _did_you_mean(missing.group(1), known)
+
+
+def _is_ordered(sql: str) -> bool:
+    """Whether the outermost SELECT has ORDER BY: literals, comments and everything in parentheses left out."""
+    text = _QUOTED.sub(" ", sql)
+    while _PARENTHESISED.search(text):
+        text = _PARENTHESISED.sub(" ", text)
+    return re.search(r"\border\s+by\b", text, re.IGNORECASE) is not None
+
+
+def _column_names(table: Table) -> list[str]:
+    return ["id", *(column.name for column in table.columns)]
+
+
+def _named(place: str, name: str) -> None:
+    if not IDENTIFIER.fullmatch(name) or name.startswith("sqlite_"):
+        raise SpecError(place, f"{name!r} is no name", "Use lower-case letters, digits and underscores")
+
+
+def _distinct(place: str, names: Iterable[str], what: str) -> None:
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise SpecError(place, f"{twice[0]!r} is there twice", f"Every {what} must differ")
+
+
+def _did_you_mean(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, sorted(known), n=1)
+    return f"Did you mean {close[0]}?" if close else f"There are {', '.join(sorted(known))}"

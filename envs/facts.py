@@ -1,0 +1,211 @@
+"""Whether an answer tells a fact: values are compared after normalisation, never as substrings.
+
+`327` is not told by `13270`, `1,000` is 1000, `$120.50` is 12050 cents, `March 5` is a date of the clock's year, and
+what is denied (`is not 40`) is not told. Guessing by listing every value is not detected here.
+"""
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from typing import TypeAlias
+
+from pydantic import JsonValue
+
+from envs.task import Fact, FactKind
+
+_NEGATION = r"(?:\b(?:not|never|cannot|without|rather than|instead of|no longer)|n't)"
+# Up to two words may stand between a negation and what it denies; "not 30 but 40" tells 40.
+_DENIED = re.compile(rf"{_NEGATION}(?:\s+(?!but\b|only\b|sure\b)[a-z$€£]+){{0,2}}\s+[$€£]?$")
+_DENIAL_REACH = 60
+"""Characters before a value in which its denial is looked for."""
+_NUMBER = re.compile(
+    r"""(?<![\w.])(?<!\w[-:/])(?!(?<=\d,)\d{3}(?!\d))
+    (?P<sign>[-−+](?=[$€£\d]))?(?P<before>[$€£]\s?)?
+    (?P<digits>\d{1,3}(?:[,_'\u00a0\u202f]\d{3})+(?!\d)|\d+)(?P<decimals>\.\d+)?
+    (?!\d|\.\d|,\d{3}(?!\d)|[-:]\d|/\d+/|[km]\b|(?:st|nd|rd|th)\b)
+    (?!\s?(?:thousand|million|billion)\b)
+    (?:\s?(?P<after>dollars?\b|usd\b|euros?\b|eur\b|pounds?\b|gbp\b|€|£|\$|cents?\b|¢))?""",
+    re.VERBOSE,
+)
+_WORDS = ("zero", "", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+"""Small numbers as words. `one` is left out: it is a pronoun more often than a number."""
+_NUMBER_WORD = re.compile(rf"(?<![\w-])(?:{'|'.join(filter(None, _WORDS))})(?![\w-])")
+_MONTH_NAMES = "january february march april may june july august september october november december"
+_MONTHS = _MONTH_NAMES.split()
+_MONTH = rf"(?P<month>{'|'.join(f'{m}|{m[:3]}' for m in _MONTHS)}|sept)\.?"
+_DAY = r"(?P<day>\d{1,2})(?:st|nd|rd|th)?"
+_YEAR = r"(?:,?\s+(?P<year>\d{4})\b)?"
+_DATES = tuple(
+    re.compile(pattern)
+    for pattern in (
+        r"(?<![\w-])(?P<year>\d{4})[-/](?P<month>\d{1,2})[-/](?P<day>\d{1,2})(?![\d-])",
+        r"(?<![\w/])(?P<month>\d{1,2})/(?P<day>\d{1,2})/(?P<year>\d{4})(?!\d)",
+        r"(?<![\w.])(?P<day>\d{1,2})\.(?P<month>\d{1,2})\.(?P<year>\d{4})(?!\d)",
+        rf"\b{_MONTH}\s+(?:the\s+)?{_DAY}\b(?!:){_YEAR}",
+        rf"\b{_DAY}\s+(?:of\s+)?{_MONTH}(?!\w){_YEAR}",
+        r"\b(?P<relative>today|tomorrow|yesterday)\b",
+    )
+)
+_TIME = re.compile(
+    r"(?<![\d:])(?P<hour>\d{1,2})(?::(?P<minute>\d{2}))?(?::(?P<second>\d{2}))?(?![\d:])\s?(?P<half>[ap]\.?m\b)?"
+)
+_NEAR = 40
+"""Characters a time of day may stand away from its date."""
+_CLAUSE = re.compile(r"[.;,!\n]+(?:\s|$)|\bbut\b|\bwhile\b|\bwhereas\b")
+_YES = re.compile(r"\b(?:yes|true|yep|indeed|correct)\b")
+_NO = re.compile(rf"{_NEGATION}|\b(?:no|false|nope|none|unable|neither|nor)\b")
+_LABEL_NOISE = frozenset({"is", "has", "are", "was", "the", "can", "of", "be", "for", "if", "whether", "id"})
+
+
+def tells(answer: str, fact: Fact, clock: str) -> bool:
+    """Whether the answer states the fact's value. `clock` is the environment's present, ISO: it fills in years."""
+    if fact.value is None:
+        return False
+    if fact.kind == "boolean":
+        return _tells_boolean(_normal(answer), fact)
+    return _states(_normal(answer), fact.kind, fact.value, clock, _undenied)
+
+
+def mentions(text: str, kind: FactKind, value: JsonValue, clock: str) -> bool:
+    """Whether a text contains a value in any notation, stated or denied ("I cannot find ORD-3" mentions ORD-3)."""
+    if value is None:
+        return False
+    if kind == "boolean":
+        return (_YES if value else _NO).search(_normal(text)) is not None
+    return _states(_normal(text), kind, value, clock, _anywhere)
+
+
+_Where: TypeAlias = Callable[[str, re.Match[str]], bool]
+"""Whether a match at this place of the text counts."""
+
+
+def _undenied(text: str, match: re.Match[str]) -> bool:
+    return _DENIED.search(text[max(0, match.start() - _DENIAL_REACH) : match.start()]) is None
+
+
+def _anywhere(_text: str, _match: re.Match[str]) -> bool:
+    return True
+
+
+def _states(text: str, kind: FactKind, value: JsonValue, clock: str, counts: _Where) -> bool:
+    if kind == "text":
+        return any(counts(text, match) for match in _phrase(str(value)).finditer(text))
+    if kind in ("date", "datetime"):
+        try:
+            moment = datetime.fromisoformat(str(value))
+        except ValueError:
+            return False
+        days = [match for day, match in _dates(text, clock) if day == moment.date() and counts(text, match)]
+        return any(kind == "date" or _has_time(text, match, moment) for match in days)
+    try:
+        number = Decimal(str(value))
+    except InvalidOperation:
+        return False
+    return any(_same_number(said, number, kind) for said, match in _numbers(text) if counts(text, match))
+
+
+def _normal(text: str) -> str:
+    text = unicodedata.normalize("NFKC", text.replace("\u00a0", "\u202f")).replace("’", "'").replace("**", "")
+    return re.sub(r"[ \t]+", " ", text.casefold())
+
+
+@dataclass(frozen=True)
+class _Number:
+    value: Decimal
+    unit: str
+    """`major` for dollars and the like, `cents`, or empty."""
+
+
+def _numbers(text: str) -> Iterator[tuple[_Number, re.Match[str]]]:
+    for match in _NUMBER.finditer(text):
+        digits = re.sub(r"\D", "", match["digits"]) + (match["decimals"] or "")
+        sign = -1 if match["sign"] else 1
+        after = match["after"] or ""
+        unit = "cents" if after.startswith(("cent", "¢")) else "major" if match["before"] or after else ""
+        yield _Number(sign * Decimal(digits), unit), match
+    for match in _NUMBER_WORD.finditer(text):
+        yield _Number(Decimal(_WORDS.index(match[0])), ""), match
+
+
+def _same_number(said: _Number, value: Decimal, kind: str) -> bool:
+    if kind == "cents":
+        in_cents = said.unit != "major" and said.value == value
+        return in_cents or (said.unit != "cents" and said.value * 100 == value)
+    if said.value == value:
+        return True
+    places = -int(said.value.as_tuple().exponent)
+    # A long fraction may be told rounded, to two places or more.
+    return kind == "number" and places >= 2 and round(value, places) == said.value
+
+
+def _dates(text: str, clock: str) -> Iterator[tuple[date, re.Match[str]]]:
+    today = date.fromisoformat(clock[:10])
+    for pattern in _DATES:
+        for match in pattern.finditer(text):
+            parts = match.groupdict()
+            if "relative" in parts:
+                yield today + timedelta(days=("yesterday", "today", "tomorrow").index(match["relative"]) - 1), match
+                continue
+            name = match["month"]
+            month = int(name) if name.isdigit() else [m[:3] for m in _MONTHS].index(name[:3]) + 1
+            day = int(match["day"])
+            if "/" in match[0] and name.isdigit() and month > 12:
+                month, day = day, month
+            try:
+                yield date(int(match["year"] or today.year), month, day), match
+            except ValueError:
+                continue
+
+
+def _has_time(text: str, match: re.Match[str], moment: datetime) -> bool:
+    """Whether the time of day stands near its date."""
+    before, after = text[max(0, match.start() - _NEAR) : match.start()], text[match.end() : match.end() + _NEAR]
+    for time in _TIME.finditer(f"{before} | {after.removeprefix('t')}"):
+        if time["minute"] is None and time["half"] is None:
+            continue
+        hour = int(time["hour"])
+        if time["half"]:
+            hour = hour % 12 + (12 if time["half"].startswith("p") else 0)
+        said = (hour, int(time["minute"] or 0), int(time["second"] or moment.second))
+        if said == (moment.hour, moment.minute, moment.second):
+            return True
+    return False
+
+
+def _phrase(value: str) -> re.Pattern[str]:
+    """The words of a value as whole words; spaces, underscores and hyphens between them are the same."""
+    words = [re.escape(word) for word in re.split(r"[\s_-]+", _normal(value)) if word]
+    phrase = r"[\s_-]+".join(words) or r"(?!)"
+    return re.compile(rf"(?<![\w@])(?<!\w[-.]){phrase}(?![\w@]|[-.]\w)")
+
+
+def _tells_boolean(text: str, fact: Fact) -> bool:
+    clauses = [clause for clause in _clauses(text) if clause.strip()]
+    words = [w for w in re.split(r"[\W_]+", fact.label.casefold()) if len(w) > 1 and w not in _LABEL_NOISE]
+    about = [clause for clause in clauses if any(_mentions(clause, word) for word in words)]
+    if about:
+        said = {
+            not _NO.search(clause) and not any(_mentions_opposite(clause, word) for word in words) for clause in about
+        }
+    else:
+        said = {not _NO.search(clause) for clause in clauses if _YES.search(clause) or _NO.search(clause)}
+    return said == {bool(fact.value)}
+
+
+def _clauses(text: str) -> Iterator[str]:
+    text = text.replace("no problem", "").replace("no worries", "")
+    for sentence in re.split(r"(?<=\?)", text):
+        # A repeated question tells nothing.
+        kept = sentence if not sentence.endswith("?") else re.sub(r"[^.!\n]*\?$", "", sentence)
+        yield from _CLAUSE.split(kept)
+
+
+def _mentions(clause: str, word: str) -> bool:
+    return re.search(rf"\b(?:un|non-?|in)?{re.escape(word)}\b", clause) is not None
+
+
+def _mentions_opposite(clause: str, word: str) -> bool:
+    return re.search(rf"\b(?:un|non-?|in){re.escape(word)}\b", clause) is not None

@@ -1,0 +1,87 @@
+"""The gate every task passes before it is used: each check named, each with evidence, none decided by a model.
+
+`CHECKS` is what is asked, `POLICY` what a failure means. Checks themselves live in the modules of this package.
+"""
+
+from typing import Literal, TypeAlias
+
+from envs.environment import Environment
+from envs.proof.check import Check, CheckOutcome, CheckResult
+from envs.proof.discrimination import RejectsCollateral, RejectsPartialAnswer, RejectsWrongArgument
+from envs.proof.execution import Deterministic, GoldenExecutes, Minimal, NotVacuous
+from envs.proof.information import Discoverable, NoLeak
+from envs.record import Record
+from envs.task import Task
+
+__all__ = ["CHECKS", "POLICY", "Check", "CheckOutcome", "CheckResult", "Proof", "prove"]
+
+Severity: TypeAlias = Literal["reject", "label"]
+
+CHECKS: tuple[Check, ...] = (
+    GoldenExecutes(),
+    Deterministic(),
+    NotVacuous(),
+    Minimal(),
+    RejectsWrongArgument(),
+    RejectsCollateral(),
+    RejectsPartialAnswer(),
+    Discoverable(),
+    NoLeak(),
+)
+
+POLICY: dict[str, Severity] = {
+    "golden_executes": "reject",
+    "deterministic": "reject",
+    "not_vacuous": "reject",
+    "minimal": "reject",
+    "rejects_wrong_argument": "reject",
+    "rejects_collateral": "reject",
+    "rejects_partial_answer": "reject",
+    "discoverable": "reject",
+    "no_leak": "reject",
+}
+"""Per check what a failure does: `reject` the task, or `label` it (the result is kept with it, and it is used)."""
+
+
+class Proof(Record):
+    """The results of all checks on one task."""
+
+    task_id: str
+    checks: tuple[CheckResult, ...]
+
+    @property
+    def accepted(self) -> bool:
+        """No check failed whose policy is to reject."""
+        return not self.rejected_by
+
+    @property
+    def rejected_by(self) -> tuple[str, ...]:
+        """The names of the failed checks whose policy is to reject, in the order they are asked."""
+        failed = (check.name for check in self.checks if check.outcome is CheckOutcome.FAILED)
+        return tuple(name for name in failed if POLICY[name] == "reject")
+
+    def check(self, name: str) -> CheckResult:
+        """The result of the check of that name. Raises KeyError."""
+        for check in self.checks:
+            if check.name == name:
+                return check
+        raise KeyError(name)
+
+
+def prove(task: Task, environment: Environment) -> Proof:
+    """Put every check to a task. Deterministic: what is sampled is seeded by the task's id.
+
+    Raises ValueError if the task belongs to another environment.
+    """
+    if task.environment_id != environment.id:
+        raise ValueError(
+            f"task {task.id} belongs to environment {task.environment_id}, not to {environment.id} "
+            f"({environment.spec.domain}). Load the environment it was written for."
+        )
+    first, *others = CHECKS
+    results = [first.run(task, environment)]
+    for check in others:
+        # A golden program that does not run gives the other questions no subject.
+        runs = results[0].outcome is CheckOutcome.PASSED
+        results.append(check.run(task, environment) if runs else check.not_applicable(f"{first.name} failed"))
+    return Proof(task_id=task.id, checks=tuple(results))

@@ -1,0 +1,104 @@
+"""Checks on the golden program itself: it runs, it runs the same every time, and all of it is needed."""
+
+from envs.environment import Environment, Replay
+from envs.facts import mentions
+from envs.proof.check import Check, CheckResult
+from envs.proof.values import argument_kind, feeds, scalars, supports
+from envs.task import Task
+from envs.verdict import Outcome
+
+
+class GoldenExecutes(Check):
+    """Every golden call succeeds and the golden answer solves the task: a goal nobody reaches teaches nothing."""
+
+    name = "golden_executes"
+
+    def run(self, task: Task, environment: Environment) -> CheckResult:
+        replay = environment.replay(task.golden)
+        if replay.broken is not None:
+            return self.failed(f"the environment broke: {replay.broken}")
+        for number, result in enumerate(replay.results):
+            if not result.ok:
+                return self.failed(f"call {number} was refused: {result.error}")
+        verdict = environment.judge(task, task.golden, task.golden_answer)
+        if verdict.outcome is not Outcome.SOLVED:
+            return self.failed(f"the golden program does not solve its own task: {'; '.join(verdict.reasons)}")
+        return self.passed(f"{len(task.golden)} calls, {len(replay.changeset)} changes")
+
+
+class Deterministic(Check):
+    """Equal calls give equal answers, also when SQLite returns unordered rows the other way round.
+
+    A tool without a total order works until a page splits; then a right policy is judged wrong.
+    """
+
+    name = "deterministic"
+
+    def run(self, task: Task, environment: Environment) -> CheckResult:
+        first = environment.replay(task.golden)
+        again = environment.replay(task.golden)
+        reverse = environment.replay(task.golden, reverse_unordered_selects=True)
+        for other, how in ((again, "a second time"), (reverse, "with unordered rows reversed")):
+            difference = _difference(first, other)
+            if difference is not None:
+                return self.failed(f"replayed {how}: {difference}")
+        return self.passed("three replays, one with unordered rows reversed, are identical")
+
+
+class NotVacuous(Check):
+    """Doing nothing must fail: 23 of the 50 airline tasks of τ²-bench are solved by it."""
+
+    name = "not_vacuous"
+
+    def run(self, task: Task, environment: Environment) -> CheckResult:
+        verdict = environment.judge(task, (), "")
+        if verdict.outcome is Outcome.SOLVED:
+            return self.failed("no call and an empty answer solve it")
+        return self.passed(f"doing nothing fails: {verdict.reasons[0]}")
+
+
+class Minimal(Check):
+    """Every golden call is needed: the reward for a short program must not be lost by not wasting calls.
+
+    A write is needed if leaving it out fails. A read is needed if something it tells that the instruction does not
+    becomes a later argument or supports a fact.
+    """
+
+    name = "minimal"
+
+    def run(self, task: Task, environment: Environment) -> CheckResult:
+        replay = environment.replay(task.golden)
+        for number, call in enumerate(task.golden):
+            if environment.spec.tool(call.tool).writes:
+                kept = task.golden[:number] + task.golden[number + 1 :]
+                if environment.judge(task, kept, task.golden_answer).outcome is Outcome.SOLVED:
+                    return self.failed(f"call {number} ({call.tool}) can be left out")
+            elif number < len(replay.results) and not self._used(task, environment, replay, number):
+                return self.failed(f"call {number} ({call.tool}): nothing it tells is used")
+        return self.passed(f"none of the {len(task.golden)} calls can be left out")
+
+    def _used(self, task: Task, environment: Environment, replay: Replay, number: int) -> bool:
+        value = replay.results[number].value
+        if any(supports(value, fact) for fact in task.goal.facts):
+            return True
+        known = list(task.golden[number].arguments.values())
+        told = [item for item in scalars(value) if not any(feeds(item, own) for own in known)]
+        for later in task.golden[number + 1 :]:
+            tool = environment.spec.tool(later.tool)
+            for parameter in tool.parameters:
+                needed = later.arguments.get(parameter.name)
+                kind = argument_kind(parameter, environment.spec)
+                if any(feeds(item, needed) for item in told) and not mentions(
+                    task.instruction, kind, needed, environment.spec.clock
+                ):
+                    return True
+        return False
+
+
+def _difference(one: Replay, other: Replay) -> str | None:
+    if one.broken != other.broken:
+        return f"it broke: {other.broken or one.broken}"
+    for number, (a, b) in enumerate(zip(one.results, other.results, strict=True)):
+        if a != b:
+            return f"call {number} answered {b.value if b.ok else b.error}, before {a.value if a.ok else a.error}"
+    return None if one.changeset == other.changeset else "the changes differ"

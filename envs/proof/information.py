@@ -1,0 +1,80 @@
+"""Checks on what is known when: everything needed can be found, and what is to be found is not given away."""
+
+import re
+
+from pydantic import JsonValue
+
+from envs.environment import Environment
+from envs.facts import mentions
+from envs.proof.check import Check, CheckResult
+from envs.proof.values import argument_kind, feeds, scalars
+from envs.spec import Parameter
+from envs.task import Task
+
+_SHORT = 4
+"""Letters a word must share with another to be its inflection (`cancel`, `cancelled`)."""
+
+
+class Discoverable(Check):
+    """Each golden argument can be known when it is used: asked for, read or minted before, or documented.
+
+    A public training set has rows whose identifiers only the golden calls know; no policy can solve them.
+    """
+
+    name = "discoverable"
+
+    def run(self, task: Task, environment: Environment) -> CheckResult:
+        results = environment.replay(task.golden).results
+        checked = 0
+        for number, call in enumerate(task.golden):
+            told = [item for result in results[:number] if result.ok for item in scalars(result.value)]
+            for parameter in environment.spec.tool(call.tool).parameters:
+                value = call.arguments.get(parameter.name)
+                checked += 1
+                if any(feeds(item, value) for item in told):
+                    continue
+                if not self._named(parameter, value, task, environment):
+                    place = f"call {number} ({call.tool}): {parameter.name} {value!r}"
+                    return self.failed(f"{place} is neither in the instruction nor in an earlier answer")
+        return self.passed(f"{checked} arguments are in the instruction, an earlier answer or the documentation")
+
+    def _named(self, parameter: Parameter, value: JsonValue, task: Task, environment: Environment) -> bool:
+        """Whether the instruction names the value, or names the parameter whose documentation holds it."""
+        kind, clock = argument_kind(parameter, environment.spec), environment.spec.clock
+        if mentions(task.instruction, kind, value, clock):
+            return True
+        if parameter.enum and _inflected(str(value), task.instruction):
+            return True
+        if not _inflected(parameter.name, task.instruction, every=False):
+            return False
+        documented = f"{parameter.description}\n{environment.spec.policy}"
+        return parameter.type == "boolean" or mentions(documented, kind, value, clock)
+
+
+class NoLeak(Check):
+    """Facts to be found are not in the instruction: a task that tells its own answer rewards repeating it."""
+
+    name = "no_leak"
+
+    def run(self, task: Task, environment: Environment) -> CheckResult:
+        # A question for yes or no always names what it asks about, so booleans cannot leak by being named.
+        hidden = [fact for fact in task.goal.facts if fact.kind != "boolean"]
+        if not hidden:
+            return self.not_applicable("the task asks for no fact that words could give away")
+        for fact in hidden:
+            if mentions(task.instruction, fact.kind, fact.value, environment.spec.clock):
+                return self.failed(f"the instruction tells {fact.label}: {fact.value}")
+        return self.passed(f"none of {len(hidden)} facts is in the instruction")
+
+
+def _inflected(phrase: str, text: str, every: bool = True) -> bool:
+    """Whether the words of a phrase (all, or any) are in a text in some inflection: `cancelled` in `please cancel`."""
+    words = [word for word in re.split(r"[\W_]+", phrase.casefold()) if word and word != "id"]
+    said = re.findall(r"\w+", text.casefold())
+    found = [any(_same_stem(word, other) for other in said) for word in words]
+    return bool(found) and (all(found) if every else any(found))
+
+
+def _same_stem(word: str, other: str) -> bool:
+    stem = max(_SHORT, len(word) - 3)
+    return word == other or (min(len(word), len(other)) >= _SHORT and word[:stem] == other[:stem])

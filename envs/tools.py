@@ -1,0 +1,197 @@
+"""How one tool call runs: arguments checked, guards asked, effects made, the answer selected.
+
+A call that cannot be made is an answer (`ToolResult(ok=False)`), and leaves no trace. A tool whose own SQL fails breaks
+the environment (`EnvironmentBroken`). How specifications are checked before that is in `envs.compile`.
+"""
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+
+import apsw
+from pydantic import JsonValue
+
+from envs.errors import EnvironmentBroken
+from envs.record import Record
+from envs.schema import explain_constraint
+from envs.spec import Guard, Parameter, Tool
+from envs.state import State
+
+MAX_ROWS = 50
+"""Rows a `many` answer shows at most; a tool that needs more must be asked more narrowly."""
+MAX_TEXT = 4_000
+"""Characters of one text argument."""
+MAX_INTEGER = 2**53 - 1
+"""The integers JSON can carry between any two programs (RFC 8785)."""
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+_DATETIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}")
+_TYPES: dict[str, tuple[type, ...]] = {
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+}
+
+
+class ToolResult(Record):
+    """What a call answers. `value` when it is ok, else one line of `error` that says what to do differently."""
+
+    ok: bool
+    value: JsonValue = None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class CompiledTool:
+    """A tool whose SQL was prepared once against the tables (`envs.compile.compile_tool`)."""
+
+    tool: Tool
+    result_columns: tuple[str, ...]
+    boolean_columns: frozenset[int]
+    """Positions of result columns that come from a boolean column."""
+
+    def invoke(self, state: State, arguments: Mapping[str, JsonValue], clock: str) -> ToolResult:
+        """Run the call, a write inside its own savepoint. Raises EnvironmentBroken if the tool's SQL fails."""
+        error = argument_error(self.tool, arguments)
+        if error is not None:
+            return ToolResult(ok=False, error=error)
+        bindings: dict[str, JsonValue] = {**arguments, "now": clock, "today": clock[:10]}
+        try:
+            # A read cannot change anything (its SQL was prepared under a seal that refuses it): nothing to undo.
+            return self._run_whole(state, bindings) if self.tool.writes else self._run(state, bindings)
+        except EnvironmentBroken as broken:
+            raise EnvironmentBroken(f"tool {self.tool.name}: {broken}") from broken
+
+    def _run_whole(self, state: State, bindings: dict[str, JsonValue]) -> ToolResult:
+        state.savepoint()
+        try:
+            result = self._run(state, bindings)
+        except apsw.ConstraintError as refused:
+            result = ToolResult(ok=False, error=f"{self.tool.name}: {explain_constraint(refused)}")
+        if result.ok:
+            state.release()
+        else:
+            state.undo()
+        return result
+
+    def _run(self, state: State, bindings: dict[str, JsonValue]) -> ToolResult:
+        for guard in self.tool.guards:
+            rows = state.run(guard.sql, bindings, rows=1)
+            if not rows or not rows[0][0]:
+                return ToolResult(ok=False, error=f"{self.tool.name}: {fill(guard, bindings)}")
+        if self.tool.mints is not None:
+            bindings["new_id"] = state.mint(self.tool.mints)
+        for effect in self.tool.effects:
+            state.run(effect, bindings, may_write=True)
+        if self.tool.returns.shape == "many":
+            found = state.run(self.tool.returns.sql, bindings, rows=MAX_ROWS)
+            return ToolResult(ok=True, value=[self._row(row) for row in found])
+        found = state.run(self.tool.returns.sql, bindings, rows=1)
+        if not found:
+            return ToolResult(ok=False, error=f"{self.tool.name}: nothing found for {self._shown(bindings)}")
+        return ToolResult(ok=True, value=self._row(found[0]))
+
+    def _row(self, row: tuple[object, ...]) -> dict[str, JsonValue]:
+        shown: dict[str, JsonValue] = {}
+        for position, (name, value) in enumerate(zip(self.result_columns, row, strict=True)):
+            if isinstance(value, float) and not math.isfinite(value):
+                raise EnvironmentBroken(f"the answer's {name} is {value}, which is not JSON")
+            if value is None or isinstance(value, str | int | float):
+                shown[name] = bool(value) if position in self.boolean_columns and value is not None else value
+            else:
+                raise EnvironmentBroken(f"the answer's {name} is bytes, which is not JSON")
+        return shown
+
+    def _shown(self, bindings: Mapping[str, JsonValue]) -> str:
+        names = [parameter.name for parameter in self.tool.parameters]
+        return ", ".join(f"{name} {_json(bindings[name])}" for name in names) or "this call"
+
+
+def fill(guard: Guard, arguments: Mapping[str, JsonValue]) -> str:
+    """A guard's message with its placeholders filled in literally (no format language, so no attribute access)."""
+    return _PLACEHOLDER.sub(lambda match: str(arguments.get(match.group(1), match.group(0))), guard.message)
+
+
+def placeholders(guard: Guard) -> tuple[str, ...]:
+    """The names between braces in a guard's message."""
+    return tuple(_PLACEHOLDER.findall(guard.message))
+
+
+def argument_error(tool: Tool, arguments: Mapping[str, JsonValue]) -> str | None:
+    """Why these arguments do not fit the tool, in one line; None if they do. Nothing is coerced."""
+    names = [parameter.name for parameter in tool.parameters]
+    missing = [name for name in names if name not in arguments]
+    if missing:
+        return f"{tool.name}: missing {', '.join(missing)}; it takes {', '.join(names)}"
+    unknown = [name for name in arguments if name not in names]
+    if unknown:
+        takes = f"it takes {', '.join(names)}" if names else "it takes no arguments"
+        return f"{tool.name}: unknown argument {', '.join(unknown)}; {takes}"
+    for parameter in tool.parameters:
+        problem = _problem(parameter, arguments[parameter.name])
+        if problem is not None:
+            return f"{tool.name}: {parameter.name} {problem}"
+    return None
+
+
+def _problem(parameter: Parameter, value: JsonValue) -> str | None:
+    wrong_bool = isinstance(value, bool) and parameter.type != "boolean"
+    if wrong_bool or not isinstance(value, _TYPES[parameter.type]):
+        article = "an" if parameter.type == "integer" else "a"
+        return f"must be {article} {parameter.type}, not {_json(value)}"
+    if isinstance(value, str):
+        return _text_problem(parameter, value)
+    if isinstance(value, bool):
+        return None
+    return _number_problem(parameter, value)
+
+
+def _text_problem(parameter: Parameter, value: str) -> str | None:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return "is not valid text"
+    if len(value) > MAX_TEXT or "\x00" in value:
+        return f"must be text of at most {MAX_TEXT} characters without NUL"
+    if parameter.enum and value not in parameter.enum:
+        return f"must be one of {', '.join(parameter.enum)}, not {_json(value)}"
+    if parameter.format == "date" and not _is_date(value):
+        return f"must be a date like 2026-03-02, not {_json(value)}"
+    if parameter.format == "datetime" and not _is_datetime(value):
+        return f"must be a date and time like 2026-03-02T09:00:00, not {_json(value)}"
+    return None
+
+
+def _number_problem(parameter: Parameter, value: object) -> str | None:
+    if not isinstance(value, int | float) or not math.isfinite(value) or abs(value) > MAX_INTEGER:
+        return "is out of range"
+    if parameter.minimum is not None and value < parameter.minimum:
+        return f"must be at least {parameter.minimum:g}, not {value}"
+    if parameter.maximum is not None and value > parameter.maximum:
+        return f"must be at most {parameter.maximum:g}, not {value}"
+    return None
+
+
+def _is_date(text: str) -> bool:
+    return bool(_DATE.fullmatch(text)) and _parses(date, text)
+
+
+def _is_datetime(text: str) -> bool:
+    return bool(_DATETIME.fullmatch(text)) and _parses(datetime, text)
+
+
+def _parses(kind: type[date], text: str) -> bool:
+    try:
+        kind.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _json(value: JsonValue) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:57] + "…"

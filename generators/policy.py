@@ -1,0 +1,62 @@
+"""Stage `policy`: an introduction in the model's words above rules that are rendered from the guards of the tools.
+
+The rules cannot contradict the tools, because both come from the same guards; the model's prose may not add any.
+"""
+
+import re
+
+from pydantic import BaseModel, Field
+
+from envs.spec import Tool
+from envs.task import Rejection
+from generators.brief import Brief
+from generators.stage import Llm, Refused, Stage, run_stage
+
+# Words with which prose would make a rule of its own.
+RULING = r"\b(must|never|always|only|cannot|can't|not allowed|forbidden|require[sd]?|refuse|unless)\b"
+
+
+class Introduction(BaseModel):
+    """Answer of stage `policy`."""
+
+    introduction: str = Field(min_length=30, max_length=260)
+
+
+def propose_policy(
+    brief: Brief, tools: tuple[Tool, ...], domain: str, llm: Llm
+) -> tuple[str, list[Rejection], list[str]]:
+    """The policy in markdown, what was refused, and the ids of the calls used."""
+    stage: Stage[str, str] = Stage(
+        name="policy",
+        key=str,
+        prompt=lambda _: {"brief": brief},
+        response=lambda _: Introduction,
+        accept=lambda _, answer: _accept(brief, answer),
+        max_tokens=120,
+    )
+    result = run_stage(stage, [domain], llm, domain, brief.seed)
+    rules = "\n".join(f"- {rule}" for rule in rules_of(tools))
+    return f"{result.accepted[domain]}\n\n{rules}", result.rejections, list(result.made_from.values())
+
+
+def rules_of(tools: tuple[Tool, ...]) -> list[str]:
+    """One sentence per tool that is only allowed in some states."""
+    return [
+        f"{tool.name}: {tool.description.split(', only while ')[1].rstrip('.')} only."
+        for tool in tools
+        if ", only while " in tool.description
+    ]
+
+
+def _accept(brief: Brief, answer: Introduction) -> str:
+    text = re.sub(r"\s+", " ", answer.introduction).strip()
+    text = text[: text.rfind(".") + 1]
+    if len(text) < 30:
+        raise Refused("unfinished", "write one complete sentence.")
+    if "gym" in text.lower() and "gym" not in brief.description.lower():
+        raise Refused("copies_the_example", f"this is not about a gym but about: {brief.title}.")
+    if match := re.search(RULING, text, re.IGNORECASE):
+        raise Refused("adds_a_rule", f"'{match.group()}' states a rule: only introduce the service and its tone.")
+    if re.search(r"\d", text):
+        raise Refused("states_a_figure", "do not give any number.")
+    return text

@@ -1,0 +1,141 @@
+"""One LLM stage: ask in a batch, parse, check, feed the error back a bounded number of times, keep what was refused.
+
+Every stage goes through `run_stage`; what a stage asks and what it accepts is in the stage's own module.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from envs.record import derive_seed
+from envs.task import Rejection
+from generators.prompts import render, template_sha256
+from serving.ledger import ChatRequest, LlmCall, Message
+
+Item = TypeVar("Item")
+Accepted = TypeVar("Accepted")
+
+
+class Llm(Protocol):
+    """What a stage needs of the synthesist: answers to many requests, in order. `serving.ledger.Ledger` is one."""
+
+    def ask_many(self, requests: Sequence[ChatRequest]) -> list[LlmCall]: ...
+
+
+class Refused(ValueError):
+    """An answer that parses but cannot be used. The message is fed back to the model; `reason` is for counting."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+class StageFailed(RuntimeError):
+    """Every item of a stage was refused: there is nothing to go on with."""
+
+
+@dataclass(frozen=True)
+class Stage(Generic[Item, Accepted]):
+    """What one stage asks (`prompt` values and response `schema` per item) and how an answer is accepted."""
+
+    name: str
+    key: Callable[[Item], str]
+    prompt: Callable[[Item], dict[str, Any]]
+    response: Callable[[Item], type[BaseModel]]
+    accept: Callable[[Item, Any], Accepted]
+    """Normalises and checks the parsed response; raises Refused."""
+    max_tokens: int = 500
+    temperature: float = 0.6
+    repairs: int = 2
+
+
+@dataclass
+class StageResult(Generic[Accepted]):
+    """Accepted answers by item key, the calls that made them, and everything refused."""
+
+    accepted: dict[str, Accepted] = field(default_factory=dict)
+    made_from: dict[str, str] = field(default_factory=dict)
+    """Item key → id of the LLM call whose answer was accepted."""
+    rejections: list[Rejection] = field(default_factory=list)
+    calls: list[LlmCall] = field(default_factory=list)
+
+
+def run_stage(
+    stage: Stage[Item, Accepted], items: Sequence[Item], llm: Llm, domain: str, seed: int
+) -> StageResult[Accepted]:
+    """Ask for every item; repair what is refused; return what is accepted and what is not, losing nothing.
+
+    Raises StageFailed if there were items and none was accepted.
+    """
+    result: StageResult[Accepted] = StageResult()
+    conversations = {stage.key(item): render(stage.name, **stage.prompt(item)) for item in items}
+    pending = list(items)
+    for attempt in range(stage.repairs + 1):
+        if not pending:
+            break
+        requests = [
+            _request(stage, item, conversations[stage.key(item)], derive_seed(domain, stage.name, stage.key(item), seed, attempt))
+            for item in pending
+        ]
+        calls = llm.ask_many(requests)
+        result.calls.extend(calls)
+        refused = []
+        for item, call in zip(pending, calls, strict=True):
+            key = stage.key(item)
+            try:
+                result.accepted[key] = stage.accept(item, _parse(stage.response(item), call.text))
+                result.made_from[key] = call.id
+            except Refused as refusal:
+                refused.append(item)
+                conversations[key] = _with_refusal(conversations[key], call.text, str(refusal))
+                result.rejections.append(
+                    Rejection(
+                        domain=domain,
+                        stage=stage.name,
+                        reason=refusal.reason,
+                        detail=str(refusal),
+                        subject={"item": key, "attempt": attempt, "answer": call.text},
+                        made_from=(call.id,),
+                    )
+                )
+        pending = refused
+    if items and not result.accepted:
+        reasons = "; ".join(f"{r.reason}: {r.detail}" for r in result.rejections[-3:])
+        raise StageFailed(
+            f"domain {domain}: stage {stage.name}: none of {len(items)} answers could be used after "
+            f"{stage.repairs} repairs ({reasons}). Use a stronger synthesist, or say more in the brief."
+        )
+    return result
+
+
+def _request(stage: Stage[Any, Any], item: Any, messages: tuple[Message, ...], seed: int) -> ChatRequest:
+    return ChatRequest(
+        template=stage.name,
+        template_sha256=template_sha256(stage.name),
+        messages=messages,
+        response_schema=stage.response(item).model_json_schema(),
+        temperature=stage.temperature,
+        top_p=0.95,
+        max_tokens=stage.max_tokens,
+        seed=seed,
+    )
+
+
+def _parse(response: type[BaseModel], text: str) -> BaseModel:
+    try:
+        return response.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the answer"
+        raise Refused("schema", f"{where}: {first['msg']}") from error
+
+
+def _with_refusal(messages: tuple[Message, ...], answer: str, error: str) -> tuple[Message, ...]:
+    """The conversation so far with only the last refusal, so that repairs do not outgrow a small context."""
+    return (
+        *messages[:2],
+        Message(role="assistant", content=answer[:1500]),
+        Message(role="user", content=f"That cannot be used: {error} Answer again, complete and corrected."),
+    )

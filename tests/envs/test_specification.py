@@ -1,0 +1,195 @@
+"""A wrong specification is refused before its first episode, with its place, what is wrong, and a remedy."""
+
+from collections.abc import Callable
+
+import pytest
+from pydantic import JsonValue
+
+from envs.environment import Environment
+from envs.errors import SpecError
+from envs.spec import Column, EnvironmentSpec, Guard, Parameter, Returns, Table, Tool
+from tests.fixtures import shop_spec
+
+ORDER_ID = Parameter(name="order_id", type="string")
+ONE = Returns(sql="SELECT id FROM orders WHERE id = :order_id")
+
+
+def with_tool(**fields: object) -> EnvironmentSpec:
+    """The shop with one more tool, `extra`."""
+    tool = Tool.model_validate(
+        {"name": "extra", "description": "", "parameters": (ORDER_ID,), "returns": ONE, **fields}
+    )
+    return shop_spec(tools=(*shop_spec().tools, tool))
+
+
+def with_column(**fields: object) -> EnvironmentSpec:
+    """The shop with one more, empty table, `notes`, of one column, `body`."""
+    column = Column.model_validate({"name": "body", "type": "text", **fields})
+    return shop_spec(tables=(*shop_spec().tables, Table(name="notes", id_prefix="NOT", columns=(column,))))
+
+
+def with_row(table: str, *row: JsonValue) -> EnvironmentSpec:
+    """The shop with one more row."""
+    rows = shop_spec().rows
+    return shop_spec(rows={**rows, table: (*rows[table], row)})
+
+
+WRONG: dict[str, tuple[Callable[[], EnvironmentSpec], str, str]] = {
+    "unknown column": (
+        lambda: with_tool(effects=("UPDATE orders SET stauts = 'paid' WHERE id = :order_id",)),
+        "tools.extra.effects[0]",
+        "no such column: stauts. Did you mean status?",
+    ),
+    "unknown table": (
+        lambda: with_tool(returns=Returns(sql="SELECT id FROM order_lines WHERE id = :order_id")),
+        "tools.extra.returns",
+        "no such table: order_lines",
+    ),
+    "undeclared name": (
+        lambda: with_tool(guards=(Guard(sql="SELECT :customer", message=""),)),
+        "tools.extra.guards[0]",
+        "binds :customer",
+    ),
+    "unused parameter": (
+        lambda: with_tool(parameters=(ORDER_ID, Parameter(name="reason", type="string"))),
+        "tools.extra.parameters.reason",
+        "no SQL of the tool uses it",
+    ),
+    "message names nothing": (
+        lambda: with_tool(guards=(Guard(sql="SELECT :order_id", message="{order}"),)),
+        "tools.extra.guards[0].message",
+        "no parameter order",
+    ),
+    "many without order": (
+        lambda: with_tool(returns=Returns(sql="SELECT id FROM orders WHERE id > :order_id", shape="many")),
+        "tools.extra.returns",
+        "Add ORDER BY",
+    ),
+    "order only inside": (
+        lambda: with_tool(
+            returns=Returns(sql="SELECT id FROM (SELECT id FROM orders ORDER BY id) WHERE id > :order_id", shape="many")
+        ),
+        "tools.extra.returns",
+        "Add ORDER BY",
+    ),
+    "write in a guard": (
+        lambda: with_tool(guards=(Guard(sql="DELETE FROM orders WHERE id = :order_id", message=""),)),
+        "tools.extra.guards[0]",
+        "only a SELECT",
+    ),
+    "write in returns": (
+        lambda: with_tool(returns=Returns(sql="DELETE FROM orders WHERE id = :order_id RETURNING id")),
+        "tools.extra.returns",
+        "only a SELECT",
+    ),
+    "read as effect": (
+        lambda: with_tool(effects=("SELECT id FROM orders",)),
+        "tools.extra.effects[0]",
+        "an effect that changes nothing",
+    ),
+    "column twice": (
+        lambda: with_tool(returns=Returns(sql="SELECT id, id FROM orders WHERE id = :order_id")),
+        "tools.extra.returns",
+        "'id' is there twice",
+    ),
+    "tool twice": (lambda: shop_spec(tools=shop_spec().tools * 2), "tools", "is there twice"),
+    "mints and does not use it": (
+        lambda: with_tool(mints="orders", effects=("DELETE FROM orders WHERE id = :order_id",)),
+        "tools.extra.mints",
+        ":new_id",
+    ),
+    "mints in a read": (lambda: with_tool(mints="orders"), "tools.extra.mints", "a read mints an id"),
+    "mints elsewhere": (lambda: with_tool(mints="order_lines"), "tools.extra.mints", "no such table"),
+    "unknown source": (
+        lambda: with_tool(parameters=(Parameter(name="order_id", type="string", source="orders.key"),)),
+        "tools.extra.parameters.order_id",
+        "orders.key is not a column",
+    ),
+    "reserved parameter": (
+        lambda: with_tool(parameters=(Parameter(name="today", type="string"),)),
+        "tools.extra.parameters.today",
+        "the engine binds this name",
+    ),
+    "unknown reference": (
+        lambda: with_column(references="customer"),
+        "tables.notes.columns.body",
+        "Did you mean customers?",
+    ),
+    "empty enum": (lambda: with_column(type="enum"), "tables.notes.columns.body", "an enum without values"),
+    "column named id": (lambda: with_column(name="id"), "tables.notes.columns.id", "has `id` already"),
+    "row too short": (lambda: with_row("customers", "CUS-9"), "rows.customers[3]", "1 values for 4 columns"),
+    "row refers to nothing": (
+        lambda: with_row("orders", "ORD-9", "CUS-77", "PRD-1", 1, "paid", "2026-03-01"),
+        "rows.orders[5]",
+        "a row of customers that does not exist",
+    ),
+    "row of another type": (
+        lambda: with_row("products", "PRD-9", "Stool", "cheap", 1, True),
+        "rows.products[4]",
+        "cannot store TEXT value",
+    ),
+    "row with another status": (
+        lambda: with_row("orders", "ORD-9", "CUS-1", "PRD-1", 1, "lost", "2026-03-01"),
+        "rows.orders[5]",
+        "not allowed for status of orders",
+    ),
+    "row with no such day": (
+        lambda: with_row("orders", "ORD-9", "CUS-1", "PRD-1", 1, "paid", "2026-02-30"),
+        "rows.orders[5]",
+        "not allowed for placed_on of orders",
+    ),
+    "row twice": (
+        lambda: with_row("customers", "CUS-1", "A", "a@b.c", "X"),
+        "rows.customers[3]",
+        "already has this id",
+    ),
+    "clock": (lambda: shop_spec(clock="Monday"), "clock", "is no instant"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_wrong_specification_is_refused_with_its_place_and_a_remedy(case: str) -> None:
+    spec, place, said = WRONG[case]
+    with pytest.raises(SpecError) as refused:
+        Environment.load(spec())
+    assert refused.value.place == place
+    assert said in str(refused.value)
+    assert refused.value.remedy
+
+
+ESCAPES = {
+    "attach": "ATTACH DATABASE '/tmp/x.db' AS x",
+    "pragma": "PRAGMA foreign_keys = OFF",
+    "a pragma the engine needs itself": "PRAGMA table_xinfo(orders)",
+    "pragma as a table": "SELECT name FROM pragma_table_info('orders')",
+    "schema": "SELECT sql FROM sqlite_master",
+    "schema, counted": "SELECT count(*) FROM sqlite_schema",
+    "commit": "COMMIT",
+    "rollback": "ROLLBACK",
+    "the engine's own savepoint": "RELEASE call",
+    "definition": "CREATE TABLE t (x)",
+    "drop": "DROP TABLE orders",
+    "temporary table": "CREATE TEMP TABLE t (x)",
+    "extension": "SELECT load_extension('/tmp/x.so')",
+    "chance": "SELECT random()",
+    "chance in order": "SELECT id FROM orders ORDER BY random()",
+    "what other episodes did": "SELECT total_changes()",
+    "two statements": "SELECT 1; DELETE FROM orders",
+    "explain": "EXPLAIN SELECT 1",
+    "a virtual table": "SELECT * FROM dbstat",
+    "local time": "SELECT datetime('now', 'localtime')",
+    "nothing": "-- nothing",
+}
+
+
+@pytest.mark.parametrize("escape", ESCAPES)
+@pytest.mark.parametrize("place", ["guard", "effect", "returns"])
+def test_no_sql_of_a_tool_reaches_beyond_its_tables(escape: str, place: str) -> None:
+    sql = ESCAPES[escape]
+    spec = {
+        "guard": lambda: with_tool(guards=(Guard(sql=sql, message=""),)),
+        "effect": lambda: with_tool(effects=(sql,)),
+        "returns": lambda: with_tool(returns=Returns(sql=sql)),
+    }[place]()
+    with pytest.raises(SpecError):
+        Environment.load(spec)

@@ -1,0 +1,126 @@
+"""What the trainer's tests share: the shop, SmolLM2's tokenizer, and a random two-layer model that has it."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from envs.environment import Environment
+from envs.task import Task
+from serving.endpoint import Completion
+from serving.models import ResolvedModel
+from tests.fixtures import shop_spec, shop_tasks
+from trainer.collect import Assignment
+from trainer.conversation import Conversation, Tokenizer, load_tokenizer
+from trainer.rollout import Rollout
+
+
+@pytest.fixture(scope="session")
+def tokenizer(smollm2: ResolvedModel) -> Tokenizer:
+    return load_tokenizer(smollm2.path)
+
+
+@pytest.fixture(scope="session")
+def conversation(tokenizer: Tokenizer) -> Conversation:
+    return Conversation(tokenizer)
+
+
+@pytest.fixture
+def shop() -> Iterator[Environment]:
+    environment = Environment.load(shop_spec())
+    yield environment
+    environment.close()
+
+
+@pytest.fixture
+def tasks(shop: Environment) -> list[Task]:
+    return shop_tasks(shop)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(smollm2: ResolvedModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random Llama with SmolLM2's tokenizer: real gradients in milliseconds."""
+    import shutil
+
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("tiny")
+    config = LlamaConfig(
+        vocab_size=49152,
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=4096,
+        tie_word_embeddings=True,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        shutil.copy(smollm2.path / name, folder / name)
+    return folder
+
+
+@pytest.fixture
+def assignment() -> Assignment:
+    return Assignment(campaign="test", iteration=0, purpose="training", policy_id="scripted", model="scripted")
+
+
+Script = Callable[[str, int], str]
+
+
+class ScriptedPolicy:
+    """A policy that is a function of what it was told and of the turn: it answers tokens with tokens like any other."""
+
+    def __init__(self, tokenizer: Tokenizer, script: Script, fails_after: int | None = None) -> None:
+        self.tokenizer = tokenizer
+        self.conversation = Conversation(tokenizer)
+        self.script = script
+        self.prompts: list[list[int]] = []
+        self.seeds: list[int] = []
+        self.fails_after = fails_after
+
+    async def complete(
+        self, prompt_ids, *, model=None, max_tokens, seed, stop_token_ids=(), temperature=1.0, top_p=1.0
+    ) -> Completion:
+        if self.fails_after is not None and len(self.prompts) >= self.fails_after:
+            raise ConnectionError("the engine is gone")
+        self.prompts.append(list(prompt_ids))
+        self.seeds.append(seed)
+        told = self.tokenizer.decode(list(prompt_ids), skip_special_tokens=False)
+        turn = told.count("<|im_start|>assistant") - 1
+        ids = self.conversation.completion(self.script(told, turn))
+        cut = len(ids) > max_tokens
+        ids = ids[:max_tokens]
+        return Completion(
+            token_ids=tuple(ids),
+            logprobs=(-0.5,) * len(ids),
+            finish_reason="length" if cut else "stop",
+            prompt_tokens=len(prompt_ids),
+            seconds=0.0,
+        )
+
+
+@pytest.fixture
+def scripted(tokenizer: Tokenizer) -> Callable[..., ScriptedPolicy]:
+    """Makes a scripted policy from `script(everything told so far, turn) -> text`."""
+    return lambda script, **options: ScriptedPolicy(tokenizer, script, **options)
+
+
+@pytest.fixture
+def golden_script(tasks: list[Task]) -> Script:
+    """The script of a perfect policy: each task's golden calls, one a turn, then the golden answer."""
+    from trainer.dialect import render_answer, render_call
+
+    def script(told: str, turn: int) -> str:
+        task = next(task for task in tasks if f"user\n{task.instruction}<" in told)
+        return render_call(task.golden[turn]) if turn < len(task.golden) else render_answer(task.golden_answer)
+
+    return script
+
+
+def history_of(rollout: Rollout) -> list[int]:
+    """All tokens of a rollout in the order the engine saw and wrote them."""
+    return [token for turn in rollout.turns for token in (*turn.context_ids, *turn.completion_ids)]

@@ -1,0 +1,103 @@
+"""What a small policy reads and writes."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from envs.environment import Environment
+from envs.task import Preference, Task, ToolCall
+from envs.tools import ToolResult
+from trainer.dialect import parse_turn, render_answer, render_call, render_results, system_prompt, user_message
+
+NAMES = st.from_regex(r"[a-z][a-z_]{0,8}", fullmatch=True).filter(lambda name: name not in _KEYWORDS)
+_KEYWORDS = {"and", "as", "assert", "async", "await", "break", "class", "continue", "def", "del", "elif", "else"} | {
+    "except", "finally", "for", "from", "global", "if", "import", "in", "is", "lambda", "nonlocal", "not", "or"
+} | {"pass", "raise", "return", "try", "while", "with", "yield"}  # fmt: skip
+VALUES = st.one_of(
+    st.text(alphabet=st.characters(blacklist_categories=("Cs",)), max_size=20),
+    st.integers(-(2**53) + 1, 2**53 - 1),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.booleans(),
+    st.none(),
+)
+
+
+@given(tool=NAMES, arguments=st.dictionaries(NAMES, VALUES, max_size=4))
+def test_every_call_is_read_back_as_it_was_written(tool: str, arguments: dict) -> None:
+    call = ToolCall(tool=tool, arguments=arguments)
+    assert parse_turn(render_call(call)).calls == (call,)
+
+
+def test_several_calls_stand_on_several_lines() -> None:
+    parsed = parse_turn('\nget_order(order_id="O-1")\nset_price(cents=-120, rush=True)\n')
+    assert [render_call(call) for call in parsed.calls] == [
+        'get_order(order_id="O-1")',
+        "set_price(cents=-120, rush=True)",
+    ]
+
+
+def test_an_answer_may_take_several_lines() -> None:
+    assert parse_turn(render_answer("Done.\nIt costs (12) euros.")).answer == "Done.\nIt costs (12) euros."
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "Answer:",
+        "I will cancel it.",
+        'get_order("O-1")',
+        "get_order(order_id=O)",
+        "get_order(order_id=__import__('os'))",
+        "get_order(order_id=1+1)",
+        "get_order(order_id=[1])",
+        'get_order(order_id=f"{x}")',
+        "get_order(order_id=-True)",
+        "get_order(order_id=1e999)",
+        f"get_order(order_id={2**53})",
+        'get_order(order_id="\\ud800")',
+        "get_order(order_id=1, order_id=2)",
+        "get_order(**{})",
+        "db.get_order(order_id=1)",
+        "x = get_order(order_id=1)",
+        'get_order(order_id="O-1")\nAnswer: done',
+        "f()\n" * 9,
+        "(" * 5000,
+        "-" * 7000 + "1",
+        "f(a=\0)",
+        "f(a='" + "x" * 9000 + "')",
+    ],
+)
+def test_what_is_neither_calls_nor_an_answer_is_malformed_with_a_reason(text: str) -> None:
+    parsed = parse_turn(text)
+    assert parsed.malformed
+    assert parsed.calls == () and parsed.answer is None
+
+
+@given(st.text(max_size=60))
+def test_no_text_breaks_the_parser(text: str) -> None:
+    parsed = parse_turn(text)
+    assert sum([bool(parsed.calls), parsed.answer is not None, parsed.malformed is not None]) == 1
+
+
+def test_the_prompt_names_the_tools_of_the_toolbox_and_no_others(shop: Environment, tasks: list[Task]) -> None:
+    toolbox = tasks[0].toolbox.model_copy(
+        update={"tools": ("set_order_status", "cancel_order"), "call_prices_usd": {"cancel_order": 0.02}}
+    )
+    prompt = system_prompt(shop.spec, toolbox)
+    assert "set_order_status(order_id, status: pending|paid|shipped|cancelled) - Move an order" in prompt
+    assert "cancel_order(order_id) - Cancel a pending order and put its goods back in stock. [$0.02]" in prompt
+    assert "place_order" not in prompt
+    assert "Today is 2026-03-02." in prompt and "Only pending orders may be cancelled" in prompt
+
+
+def test_a_stated_preference_is_part_of_the_request(tasks: list[Task]) -> None:
+    task = tasks[0].model_copy(update={"preference": Preference(text="Keep it cheap.", cost=1.0)})
+    assert user_message(task) == f"{task.instruction}\nKeep it cheap."
+
+
+def test_results_are_one_line_each_and_say_what_was_cut() -> None:
+    results = [ToolResult(ok=True, value={"a": "x" * 100}), ToolResult(ok=False, error="no such order")]
+    long, error = render_results(results, 40).split("\n")
+    assert long.endswith("… [68 more characters]") and len(long.split("…")[0]) == 40
+    assert error == '{"error":"no such order"}'

@@ -1,0 +1,42 @@
+"""Evaluation summaries."""
+
+import pytest
+
+from envs.verdict import Outcome
+from trainer.evaluate import summarise, wilson_interval
+from trainer.rollout import Rollout, StopReason, Turn
+
+
+def rollout(sample: int, outcome: Outcome, domain: str = "shop", cost_usd: float = 0.01) -> Rollout:
+    turn = Turn(
+        index=0, context_ids=(1,), completion_ids=(2,), logprobs=(-0.1,), text="x", finish_reason="stop",
+        prompt_tokens=1, completion_tokens=1, latency_s=2.0, cost_usd=cost_usd,
+    )  # fmt: skip
+    return Rollout(
+        campaign="c", iteration=0, purpose="evaluation", task_id="t", environment_id="e", domain=domain, policy_id="p",
+        sample=sample, seed=0, turns=(turn,), outcome=outcome, stop_reason=StopReason.ANSWERED, answer="x",
+    )  # fmt: skip
+
+
+def test_environment_errors_are_counted_beside_the_result() -> None:
+    outcomes = [Outcome.SOLVED, Outcome.FAILED, Outcome.FAILED, Outcome.ENVIRONMENT_ERROR]
+    summary = summarise([rollout(i, outcome) for i, outcome in enumerate(outcomes)])[0]
+    assert (summary.n, summary.solved, summary.environment_errors) == (3, 1, 1)
+    assert summary.success == pytest.approx(1 / 3)
+    assert summary.cost_per_solved_usd == pytest.approx(0.03)
+
+
+def test_each_domain_gets_its_own_line() -> None:
+    found = summarise([rollout(0, Outcome.SOLVED, "shop"), rollout(1, Outcome.FAILED, "library")])
+    assert [(summary.scope, summary.success) for summary in found] == [("all", 0.5), ("library", 0.0), ("shop", 1.0)]
+
+
+def test_the_wilson_interval_is_the_textbook_one() -> None:
+    assert wilson_interval(10, 20) == pytest.approx((0.2993, 0.7007), abs=1e-4)
+    assert wilson_interval(0, 0) == (0.0, 1.0)
+    assert wilson_interval(0, 10)[0] == 0.0 and wilson_interval(10, 10)[1] == 1.0
+
+
+def test_nothing_evaluated_is_no_success_and_no_crash() -> None:
+    [summary] = summarise([])
+    assert (summary.n, summary.success, summary.cost_per_solved_usd) == (0, 0.0, None)

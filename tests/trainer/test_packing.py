@@ -1,0 +1,120 @@
+"""Shared-prefix packing computes less and changes nothing."""
+
+import random
+from pathlib import Path
+
+import pytest
+import torch
+
+from trainer.jobs import LoraSettings, UpdateConfig, UpdateJob
+from trainer.losses import LOSSES
+from trainer.packing import pack_rows, plan_packs, score
+from trainer.policy import causal_lm, load_policy, make_deterministic, trainable
+from trainer.rows import TrainingRow
+
+CPU = torch.device("cpu")
+CONFIG = UpdateConfig()
+
+
+def row(name: str, segments: list[tuple[list[int], bool]], advantage: float) -> TrainingRow:
+    ids = [token for tokens, _ in segments for token in tokens]
+    trained = [mark for tokens, mark in segments for _ in tokens]
+    behaviour = tuple(-10.0 - 0.01 * (token % 7) if mark else 0.0 for token, mark in zip(ids, trained, strict=True))
+    return TrainingRow(
+        rollout_id=name, group_id="g", token_ids=tuple(ids), trained=tuple(trained), behaviour=behaviour,
+        advantage=advantage,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def group() -> list[TrainingRow]:
+    """Multi-turn rollouts of one prompt: some branch at once, some share a first turn, two are equal."""
+    draw = random.Random(1)
+
+    def tokens(n: int) -> list[int]:
+        return [draw.randrange(100, 40_000) for _ in range(n)]
+
+    prompt, first, result = tokens(40), tokens(6), tokens(9)
+    shared = [(prompt, False), (first, True), (result, False)]
+    rows = [row(f"shared{i}", [*shared, (tokens(5 + i), True)], 0.3 * i - 0.4) for i in range(3)]
+    rows += [row(f"alone{i}", [(prompt, False), (tokens(7), True), (tokens(4), False)], 0.5 - i) for i in range(2)]
+    rows += [row("twin", list(shared[:2]), -0.2), row("other prompt", [(tokens(30), False), (tokens(3), True)], 0.7)]
+    return rows
+
+
+@pytest.fixture
+def model(tiny_model: Path):
+    job = UpdateJob(
+        base_model_name="tiny", base_model_path=str(tiny_model), base_model_fingerprint="t", rows_path="",
+        artefacts_dir="",
+    )  # fmt: skip
+    make_deterministic(0, 2)
+    model = load_policy(job, LoraSettings(), "float32")
+    for name, parameter in trainable(model):
+        if "lora_B" in name:  # it starts at zero, where half of the gradients vanish
+            torch.nn.init.normal_(parameter, std=0.05)
+    return model
+
+
+def gradients(model, packs: list[list[TrainingRow]], loss_name: str, chunk: int = 512) -> tuple[float, torch.Tensor]:
+    step_tokens = sum(sum(row.trained) for members in packs for row in members)
+    total = 0.0
+    for members in packs:
+        pack = pack_rows(members, CPU)
+        scores = score(causal_lm(model), pack, chunk)
+        loss = LOSSES[loss_name](
+            scores.logprobs, pack.behaviour, pack.advantages, pack.sequence, step_tokens, CONFIG.clip_low,
+            CONFIG.clip_high,
+        )  # fmt: skip
+        loss.backward()
+        total += loss.item()
+    gradient = torch.cat([parameter.grad.flatten() for _, parameter in trainable(model)])
+    model.zero_grad(set_to_none=True)
+    return total, gradient
+
+
+@pytest.mark.parametrize("loss_name", sorted(LOSSES))
+def test_packed_loss_and_gradients_equal_those_of_separate_rows(model, group, loss_name) -> None:
+    packs = plan_packs(group, 4096)
+    assert len(packs) == 2, "the other prompt shares nothing and stays apart"
+    packed_loss, packed = gradients(model, packs, loss_name)
+    separate_loss, separate = gradients(model, [[row] for row in group], loss_name)
+    assert packed_loss == pytest.approx(separate_loss, rel=1e-5)
+    assert (packed - separate).norm() <= 1e-5 * separate.norm()
+    assert separate.norm() > 0
+
+
+def test_packed_logprobs_equal_a_plain_forward_pass(model, group) -> None:
+    [members] = plan_packs(group[:5], 4096)
+    pack = pack_rows(members, CPU)
+    scores = score(causal_lm(model), pack, 512)
+    for index, found in enumerate(pack.rows):
+        ids = torch.tensor([found.token_ids])
+        plain = model(input_ids=ids).logits.log_softmax(-1)[0, :-1].gather(1, ids[0, 1:, None])[:, 0]
+        marks = torch.tensor(found.trained)[1:]
+        assert torch.allclose(scores.logprobs[pack.sequence == index], plain[marks], atol=1e-5)
+
+
+def test_entropy_is_that_of_the_policy_and_carries_no_gradient(model, group) -> None:
+    pack = pack_rows(group[-1:], CPU)
+    scores = score(causal_lm(model), pack, 512)
+    logits = model(input_ids=torch.tensor([group[-1].token_ids])).logits[0, pack.source]
+    assert torch.allclose(scores.entropy, torch.distributions.Categorical(logits=logits).entropy(), atol=1e-4)
+    assert not scores.entropy.requires_grad
+
+
+def test_the_size_of_the_heads_chunks_does_not_matter(model, group) -> None:
+    _, whole = gradients(model, plan_packs(group, 4096), "cispo")
+    _, pieces = gradients(model, plan_packs(group, 4096), "cispo", chunk=3)
+    assert (whole - pieces).norm() <= 1e-5 * whole.norm()
+
+
+def test_every_distinct_prefix_is_computed_once(group) -> None:
+    pack = pack_rows(plan_packs(group[:3], 4096)[0], CPU)
+    assert len(pack.token_ids) == 40 + 6 + 9 + (4 + 5 + 6)
+
+
+def test_packs_keep_within_their_limit(group) -> None:
+    packs = plan_packs(group, 60)
+    assert sorted(row.name for members in packs for row in members) == sorted(row.name for row in group)
+    assert all(len(pack_rows(members, CPU).token_ids) <= 60 for members in packs)

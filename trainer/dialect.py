@@ -1,0 +1,177 @@
+"""The text a small policy reads and writes: compact tool signatures, Pythonic calls, one final `Answer:`.
+
+Everything here is text in, records out. Nothing the policy writes is ever evaluated: calls are read as syntax and
+only literals are accepted. Chat templates and tokens are the business of `conversation`.
+"""
+
+import ast
+import json
+import math
+import warnings
+from collections.abc import Sequence
+
+from pydantic import JsonValue
+
+from envs.record import Record
+from envs.spec import EnvironmentSpec, Parameter, Tool
+from envs.task import Task, Toolbox, ToolCall
+from envs.tools import ToolResult
+
+ANSWER = "Answer:"
+RESULT_ROLE = "tool"
+MAX_TURN_CHARS = 8_000
+MAX_CALLS_A_TURN = 8
+_SAFE_INTEGER = 2**53 - 1  # beyond it JSON numbers are no longer exact
+_TYPE_WORDS = {"string": "", "integer": "integer", "number": "number", "boolean": "True/False"}
+_FORMATS = {"date": "YYYY-MM-DD", "datetime": "YYYY-MM-DDTHH:MM:SS"}
+
+
+class ParsedTurn(Record):
+    """What the policy meant: calls, or an answer, or a reason why neither could be read."""
+
+    calls: tuple[ToolCall, ...] = ()
+    answer: str | None = None
+    malformed: str | None = None
+
+
+def system_prompt(spec: EnvironmentSpec, toolbox: Toolbox) -> str:
+    """Title, date, policy, the toolbox's tools as one line each, and the two lines of format.
+
+    Prompt tokens are what a small model's rollout costs, so only tools of the toolbox are named, in its order.
+    Raises KeyError when the toolbox names a tool the environment lacks.
+    """
+    policy = "\n".join(line.strip() for line in spec.policy.splitlines() if line.strip())
+    signatures = [_signature(spec.tool(name), toolbox.call_prices_usd.get(name, 0.0)) for name in toolbox.tools]
+    return "\n".join(
+        [
+            f"{spec.title}. Today is {spec.clock[:10]}.",
+            *([policy] if policy else []),
+            "Tools:",
+            *signatures,
+            'Write one tool call per line, such as name(key="value"), and wait for its result.',
+            f"When all is done, write {ANSWER} and what the user should know.",
+        ]
+    )
+
+
+def user_message(task: Task) -> str:
+    """The request, followed by how the user wants it done."""
+    return f"{task.instruction}\n{task.preference.text}" if task.preference.text else task.instruction
+
+
+def _signature(tool: Tool, price_usd: float) -> str:
+    parameters = ", ".join(parameter.name + _hint(parameter) for parameter in tool.parameters)
+    price = f" [${price_usd:.6g}]" if price_usd else ""
+    return f"{tool.name}({parameters}) - {tool.description}{price}"
+
+
+def _hint(parameter: Parameter) -> str:
+    """What the name alone does not say, as `: …`; nothing for plain text without a description."""
+    if parameter.enum:
+        return f": {'|'.join(parameter.enum)}"
+    if parameter.format:
+        return f": {_FORMATS[parameter.format]}"
+    hint = parameter.description or _TYPE_WORDS[parameter.type]
+    return f": {hint}" if hint else ""
+
+
+def render_call(call: ToolCall) -> str:
+    """`cancel_order(order_id="O-17")`; `parse_turn` reads it back."""
+    arguments = ", ".join(f"{name}={_literal(value)}" for name, value in call.arguments.items())
+    return f"{call.tool}({arguments})"
+
+
+def render_answer(answer: str) -> str:
+    return f"{ANSWER} {answer}"
+
+
+def _literal(value: JsonValue) -> str:
+    # JSON's string escapes are all Python string escapes too, and double quotes are what models write.
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
+
+
+def render_results(results: Sequence[ToolResult], limit_chars: int) -> str:
+    """One line of compact JSON per result. A longer one is cut at `limit_chars` and says how much is missing."""
+    return "\n".join(_render_result(result, limit_chars) for result in results)
+
+
+def _render_result(result: ToolResult, limit_chars: int) -> str:
+    shown = result.value if result.ok else {"error": result.error}
+    text = json.dumps(shown, ensure_ascii=False, separators=(",", ":"))
+    if len(text) <= limit_chars:
+        return text
+    return f"{text[:limit_chars]}… [{len(text) - limit_chars} more characters]"
+
+
+def parse_turn(text: str) -> ParsedTurn:
+    """Read one completion: only calls, or only an answer. Anything else is malformed, with a reason to recover from."""
+    stripped = text.strip()
+    if not stripped:
+        return ParsedTurn(malformed="empty turn")
+    if len(stripped) > MAX_TURN_CHARS:
+        return ParsedTurn(malformed=f"turn longer than {MAX_TURN_CHARS} characters")
+    if stripped.startswith(ANSWER):
+        answer = stripped.removeprefix(ANSWER).strip()
+        return ParsedTurn(answer=answer) if answer else ParsedTurn(malformed="empty answer")
+    try:
+        return ParsedTurn(calls=_calls(stripped))
+    except _Unreadable as reason:
+        return ParsedTurn(malformed=str(reason))
+
+
+class _Unreadable(ValueError):
+    """The reason shown to the policy."""
+
+
+def _calls(text: str) -> tuple[ToolCall, ...]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SyntaxWarning)  # "\d" in a string is the policy's affair
+            statements = ast.parse(text).body
+    # Deep nesting exhausts the parser rather than being a SyntaxError; it is unreadable all the same.
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        raise _Unreadable(f'neither calls such as name(key="value") nor "{ANSWER} ..."') from None
+    if not 1 <= len(statements) <= MAX_CALLS_A_TURN:
+        raise _Unreadable(f"write 1 to {MAX_CALLS_A_TURN} calls a turn")
+    return tuple(_call(statement) for statement in statements)
+
+
+def _call(statement: ast.stmt) -> ToolCall:
+    if not isinstance(statement, ast.Expr) or not isinstance(statement.value, ast.Call):
+        raise _Unreadable(f"line {statement.lineno} is not a tool call")
+    call = statement.value
+    if not isinstance(call.func, ast.Name):
+        raise _Unreadable(f"line {statement.lineno} does not call a tool by its name")
+    name = call.func.id
+    if call.args:
+        raise _Unreadable(f"{name}: name every argument, such as key=value")
+    arguments: dict[str, JsonValue] = {}
+    for keyword in call.keywords:
+        if keyword.arg is None:
+            raise _Unreadable(f"{name}: ** is not allowed")
+        if keyword.arg in arguments:
+            raise _Unreadable(f"{name}: {keyword.arg} is given twice")
+        arguments[keyword.arg] = _value(keyword.value, f"{name}: {keyword.arg}")
+    return ToolCall(tool=name, arguments=arguments)
+
+
+def _value(node: ast.expr, where: str) -> JsonValue:
+    sign = 1
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        node, sign = node.operand, -1
+    if not isinstance(node, ast.Constant) or (sign < 0 and not _is_number(node.value)):
+        raise _Unreadable(f"{where} must be a plain value")
+    match node.value:
+        case bool() | None as plain:
+            return plain
+        case str() as string if not any("\ud800" <= char <= "\udfff" for char in string):
+            return string
+        case int() as number if abs(number) <= _SAFE_INTEGER:
+            return sign * number
+        case float() as number if math.isfinite(number):
+            return sign * number
+    raise _Unreadable(f"{where} must be text, a number, True, False or None")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

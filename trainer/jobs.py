@@ -1,0 +1,180 @@
+"""Settings and jobs of the trainer, as records: what an asset fills in and `trainer.process` reads. No torch here.
+
+One model per concern, units in the names, defaults that work on two processor cores with a 135M policy.
+"""
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Field, JsonValue, TypeAdapter
+
+from envs.record import Record
+from trainer.checkpoint import CheckpointManifest
+
+
+class RolloutConfig(Record):
+    """How rollouts are collected. Temperature and top_p of 1 keep the stored logprobs those of the policy itself."""
+
+    samples_per_task: int = Field(8, ge=1)
+    max_turns: int = Field(6, ge=1)
+    max_tokens_per_turn: int = Field(96, ge=1)
+    max_context_tokens: int = Field(2048, ge=64)
+    """Prompt, history and the next completion together; at most the engine's `max_model_len`."""
+    max_malformed: int = Field(2, ge=1)
+    """A rollout ends at this many unreadable turns."""
+    result_limit_chars: int = Field(600, ge=40)
+    concurrency: int = Field(32, ge=1)
+    temperature: float = Field(1.0, ge=0)
+    top_p: float = Field(1.0, gt=0, le=1)
+    seed: int = 0
+
+
+class EvaluationConfig(Record):
+    """How a checkpoint is evaluated: greedy by default, under the same limits as training."""
+
+    samples_per_task: int = Field(1, ge=1)
+    temperature: float = Field(0.0, ge=0)
+    max_tasks: int | None = Field(None, ge=1)
+    confidence: float = Field(0.95, gt=0, lt=1)
+
+    def rollout_config(self, training: RolloutConfig) -> RolloutConfig:
+        """The training limits with this sampling."""
+        changed = {"samples_per_task": self.samples_per_task, "temperature": self.temperature, "top_p": 1.0}
+        return training.model_copy(update=changed)
+
+
+class RewardConfig(Record):
+    """The preference vector of tasks that state none, and how latency and advantages are taken."""
+
+    accuracy: float = Field(1.0, ge=0)
+    cost: float = Field(0.1, ge=0)
+    latency: float = Field(0.05, ge=0)
+    latency_from: Literal["tokens", "measured"] = "tokens"
+    """`tokens` = completion tokens × `seconds_per_completion_token`. Wall clock would make rewards, and so the
+    checkpoint, depend on how busy the machine was."""
+    seconds_per_completion_token: float = Field(0.02, gt=0)
+    divide_by_std: bool = False
+    """Whether advantages are also divided by the group's standard deviation (GRPO) or only centred (Dr. GRPO)."""
+    truncated: Literal["train", "mask"] = "train"
+    """Rollouts cut by a limit: trained as failures, or left out of their group."""
+    malformed: Literal["train", "mask"] = "train"
+    """Rollouts ended by unreadable turns: the same choice."""
+
+
+class LoraSettings(Record):
+    """Low-rank adapters on all linear layers."""
+
+    r: int = Field(16, ge=1)
+    alpha: int = Field(32, ge=1)
+
+
+class TrainingConfig(Record):
+    """What warm start and update share."""
+
+    learning_rate: float = Field(gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+    max_grad_norm: float = Field(1.0, gt=0)
+    """Gradients are scaled down to this norm."""
+    exploding_grad_norm: float = Field(1e3, gt=0)
+    """A norm above this before scaling stops the run and names the rows."""
+    max_pack_tokens: int = Field(4096, ge=64)
+    """Distinct tokens computed in one forward pass; attention memory grows with its square."""
+    head_chunk_tokens: int = Field(512, ge=1)
+    """Trained tokens whose logits exist at the same time."""
+    lora: LoraSettings = LoraSettings()
+    """Used when there is no parent adapter; a parent brings its own."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    threads: int = Field(2, ge=1)
+    """Processor threads. Part of the settings because sums, and so the bytes, depend on it."""
+
+
+class WarmStartConfig(TrainingConfig):
+    """Supervised training on golden trajectories."""
+
+    learning_rate: float = Field(1e-3, gt=0)
+    steps: int = Field(16, ge=1)
+    examples_per_step: int = Field(8, ge=1)
+    result_limit_chars: int = Field(600, ge=40)
+    """As in `RolloutConfig`, so that examples look like rollouts."""
+
+
+class UpdateConfig(TrainingConfig):
+    """One policy-gradient update. Each minibatch of whole groups is one optimizer step."""
+
+    learning_rate: float = Field(1e-4, gt=0)
+    loss: Literal["clipped_ratio", "cispo", "gspo"] = "clipped_ratio"
+    clip_low: float = Field(0.2, gt=0)
+    clip_high: float = Field(0.28, gt=0)
+    minibatches: int = Field(1, ge=1)
+    epochs: int = Field(1, ge=1)
+
+
+class Job(Record):
+    """What every training process needs to know. Paths are absolute; nothing else is read."""
+
+    base_model_name: str
+    base_model_path: str
+    base_model_fingerprint: str
+    parent_checkpoint_id: str | None = None
+    parent_adapter_path: str | None = None
+    seed: int = 0
+
+
+class WarmStartJob(Job):
+    """Examples are rendered in the process, from `tasks_path` and `environments_path` (JSON lists of the records)."""
+
+    kind: Literal["warm_start"] = "warm_start"
+    tasks_path: str
+    environments_path: str
+    artefacts_dir: str
+    batch_ids: tuple[str, ...] = ()
+    code_version: str = ""
+    config: WarmStartConfig = WarmStartConfig()
+
+
+class UpdateJob(Job):
+    """Trains on `rows_path`, the Parquet file that `trainer.rows.write_training_rows` writes."""
+
+    kind: Literal["update"] = "update"
+    rows_path: str
+    artefacts_dir: str
+    batch_ids: tuple[str, ...] = ()
+    code_version: str = ""
+    config: UpdateConfig = UpdateConfig()
+
+
+class CanaryJob(Job):
+    """The trainer's logprobs of `completion_ids` after `prompt_ids`; the caller compares (`trainer.canary`)."""
+
+    kind: Literal["canary"] = "canary"
+    prompt_ids: tuple[int, ...]
+    completion_ids: tuple[int, ...]
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    threads: int = Field(2, ge=1)
+
+
+AnyJob: TypeAlias = Annotated[WarmStartJob | UpdateJob | CanaryJob, Field(discriminator="kind")]
+ANY_JOB: TypeAdapter[WarmStartJob | UpdateJob | CanaryJob] = TypeAdapter(AnyJob)
+
+
+class TrainingResult(Record):
+    """What a warm start or an update leaves behind: a sealed checkpoint and what happened on the way."""
+
+    kind: Literal["warm_start", "update"]
+    checkpoint_id: str
+    checkpoint_path: str
+    """Folder that peft and vLLM load as an adapter."""
+    manifest: CheckpointManifest
+    steps: tuple[dict[str, JsonValue], ...]
+    """One row of statistics per optimizer step."""
+    n_rows: int
+    trained_tokens: int
+    seconds: float
+    peak_memory_mib: float
+
+
+class CanaryResult(Record):
+    """The trainer's logprobs of the canary's completion, in nats."""
+
+    kind: Literal["canary"] = "canary"
+    logprobs: tuple[float, ...]
+    seconds: float

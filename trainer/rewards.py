@@ -1,0 +1,147 @@
+"""The reward of ToolOrchestra (arXiv 2511.21689, section 3.2): M(τ) normalised within the group, times preference P.
+
+M(τ) = [calls of each tool, outcome, −cost, −latency]. Each element is min-max normalised over the group's unmasked
+rollouts and is 0 where it is constant; R(τ) = M_norm·P when τ solved its task, else 0. Costs are negated *before* they
+are normalised, so a dearer rollout never scores higher. One deliberate difference: the outcome is 0 or 1 already and
+stays as it is. In a mixed group that is its min-max; in an all-solved group it adds the same constant to every reward,
+which centring removes, and keeps "solved is worth at least `accuracy`" true in every group.
+"""
+
+from collections.abc import Sequence
+
+from pydantic import Field
+
+from envs.record import Record
+from envs.task import Preference
+from envs.verdict import Outcome
+from trainer.jobs import RewardConfig
+from trainer.rollout import Rollout
+
+OUTCOME, COST, LATENCY = "outcome", "-cost_usd", "-latency_s"
+
+
+class Measures(Record):
+    """The part of a rollout that a reward depends on."""
+
+    rollout_id: str
+    group_id: str
+    outcome: Outcome
+    calls: dict[str, int] = Field(default_factory=dict)
+    """How often each tool was called."""
+    cost_usd: float = 0.0
+    latency_s: float = 0.0
+
+    @property
+    def masked(self) -> bool:
+        """An environment that broke says nothing about the policy."""
+        return self.outcome is Outcome.ENVIRONMENT_ERROR
+
+
+class Term(Record):
+    """One element of M(τ): its way from raw value to contribution, so that the arithmetic can be read and redone."""
+
+    name: str
+    raw: float
+    low: float
+    high: float
+    """The group's extremes."""
+    normalised: float
+    weight: float
+    """The element of P."""
+
+    @property
+    def product(self) -> float:
+        return self.normalised * self.weight
+
+
+class Reward(Record):
+    """The reward of one rollout with its arithmetic."""
+
+    rollout_id: str
+    group_id: str
+    outcome: Outcome
+    value: float | None
+    """None where the rollout is masked: an environment error is never a 0."""
+    terms: tuple[Term, ...] = ()
+
+
+def measures_of(rollout: Rollout, config: RewardConfig) -> Measures:
+    """What the reward sees of a rollout. Latency as `config.latency_from` says."""
+    by_tokens = rollout.completion_tokens * config.seconds_per_completion_token
+    return Measures(
+        rollout_id=rollout.id,
+        group_id=rollout.group_id,
+        outcome=rollout.outcome,
+        calls=rollout.calls_per_tool(),
+        cost_usd=rollout.cost_usd,
+        latency_s=by_tokens if config.latency_from == "tokens" else rollout.latency_s,
+    )
+
+
+def preference_or_default(stated: Preference, config: RewardConfig) -> Preference:
+    """The task's own preference when it states one in words, else the campaign's weights."""
+    if stated.text:
+        return stated
+    return Preference(accuracy=config.accuracy, cost=config.cost, latency=config.latency)
+
+
+def score_group(group: Sequence[Measures], preference: Preference) -> list[Reward]:
+    """Rewards of one group, in its order. Masked rollouts get no reward and change nobody's.
+
+    Raises ValueError for a negative weight: it would turn the preference into its opposite.
+    """
+    weights = {OUTCOME: preference.accuracy, COST: preference.cost, LATENCY: preference.latency}
+    weights |= {_calls(tool): weight for tool, weight in preference.tools.items()}
+    for name, weight in weights.items():
+        if weight < 0:
+            raise ValueError(
+                f"preference weight of {name} is {weight}; weights are 0 or more, costs are negated already."
+            )
+    elements = [_elements(measures, preference) for measures in group if not measures.masked]
+    extremes = {
+        name: (min(found[name] for found in elements), max(found[name] for found in elements))
+        for name in (elements[0] if elements else {})
+    }
+    return [_reward(measures, preference, extremes, weights) for measures in group]
+
+
+def _calls(tool: str) -> str:
+    return f"calls.{tool}"
+
+
+def _elements(measures: Measures, preference: Preference) -> dict[str, float]:
+    """M(τ) without the tools no preference weighs: they contribute 0 whatever their counts."""
+    calls = {_calls(tool): float(measures.calls.get(tool, 0)) for tool in sorted(preference.tools)}
+    outcome = 1.0 if measures.outcome is Outcome.SOLVED else 0.0
+    # 0.0 - x, not -x: a cost of 0 must not become -0.0 in the stored arithmetic.
+    return {**calls, OUTCOME: outcome, COST: 0.0 - measures.cost_usd, LATENCY: 0.0 - measures.latency_s}
+
+
+def _reward(
+    measures: Measures, preference: Preference, extremes: dict[str, tuple[float, float]], weights: dict[str, float]
+) -> Reward:
+    identity = {"rollout_id": measures.rollout_id, "group_id": measures.group_id, "outcome": measures.outcome}
+    if measures.masked:
+        return Reward(**identity, value=None)
+    terms = tuple(
+        Term(
+            name=name,
+            raw=raw,
+            low=extremes[name][0],
+            high=extremes[name][1],
+            normalised=raw if name == OUTCOME else _min_max(raw, *extremes[name]),
+            weight=weights[name],
+        )
+        for name, raw in _elements(measures, preference).items()
+    )
+    solved = measures.outcome is Outcome.SOLVED
+    return Reward(**identity, value=sum(term.product for term in terms) if solved else 0.0, terms=terms)
+
+
+def _min_max(raw: float, low: float, high: float) -> float:
+    return (raw - low) / (high - low) if high > low else 0.0
+
+
+def explain(reward: Reward) -> list[dict[str, float | str]]:
+    """The arithmetic of one reward as rows: element, raw value, group extremes, normalised, weight, product."""
+    return [{**term.model_dump(), "product": term.product} for term in reward.terms]

@@ -1,0 +1,121 @@
+"""Training rows: token sequences with the policy's tokens marked, derived from rollouts or golden trajectories.
+
+Turns are what is stored; rows are derived. Turns are merged while each prompt extends the previous tokens, and a new
+row begins where it does not. No tokenizer and no torch here: ids in, ids out.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import model_validator
+
+from envs.record import Record
+from trainer.advantages import Advantage
+from trainer.rollout import Rollout, Turn
+
+SCHEMA = pa.schema(
+    [
+        ("rollout_id", pa.string()),
+        ("group_id", pa.string()),
+        ("part", pa.int32()),
+        ("token_ids", pa.list_(pa.int32())),
+        ("trained", pa.list_(pa.bool_())),
+        ("behaviour", pa.list_(pa.float64())),
+        ("advantage", pa.float64()),
+    ]
+)
+
+
+class TrainingRow(Record):
+    """One token sequence as the engine saw it. `rollout_id` is the task's id where the row is a golden trajectory."""
+
+    rollout_id: str
+    group_id: str
+    part: int = 0
+    """Which of the rollout's sequences, from 0."""
+    token_ids: tuple[int, ...]
+    trained: tuple[bool, ...]
+    """True on tokens the policy wrote."""
+    behaviour: tuple[float, ...]
+    """Behaviour logprob in nats, 0 where not trained."""
+    advantage: float
+
+    @model_validator(mode="after")
+    def _aligned(self) -> "TrainingRow":
+        if not len(self.token_ids) == len(self.trained) == len(self.behaviour):
+            raise ValueError(
+                f"row {self.name}: {len(self.token_ids)} tokens, {len(self.trained)} marks, "
+                f"{len(self.behaviour)} logprobs"
+            )
+        if self.trained[:1] == (True,):
+            raise ValueError(f"row {self.name}: the first token has nothing before it and cannot be trained")
+        return self
+
+    @property
+    def name(self) -> str:
+        """How errors call this row."""
+        return f"{self.rollout_id}/{self.part}"
+
+
+def training_rows(rollouts: Iterable[Rollout], advantages: Iterable[Advantage]) -> list[TrainingRow]:
+    """Rows of all rollouts that have an advantage, sorted by group, rollout and part: never by completion."""
+    found: Mapping[str, Advantage] = {advantage.rollout_id: advantage for advantage in advantages}
+    rows = [
+        _row(rollout, part, turns, weight)
+        for rollout in rollouts
+        if rollout.id in found and (weight := found[rollout.id].advantage) is not None
+        for part, turns in enumerate(_merged(rollout.turns))
+    ]
+    return sorted(rows, key=lambda row: (row.group_id, row.rollout_id, row.part))
+
+
+def _merged(turns: Sequence[Turn]) -> list[list[Turn]]:
+    merged: list[list[Turn]] = []
+    for turn in turns:
+        if turn.extends and merged:
+            merged[-1].append(turn)
+        else:
+            merged.append([turn])
+    return merged
+
+
+def _row(rollout: Rollout, part: int, turns: Sequence[Turn], advantage: float) -> TrainingRow:
+    token_ids: list[int] = []
+    trained: list[bool] = []
+    behaviour: list[float] = []
+    for turn in turns:
+        token_ids += [*turn.context_ids, *turn.completion_ids]
+        trained += [False] * len(turn.context_ids) + [True] * len(turn.completion_ids)
+        behaviour += [0.0] * len(turn.context_ids) + list(turn.logprobs)
+    return TrainingRow(
+        rollout_id=rollout.id,
+        group_id=rollout.group_id,
+        part=part,
+        token_ids=tuple(token_ids),
+        trained=tuple(trained),
+        behaviour=tuple(behaviour),
+        advantage=advantage,
+    )
+
+
+def write_training_rows(path: Path, rows: Sequence[TrainingRow]) -> None:
+    """Write rows as Parquet, through a temporary name."""
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    pq.write_table(pa.Table.from_pylist([row.model_dump() for row in rows], schema=SCHEMA), unfinished)
+    unfinished.replace(path)
+
+
+def read_training_rows(path: Path) -> list[TrainingRow]:
+    """The rows of a Parquet file, in its order. Raises FileNotFoundError or pydantic.ValidationError."""
+    return [TrainingRow.model_validate(row) for row in pq.read_table(path).to_pylist()]
+
+
+def rows_sha256(rows: Iterable[TrainingRow]) -> str:
+    """The hash of the rows' content, independent of how the file was compressed."""
+    total = hashlib.sha256()
+    for row in rows:
+        total.update(row.canonical() + b"\n")
+    return total.hexdigest()

@@ -1,0 +1,234 @@
+"""Parts: Parquet files that wait to be ingested, written by any process without a lock.
+
+A part is one file (`<table>/<key>-<content hash>.parquet`) or one bundle (`bundles/<name>/<table>.parquet`, several
+tables that appear together or not at all). Validating rows against the schema lives here; DuckDB does not.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from envs.record import canonical_json
+from warehouse.errors import PartUnreadable, RowsRejected, naming_full_disk
+from warehouse.tables import TABLES, Table, table_named
+
+Rows: TypeAlias = "Iterable[Mapping[str, Any]] | pa.Table | pl.DataFrame"
+
+_BUNDLES, _QUARANTINE = "bundles", "quarantine"
+_STALE_S = 24 * 3600.0
+
+
+def to_arrow(table: Table, rows: Rows) -> pa.Table:
+    """Rows in the table's columns, order and types. Raises `RowsRejected` that names the table and the column.
+
+    Every column must be given and no other; null is allowed outside the key. In dictionaries a JSON column may hold any
+    JSON value (written canonically) and a map column a dictionary.
+    """
+    if isinstance(rows, pl.DataFrame):
+        return _cast(table, rows.to_arrow(compat_level=pl.CompatLevel.oldest()))
+    if isinstance(rows, pa.Table):
+        return _cast(table, rows)
+    listed = list(rows)
+    for number, row in enumerate(listed):
+        _check_columns(table, set(row), f"row {number}")
+    columns = {}
+    for field in table.schema:
+        values = [_value(table, field.name, row[field.name]) for row in listed]
+        try:
+            columns[field.name] = pa.array(values, type=field.type)
+        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
+            raise RowsRejected(_wrong_type(table, field, error)) from error
+    return _with_keys(table, columns)
+
+
+def _value(table: Table, column: str, value: Any) -> Any:
+    """A dictionary's value as Arrow takes it: JSON as canonical text, a map as pairs sorted by key."""
+    kind = table.columns[column]
+    if kind == "json" and value is not None and not isinstance(value, str):
+        return (value if isinstance(value, bytes) else canonical_json(value)).decode()
+    if kind == "map" and isinstance(value, Mapping):
+        return sorted(value.items())
+    return value
+
+
+def _check_columns(table: Table, given: set[str], place: str) -> None:
+    missing, unknown = sorted(set(table.columns) - given), sorted(given - set(table.columns))
+    if missing or unknown:
+        said = [f"missing {missing}"] * bool(missing) + [f"unknown {unknown}"] * bool(unknown)
+        raise RowsRejected(
+            f"{table.name}: {place}: columns {' and '.join(said)}. The columns are {', '.join(table.columns)}."
+        )
+
+
+def _cast(table: Table, rows: pa.Table) -> pa.Table:
+    _check_columns(table, set(rows.column_names), "rows")
+    columns = {}
+    for field in table.schema:
+        try:
+            columns[field.name] = rows.column(field.name).cast(field.type)
+        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+            raise RowsRejected(_wrong_type(table, field, error)) from error
+    return _with_keys(table, columns)
+
+
+def _wrong_type(table: Table, field: pa.Field, error: Exception) -> str:
+    return f"{table.name}.{field.name}: not {field.type}: {error}. Give values of that type, or null."
+
+
+def _with_keys(table: Table, columns: dict[str, Any]) -> pa.Table:
+    for column in table.key:
+        if nulls := columns[column].null_count:
+            raise RowsRejected(f"{table.name}.{column}: null in {nulls} rows, but it is part of the key.")
+    return pa.table(columns, schema=table.schema)
+
+
+def record_ids(table: Table, rows: pa.Table) -> list[str]:
+    """The name of each row among a batch's members: its key, the columns of a composite one joined by a slash."""
+    keys = [rows.column(column).to_pylist() for column in table.key]
+    return ["/".join(map(str, key)) for key in zip(*keys, strict=True)]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Something waiting under the parts folder: a file or a bundle, with the Parquet file of each of its tables."""
+
+    path: Path
+    files: dict[str, Path]
+
+    def read(self) -> dict[str, pa.Table]:
+        """The rows of every table. Raises `PartUnreadable`, and `FileNotFoundError` when it was ingested meanwhile."""
+        return {name: self._read(name, file) for name, file in self.files.items()}
+
+    def _read(self, name: str, file: Path) -> pa.Table:
+        if name not in TABLES or file.suffix != ".parquet" or file.is_dir():
+            raise PartUnreadable(f"{file}: not a Parquet part of a table of the warehouse.")
+        try:
+            return to_arrow(TABLES[name], pq.read_table(pa.BufferReader(file.read_bytes())))
+        except (pa.ArrowException, RowsRejected) as error:
+            raise PartUnreadable(f"{file}: {error}") from error
+        except OSError as error:
+            if error.errno is not None:  # the operating system's, so that the part itself may be sound
+                raise
+            raise PartUnreadable(f"{file}: {error}") from error
+
+
+class Parts:
+    """The folder of waiting parts."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def write(self, name: str, rows: Rows, key: str) -> Path:
+        """Write one part and return its path. It appears whole or not at all, and survives a crash after the return.
+
+        The file's name ends in the hash of its bytes: a repeated write is the same file, and a part that is being
+        ingested is never replaced by another. Raises `UnknownTable`, `RowsRejected`, `DiskFull`.
+        """
+        table = table_named(name)
+        if not re.fullmatch(r"[A-Za-z0-9._-]+", key):
+            raise RowsRejected(f'{name}: part key "{key}": use letters, digits, dots, dashes and underscores only.')
+        content = _parquet(to_arrow(table, rows))
+        target = self.folder / name / f"{key}-{hashlib.sha256(content).hexdigest()[:16]}.parquet"
+        with naming_full_disk(self.folder):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            handle, temporary = tempfile.mkstemp(prefix=".writing-", dir=target.parent)
+            try:
+                _write_synced(handle, content)
+                os.replace(temporary, target)  # noqa: PTH105 (the name of the promise: atomic replacement)
+            finally:
+                Path(temporary).unlink(missing_ok=True)
+            _sync_folder(target.parent)
+        return target
+
+    def write_bundle(self, name: str, tables: Mapping[str, pa.Table]) -> None:
+        """Write the parts of several tables as one bundle. An existing bundle of that name has the same content."""
+        target = self.folder / _BUNDLES / name
+        with naming_full_disk(self.folder):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            temporary = Path(tempfile.mkdtemp(prefix=".writing-", dir=target.parent))
+            try:
+                for table, rows in tables.items():
+                    handle = os.open(temporary / f"{table}.parquet", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+                    _write_synced(handle, _parquet(rows))
+                _sync_folder(temporary)
+                if not target.exists():
+                    temporary.rename(target)
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
+            _sync_folder(target.parent)
+
+    def waiting(self) -> Iterator[Part]:
+        """Every waiting part, sorted by path. What is no part at all is listed too, so that it is quarantined."""
+        for entry in _visible(self.folder):
+            if entry.name == _QUARANTINE:
+                continue
+            if not entry.is_dir():
+                yield Part(entry, {"": entry})
+                continue
+            for found in _visible(entry):
+                if entry.name == _BUNDLES and found.is_dir():
+                    yield Part(found, {file.stem: file for file in _visible(found)})
+                else:
+                    yield Part(found, {entry.name: found})
+
+    def remove(self, part: Part) -> None:
+        """Remove a part whose rows are committed."""
+        if part.path.is_dir():
+            shutil.rmtree(part.path)
+        else:
+            part.path.unlink()
+
+    def quarantine(self, part: Part, reason: str) -> Path:
+        """Move a part aside with its reason next to it, so that it blocks nothing and is not lost."""
+        relative = part.path.relative_to(self.folder)
+        target = self.folder / _QUARANTINE / f"{time.time_ns()}-{'-'.join(relative.parts)}"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part.path.rename(target)
+        target.with_name(f"{target.name}.reason").write_text(json.dumps({"part": str(relative), "reason": reason}))
+        return target
+
+    def sweep(self) -> None:
+        """Remove half-written files of writers that died more than a day ago."""
+        for left in self.folder.glob("*/.writing-*"):
+            if time.time() - left.stat().st_mtime > _STALE_S:
+                shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+
+
+def _visible(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+
+
+def _parquet(rows: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(rows, sink, compression="zstd")
+    return sink.getvalue().to_pybytes()
+
+
+def _write_synced(handle: int, content: bytes) -> None:
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename durable: the name is stored in the folder, not in the file."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
