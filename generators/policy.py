@@ -19,7 +19,7 @@ RULING = r"\b(must|never|always|only|cannot|can't|not allowed|forbidden|require[
 class Introduction(BaseModel):
     """Answer of stage `policy`."""
 
-    introduction: str = Field(min_length=30, max_length=260)
+    introduction: str = Field(pattern=r"^You help [A-Za-z ,'-]{20,200}\.$")
 
 
 def propose_policy(
@@ -50,13 +50,8 @@ def rules_of(tools: tuple[Tool, ...]) -> list[str]:
 
 def _accept(brief: Brief, answer: Introduction) -> str:
     text = re.sub(r"\s+", " ", answer.introduction).strip()
-    text = text[: text.rfind(".") + 1]
-    if len(text) < 30:
-        raise Refused("unfinished", "write one complete sentence.")
     if "gym" in text.lower() and "gym" not in brief.description.lower():
-        raise Refused("copies_the_example", f"this is not about a gym but about: {brief.title}.")
+        raise Refused("copies_the_example", "do not repeat the example; say whom you help and with what, in this service.")
     if match := re.search(RULING, text, re.IGNORECASE):
         raise Refused("adds_a_rule", f"'{match.group()}' states a rule: only introduce the service and its tone.")
-    if re.search(r"\d", text):
-        raise Refused("states_a_figure", "do not give any number.")
     return text

@@ -5,7 +5,7 @@ Normalisation is explicit: names become identifiers, money becomes integer cents
 
 import re
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field, create_model
 
@@ -14,27 +14,27 @@ from envs.task import Rejection
 from generators.brief import Brief
 from generators.stage import Llm, Refused, Stage, run_stage
 
-Kind = Literal[
-    "person_name", "email", "phone", "city", "address", "label", "category", "status",
-    "count", "money", "past_date", "future_date", "flag", "reference",
-]  # fmt: skip
-KINDS: tuple[str, ...] = get_args(Kind)
+Asked = Literal["text", "choice", "number", "money", "date", "yes_no", "reference"]
+"""What the model calls a column: few and plain words, since small models copy a long list instead of choosing."""
+KINDS = {
+    "text": "label", "choice": "category", "number": "count", "money": "money", "date": "past_date", "yes_no": "flag",
+    "reference": "reference",
+}  # fmt: skip
+"""What we make of it, unless the name of the column says more."""
+IMPLIED = (
+    (r"(^|_)e?mail", "email"), (r"phone", "phone"), (r"(^|_)city$", "city"), (r"address", "address"),
+    (r"(^|_)(status|state)$", "status"), (r"(price|amount|total|cost|fee|balance|salary)", "money"),
+    (r"(quantity|stock|count|capacity|copies|pages|rating|age|year)$", "count"), (r"^(is|has)_", "flag"),
+    (r"(due|expir|end|until|deliver).*(date|_on|_at)$|^due", "future_date"), (r"(date|_on|_at)$", "past_date"),
+    (r"(category|genre|type|brand|language|role|level|method)$", "category"),
+)  # fmt: skip
 COLUMN_TYPES: dict[str, ColumnType] = {
     "person_name": "text", "email": "text", "phone": "text", "city": "text", "address": "text", "label": "text",
     "category": "enum", "status": "enum", "count": "integer", "money": "cents", "past_date": "date",
     "future_date": "date", "flag": "boolean", "reference": "text",
 }  # fmt: skip
-NAMING_KINDS = ("email", "phone", "city", "address")
-"""Kinds that are good names of columns too."""
+PEOPLE = re.compile(r"person|people|customer|member|user|patient|student|client|guest|passenger|employee|staff")
 MAX_COLUMNS = 7
-# A name that a kind implies, whatever kind the model chose: small models say `label` of almost everything.
-IMPLIED = (
-    (r"(^|_)e?mail", "email"), (r"phone", "phone"), (r"(^|_)city$", "city"), (r"address", "address"),
-    (r"(^|_)status$", "status"), (r"(price|amount|total|cost|fee|balance|salary)", "money"),
-    (r"(quantity|stock|count|capacity|copies|pages|rating|age|year)$", "count"),
-    (r"^(is|has)_", "flag"), (r"(due|expir|end|return_by|deliver).*(date|_on|_at)$", "future_date"),
-    (r"(date|_on|_at)$", "past_date"), (r"(category|genre|type|brand|language|role|level|method)$", "category"),
-)  # fmt: skip
 RESERVED = {"id", "new_id", "today", "now", "order_by", "group", "select", "values", "index"}
 
 
@@ -50,7 +50,7 @@ class Entities(BaseModel):
 
 @dataclass(frozen=True)
 class Entity:
-    """An entity to be given columns, with the others it may refer to."""
+    """An entity to be given columns, with the others it may refer to: those named before it."""
 
     name: str
     hint: str
@@ -89,20 +89,21 @@ class Schema:
 def propose_tables(brief: Brief, domain: str, llm: Llm) -> tuple[Schema, list[Rejection], list[str]]:
     """The tables of a domain, what was refused on the way, and the ids of the calls used. Raises StageFailed."""
     entities, rejections, used = _entities(brief, domain, llm)
-    items = [Entity(name, hint, tuple(n for n in entities if n != name)) for name, hint in entities.items()]
+    # An entity may refer to those named before it: so references are acyclic, and point from orders to customers.
+    names = list(entities)
+    items = [Entity(name, hint, tuple(names[:place])) for place, (name, hint) in enumerate(entities.items())]
     stage: Stage[Entity, tuple[Proposed, ...]] = Stage(
         name="columns",
         key=lambda entity: entity.name,
-        prompt=lambda entity: {"brief": brief, "entity": entity, "kinds": KINDS},
+        prompt=lambda entity: {"brief": brief, "entity": entity},
         response=_columns_response,
         accept=_accept_columns,
         max_tokens=420,
         temperature=0.3,
     )
     answers = run_stage(stage, items, llm, domain, brief.seed)
-    schema, more = _schema(answers.accepted, dict(entities), domain)
     used += [answers.made_from[name] for name in answers.accepted]
-    return schema, [*rejections, *answers.rejections, *more], used
+    return _schema(answers.accepted, entities), [*rejections, *answers.rejections], used
 
 
 def _entities(brief: Brief, domain: str, llm: Llm) -> tuple[dict[str, str], list[Rejection], list[str]]:
@@ -131,7 +132,7 @@ def _columns_response(entity: Entity) -> type[BaseModel]:
     column = create_model(
         "ProposedColumn",
         name=(str, Field(pattern=r"^[a-z][a-z_]{1,24}$")),
-        kind=(Kind, ...),
+        kind=(Asked, ...),
         values=(list[str], Field(default=[], max_length=6)),
         refers_to=(Literal[("none", *entity.others)], "none"),
     )
@@ -144,33 +145,28 @@ def _accept_columns(entity: Entity, answer: Any) -> tuple[Proposed, ...]:
         column = _normalise(entity, proposed.name, proposed.kind, proposed.values, proposed.refers_to)
         if column is not None:
             columns.setdefault(column.name, column)
-    if named_by_kind := [name for name in columns if name in KINDS and name not in ("status", "category", *NAMING_KINDS)]:
-        raise Refused("named_by_kind", f"name columns after what they hold, not after their kind: {named_by_kind}.")
     if "status" in entity.hint.split() and not any(column.kind == "status" for column in columns.values()):
-        raise Refused("no_status", f"{entity.name} needs a column of kind status with its 3 to 5 values.")
+        raise Refused("no_status", f"{entity.name} needs a column status of kind choice with its 3 to 5 values.")
     if len(columns) < 2:
         raise Refused("too_few_columns", f"give {entity.name} at least 3 columns besides its id, with different names.")
     for column in columns.values():
         if column.kind in ("category", "status") and len(column.values) < 2:
-            raise Refused("no_values", f"column {column.name} is a {column.kind}: list its 3 to 5 possible values.")
+            raise Refused("no_values", f"column {column.name} is a choice: list its 3 to 5 possible values.")
     return tuple(columns.values())
 
 
-def _normalise(entity: Entity, name: str, kind: str, values: list[str], refers_to: str) -> Proposed | None:
+def _normalise(entity: Entity, name: str, asked: str, values: list[str], refers_to: str) -> Proposed | None:
     """The column under the rules of this module, or None for what every table has anyway (its id)."""
-    name = re.sub(r"_+", "_", name).strip("_")
-    name = name.removesuffix("_cents")
+    name = re.sub(r"_+", "_", name).strip("_").removesuffix("_cents").removeprefix(f"{entity.name}_")
     target = next((o for o in entity.others if name in (o, f"{o}_id")), refers_to if refers_to != "none" else "")
-    if name in RESERVED or name in (f"{entity.name}_id", entity.name):
+    if name in RESERVED or name == entity.name:
         return None
-    if kind == "reference" or name.endswith("_id"):
+    if asked == "reference" or name.endswith("_id") or name in entity.others:
         return Proposed(f"{target}_id", "reference", refers_to=target) if target else None
-    for pattern, implied in IMPLIED:
-        if re.search(pattern, name):
-            kind = implied
-            break
-    if kind == "person_name" and name not in ("name", "full_name") and not name.endswith("name"):
-        kind = "label" if not values else "category"
+    implied = next((kind for pattern, kind in IMPLIED if re.search(pattern, name)), None)
+    kind = implied or KINDS[asked]
+    if kind == "label" and name.endswith("name") and PEOPLE.search(f"{entity.name} {entity.hint}"):
+        kind = "person_name"
     if kind == "status":
         name = "status"
     if kind == "money":
@@ -183,45 +179,21 @@ def _token(value: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", value.lower()).strip("_")[:30]
 
 
-def _schema(
-    columns: dict[str, tuple[Proposed, ...]], hints: dict[str, str], domain: str
-) -> tuple[Schema, list[Rejection]]:
-    """Tables in dependency order. A reference that would close a cycle, or leads nowhere, is refused and stored."""
-    kept: dict[str, list[Proposed]] = {}
-    rejections = []
-    edges: set[tuple[str, str]] = set()
-    for name, proposed in columns.items():
-        kept[name] = []
-        for column in proposed:
-            target = column.refers_to
-            if column.kind == "reference" and (target not in columns or _reaches(edges, target, name)):
-                rejections.append(
-                    Rejection(
-                        domain=domain,
-                        stage="columns",
-                        reason="reference_cycle" if target in columns else "reference_unknown",
-                        detail=f"{name}.{column.name} would refer to {target}",
-                        subject={"table": name, "column": column.name},
-                    )
-                )
-                continue
-            if column.kind == "reference":
-                edges.add((name, target))
-            kept[name].append(column)
+def _schema(columns: dict[str, tuple[Proposed, ...]], hints: dict[str, str]) -> Schema:
+    """The tables, in an order in which each refers only to earlier ones."""
+    # A table that was refused takes the references to it with it.
+    kept = {
+        name: [column for column in proposed if column.kind != "reference" or column.refers_to in columns]
+        for name, proposed in columns.items()
+    }
     prefixes: dict[str, str] = {}
     tables = []
-    for name in _dependency_order(list(kept), edges):
+    for name in (name for name in hints if name in kept):
         prefixes[name] = _prefix(name, set(prefixes.values()))
-        tables.append(
-            Table(
-                name=name,
-                id_prefix=prefixes[name],
-                description=hints.get(name, ""),
-                columns=tuple(_column(column) for column in kept[name]),
-            )
-        )
+        table_columns = tuple(_column(column) for column in kept[name])
+        tables.append(Table(name=name, id_prefix=prefixes[name], description=hints[name], columns=table_columns))
     kinds = {(name, column.name): column.kind for name, proposals in kept.items() for column in proposals}
-    return Schema(tuple(tables), kinds), rejections
+    return Schema(tuple(tables), kinds)
 
 
 def _column(proposed: Proposed) -> Column:
@@ -232,17 +204,6 @@ def _column(proposed: Proposed) -> Column:
         references=proposed.refers_to or None,
         unique=proposed.kind == "email",
     )
-
-
-def _reaches(edges: set[tuple[str, str]], start: str, goal: str) -> bool:
-    return start == goal or any(_reaches(edges, end, goal) for begin, end in edges if begin == start)
-
-
-def _dependency_order(names: list[str], edges: set[tuple[str, str]]) -> list[str]:
-    ordered: list[str] = []
-    while len(ordered) < len(names):
-        ordered += [n for n in names if n not in ordered and all(e in ordered for b, e in edges if b == n)]
-    return ordered
 
 
 def _prefix(name: str, taken: set[str]) -> str:

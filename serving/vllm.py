@@ -65,9 +65,10 @@ class VllmServer:
 
     @property
     def key(self) -> str:
-        """Hash of the configuration and the installed vLLM."""
-        described = f"{installed_vllm()} {self.config.model_dump_json()}"
-        return hashlib.sha256(described.encode()).hexdigest()[:16]
+        """Hash of what the server would be started with: the installed vLLM, flags and variables, without the key."""
+        flags = vllm_arguments(self.config, self.config.port)
+        variables = sorted(vllm_environment(self.config, api_key="").items())
+        return hashlib.sha256(json.dumps([installed_vllm(), flags, variables]).encode()).hexdigest()[:16]
 
     @property
     def log_path(self) -> Path:

@@ -53,7 +53,8 @@ def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[f
     share = successes / n
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    # At the ends the bound is exact; rounding would make it 3e-17.
+    return centre - half if successes else 0.0, centre + half if successes < n else 1.0
 
 
 def _summary(scope: str, rollouts: Sequence[Rollout], confidence: float) -> Summary:

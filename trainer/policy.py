@@ -10,6 +10,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers.utils.logging import disable_progress_bar
 
 from trainer.checkpoint import ADAPTER, ADAPTER_CONFIG, stable_adapter_config
 from trainer.jobs import Job, LoraSettings
@@ -35,6 +36,7 @@ def device_here() -> torch.device:
 
 def load_base(path: str, dtype: str) -> PreTrainedModel:
     """The base model without adapter, on this machine's device, dropout off. Raises OSError for a missing folder."""
+    disable_progress_bar()  # stderr is our log
     model = AutoModelForCausalLM.from_pretrained(
         path, dtype=getattr(torch, dtype), local_files_only=True, attn_implementation="sdpa"
     )

@@ -1,6 +1,7 @@
 """What the trainer's tests share: the shop, SmolLM2's tokenizer, and a random two-layer model that has it."""
 
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -40,8 +41,6 @@ def tasks(shop: Environment) -> list[Task]:
 @pytest.fixture(scope="session")
 def tiny_model(smollm2: ResolvedModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random Llama with SmolLM2's tokenizer: real gradients in milliseconds."""
-    import shutil
-
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -82,9 +81,7 @@ class ScriptedPolicy:
         self.seeds: list[int] = []
         self.fails_after = fails_after
 
-    async def complete(
-        self, prompt_ids, *, model=None, max_tokens, seed, stop_token_ids=(), temperature=1.0, top_p=1.0
-    ) -> Completion:
+    async def complete(self, prompt_ids: Sequence[int], *, max_tokens: int, seed: int, **_: object) -> Completion:
         if self.fails_after is not None and len(self.prompts) >= self.fails_after:
             raise ConnectionError("the engine is gone")
         self.prompts.append(list(prompt_ids))
@@ -105,8 +102,14 @@ class ScriptedPolicy:
 
 @pytest.fixture
 def scripted(tokenizer: Tokenizer) -> Callable[..., ScriptedPolicy]:
-    """Makes a scripted policy from `script(everything told so far, turn) -> text`."""
-    return lambda script, **options: ScriptedPolicy(tokenizer, script, **options)
+    """Makes a scripted policy from its lines, one a turn, or from `script(everything told so far, turn) -> text`."""
+
+    def make(script: Script | list[str], **options: int) -> ScriptedPolicy:
+        lines = script
+        chosen = (lambda _, turn: lines[turn]) if isinstance(lines, list) else lines
+        return ScriptedPolicy(tokenizer, chosen, **options)
+
+    return make
 
 
 @pytest.fixture

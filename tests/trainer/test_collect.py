@@ -58,20 +58,20 @@ def test_a_golden_trajectory_has_exactly_the_tokens_of_the_rollout_it_teaches(
 
 def test_a_malformed_turn_is_answered_and_the_policy_recovers(roll, scripted: Scripted, tasks) -> None:
     lines = ["I shall cancel it.", 'cancel_order(order_id="ORD-1")', "Answer: Done."]
-    [rollout] = roll(scripted(lambda told, turn: lines[turn]), [tasks[2]])
+    [rollout] = roll(scripted(lines), [tasks[2]])
     assert rollout.solved and rollout.n_malformed == 1
     assert rollout.turns[0].results[0].error is not None
 
 
 def test_too_many_malformed_turns_end_the_rollout(roll, scripted: Scripted, tasks) -> None:
-    [rollout] = roll(scripted(lambda told, turn: "Well."), [tasks[2]])
+    [rollout] = roll(scripted(["Well."] * 6), [tasks[2]])
     assert (rollout.stop_reason, rollout.n_malformed) == (StopReason.MALFORMED_LIMIT, 2)
     assert rollout.outcome is Outcome.FAILED
 
 
 def test_a_wrong_call_is_an_answer_and_not_the_end(roll, scripted: Scripted, tasks) -> None:
     lines = ['cancel_order(order_id="ORD-9")', "no_such_tool()", 'cancel_order(order_id="ORD-1")', "Answer: Done."]
-    [rollout] = roll(scripted(lambda told, turn: lines[turn]), [tasks[2]])
+    [rollout] = roll(scripted(lines), [tasks[2]])
     assert rollout.solved
     assert [turn.results[0].ok for turn in rollout.turns[:3]] == [False, False, True]
 
@@ -79,7 +79,7 @@ def test_a_wrong_call_is_an_answer_and_not_the_end(roll, scripted: Scripted, tas
 def test_a_tool_outside_the_toolbox_cannot_be_used(roll, scripted: Scripted, tasks) -> None:
     task = tasks[2].model_copy(update={"toolbox": tasks[2].toolbox.model_copy(update={"tools": ("get_order",)})})
     lines = ['cancel_order(order_id="ORD-1")', "Answer: Done."]
-    [rollout] = roll(scripted(lambda told, turn: lines[turn]), [task])
+    [rollout] = roll(scripted(lines), [task])
     assert not rollout.solved and not rollout.turns[0].results[0].ok
 
 
@@ -92,7 +92,7 @@ def test_a_tool_outside_the_toolbox_cannot_be_used(roll, scripted: Scripted, tas
     ],
 )
 def test_every_limit_ends_a_rollout_under_its_own_name(roll, scripted, tasks, config, line, expected) -> None:
-    [rollout] = roll(scripted(lambda told, turn: line), [tasks[0]], config)
+    [rollout] = roll(scripted([line] * 6), [tasks[0]], config)
     assert rollout.stop_reason is expected
     assert rollout.outcome is Outcome.FAILED and str(expected) in rollout.reasons[0]
 
@@ -100,7 +100,7 @@ def test_every_limit_ends_a_rollout_under_its_own_name(roll, scripted, tasks, co
 def test_the_right_state_without_an_answer_is_not_solved(roll, scripted: Scripted, tasks) -> None:
     lines = ['cancel_order(order_id="ORD-1")', 'get_order(order_id="ORD-1")']
     config = RolloutConfig(samples_per_task=1, max_turns=2)
-    [rollout] = roll(scripted(lambda told, turn: lines[turn]), [tasks[2]], config)
+    [rollout] = roll(scripted(lines), [tasks[2]], config)
     assert not rollout.solved
 
 
@@ -111,7 +111,7 @@ def test_a_broken_environment_is_neither_solved_nor_failed(tokenizer, assignment
     broken = Environment.load(spec)
     toolbox = tasks[0].toolbox.model_copy(update={"tools": ("breaks",)})
     task = tasks[0].model_copy(update={"environment_id": broken.id, "toolbox": toolbox})
-    policy = scripted(lambda told, turn: "breaks()")
+    policy = scripted(["breaks()"] * 6)
     [rollout] = asyncio.run(collect([task], {broken.id: broken}, policy, tokenizer, assignment, ONCE))
     assert rollout.outcome is Outcome.ENVIRONMENT_ERROR
     assert rollout.stop_reason is StopReason.ENVIRONMENT_ERROR

@@ -115,6 +115,6 @@ def test_every_distinct_prefix_is_computed_once(group) -> None:
 
 
 def test_packs_keep_within_their_limit(group) -> None:
-    packs = plan_packs(group, 60)
+    packs = plan_packs(group, 64)
     assert sorted(row.name for members in packs for row in members) == sorted(row.name for row in group)
-    assert all(len(pack_rows(members, CPU).token_ids) <= 60 for members in packs)
+    assert all(len(pack_rows(members, CPU).token_ids) <= 64 for members in packs)

@@ -1,0 +1,47 @@
+"""Where everything of a project lies: the folder `.envloom/`, or wherever `ENVLOOM_HOME` says. Paths only."""
+
+import os
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+DAGSTER_SETTINGS = """\
+telemetry:
+  enabled: false
+concurrency:
+  pools:
+    default_limit: 1  # the engine and the warehouse each serve one run at a time
+run_monitoring:
+  enabled: false
+"""
+
+
+class Home:
+    """The folders of one project. Nothing is made before `prepare`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.dagster = root / "dagster"
+        self.warehouse = root / "warehouse.duckdb"
+        self.parts = root / "parts"
+        self.artefacts = root / "artefacts"
+        self.ledger = root / "ledger.sqlite"
+        self.models = root / "models"
+        self.logs = root / "logs"
+        self.state = root / "state"
+        self.jobs = root / "jobs"
+
+    @classmethod
+    def here(cls) -> "Home":
+        """The folder named by `ENVLOOM_HOME`, else `.envloom` in the repository."""
+        return cls(Path(os.environ.get("ENVLOOM_HOME") or REPOSITORY / ".envloom").resolve())
+
+    def prepare(self) -> "Home":
+        """Make the folders, and point Dagster at its own: without a home it forgets its history when it ends."""
+        for folder in (self.dagster, self.parts, self.artefacts, self.models, self.logs, self.state, self.jobs):
+            folder.mkdir(parents=True, exist_ok=True)
+        settings = self.dagster / "dagster.yaml"
+        if not settings.exists():
+            settings.write_text(DAGSTER_SETTINGS)
+        os.environ["ENVLOOM_HOME"] = str(self.root)
+        os.environ["DAGSTER_HOME"] = str(self.dagster)
+        return self

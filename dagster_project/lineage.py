@@ -1,0 +1,110 @@
+"""How assets meet the warehouse: `consume` resolves exactly what is read, `record` stores what was made of it.
+
+Dagster's own pointers name the newest materialisation of any partition, which is not lineage: so every asset resolves
+each input once, opens exactly that batch, and writes the list into its metadata and into `lineage_edges`.
+"""
+
+import hashlib
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import dagster as dg
+
+from dagster_project.home import REPOSITORY
+from warehouse.lineage import Edge
+from warehouse.tables import TABLES
+from warehouse.warehouse import Batch, Warehouse
+
+
+class NotMaterialised(RuntimeError):
+    """An input does not exist yet: which, and how to make it."""
+
+
+def consume(warehouse: Warehouse, asset: str, partition: str | None) -> Batch:
+    """The batch that stands for (asset, partition) now. Raises NotMaterialised."""
+    batch = warehouse.latest_batch(asset, partition)
+    if batch is None:
+        where = f"{asset}[{partition}]" if partition else asset
+        raise NotMaterialised(f"{where} is not in the warehouse. Materialise it first, in the UI or with `make demo`.")
+    return batch
+
+
+def record(
+    context: dg.AssetExecutionContext,
+    warehouse: Warehouse,
+    tables: Mapping[str, Iterable[Mapping[str, Any]]],
+    *,
+    inputs: Sequence[Batch] = (),
+    edges: Iterable[Edge] = (),
+    metadata: Mapping[str, Any] | None = None,
+    data_version: str | None = None,
+) -> dg.MaterializeResult[Any]:
+    """Store rows, edges and inputs as one batch, and report it to Dagster under the hash of its content."""
+    partition = context.partition_key if context.has_partition_key else None
+    asset = context.asset_key.to_user_string()
+    complete = {name: [dict.fromkeys(TABLES[name].columns) | dict(row) for row in rows] for name, rows in tables.items()}
+    batch = warehouse.record_batch(
+        asset,
+        partition,
+        complete,
+        edges,
+        run_id=context.run_id,
+        code_version=source_version(),
+        data_version=data_version,
+        inputs=inputs,
+    )
+    counts = {f"rows/{name}": len(rows) for name, rows in complete.items()}
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(batch.data_version),
+        metadata={
+            **(metadata or {}),
+            **counts,
+            "batch": batch.batch_id,
+            "lineage/inputs": dg.MetadataValue.json(
+                [
+                    {
+                        "asset": used.asset,
+                        "partition": used.partition,
+                        "run_id": used.run_id,
+                        "batch": used.batch_id,
+                        "data_version": used.data_version,
+                    }
+                    for used in inputs
+                ]
+            ),
+            "lineage/source": source_version(),
+        },
+    )
+
+
+def code_version(*modules: ModuleType) -> str:
+    """The hash of the modules' source: an asset is stale when the code or the prompts it stands on changed."""
+    total = hashlib.sha256()
+    for module in modules:
+        assert module.__file__ is not None
+        file = Path(module.__file__)
+        files = sorted(file.parent.rglob("*")) if file.name == "__init__.py" else [file]
+        for source in files:
+            if source.suffix in (".py", ".j2"):
+                total.update(source.read_bytes())
+    return total.hexdigest()[:16]
+
+
+@cache
+def source_version() -> str:
+    """The commit this code is at, with `+dirty` when files differ from it; the release outside a repository."""
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("+dirty" if git("status", "--porcelain", "-uno") else "")
+    except (OSError, subprocess.CalledProcessError):
+        try:
+            return f"envloom-{version('envloom')}"
+        except PackageNotFoundError:
+            return "unknown"

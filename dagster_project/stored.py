@@ -1,0 +1,157 @@
+"""Records to rows and back: the shape in which each kind of record lies in the warehouse. No decision is taken here."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from envs.environment import Environment
+from envs.proof import Proof
+from envs.spec import EnvironmentSpec
+from envs.task import Rejection, Task
+from serving.endpoint import LlmCall
+from serving.ledger import Ledger
+from trainer.rollout import Rollout, rollouts_from
+from warehouse.lineage import Edge
+from warehouse.warehouse import Batch, Warehouse
+
+Rows = list[dict[str, Any]]
+
+
+def environment_row(environment: Environment) -> dict[str, Any]:
+    """The row of one environment."""
+    spec = environment.spec
+    return {
+        "id": spec.id,
+        "domain": spec.domain,
+        "title": spec.title,
+        "n_tables": len(spec.tables),
+        "n_rows": sum(len(rows) for rows in spec.rows.values()),
+        "n_tools": len(spec.tools),
+        "clock": spec.clock,
+        "seed": spec.seed,
+        "base_state_sha256": environment.base.sha256,
+        "record": spec.canonical(),
+    }
+
+
+def tool_rows(spec: EnvironmentSpec) -> Rows:
+    """One row per tool of an environment."""
+    return [
+        {
+            "id": f"{spec.id}.{tool.name}",
+            "environment_id": spec.id,
+            "domain": spec.domain,
+            "name": tool.name,
+            "writes": tool.writes,
+            "n_parameters": len(tool.parameters),
+            "record": tool.canonical(),
+        }
+        for tool in spec.tools
+    ]
+
+
+def task_rows(tasks: Iterable[Task], spec: EnvironmentSpec | None = None) -> Rows:
+    """One row per task. The shape of a task is the sequence of its golden tools."""
+    return [
+        {
+            "id": task.id,
+            "environment_id": task.environment_id,
+            "domain": task.domain,
+            "instruction": task.instruction,
+            "shape": " > ".join(call.tool for call in task.golden),
+            "difficulty": task.difficulty,
+            "n_writes": len(task.goal.changeset),
+            "n_facts": len(task.goal.facts),
+            "record": task.canonical(),
+        }
+        for task in tasks
+    ]
+
+
+def check_rows(proofs: Iterable[Proof], environment_id: str) -> Rows:
+    """One row per check of a proof."""
+    return [
+        {
+            "id": f"{proof.task_id}.{check.name}",
+            "task_id": proof.task_id,
+            "environment_id": environment_id,
+            "name": check.name,
+            "outcome": str(check.outcome),
+            "evidence": check.evidence,
+        }
+        for proof in proofs
+        for check in proof.checks
+    ]
+
+
+def rejection_rows(rejections: Iterable[Rejection]) -> Rows:
+    """One row per distinct rejection."""
+    distinct = {rejection.id: rejection for rejection in rejections}
+    return [
+        {
+            "id": rejection.id,
+            "domain": rejection.domain,
+            "stage": rejection.stage,
+            "reason": rejection.reason,
+            "detail": rejection.detail,
+            "record": rejection.canonical(),
+        }
+        for rejection in distinct.values()
+    ]
+
+
+def call_rows(ledger: Ledger, ids: Iterable[str]) -> Rows:
+    """One row per LLM call, out of the ledger."""
+    return [_call_row(call) for call in ledger.calls(sorted(set(ids)))]
+
+
+def _call_row(call: LlmCall) -> dict[str, Any]:
+    return {
+        "id": call.id,
+        "model": call.model,
+        "template": call.request.template,
+        "template_sha256": call.request.template_sha256,
+        "seed": call.request.seed,
+        "prompt_tokens": call.prompt_tokens,
+        "completion_tokens": call.completion_tokens,
+        "seconds": call.seconds,
+        "finish_reason": call.finish_reason,
+        "record": call.model_dump_json(),
+    }
+
+
+def call_edges(ids: Iterable[str], kind: str, child: str, relation: str) -> list[Edge]:
+    """From the LLM calls `ids` to what was made of their answers."""
+    return [Edge("llm_call", call, kind, child, relation) for call in ids]
+
+
+def rollout_rows(rollouts: Iterable[Rollout]) -> tuple[Rows, Rows]:
+    """Rows of `rollouts` and of `turns`."""
+    pairs = [rollout.rows() for rollout in rollouts]
+    return [row for row, _ in pairs], [turn for _, turns in pairs for turn in turns]
+
+
+def read_spec(warehouse: Warehouse, batch: Batch) -> EnvironmentSpec:
+    """The environment of a batch."""
+    return EnvironmentSpec.model_validate_json(warehouse.records(batch.batch_id, "environments")[0])
+
+
+def read_tasks(warehouse: Warehouse, batch: Batch) -> list[Task]:
+    """The tasks of a batch, in order."""
+    return [Task.model_validate_json(record) for record in warehouse.records(batch.batch_id, "tasks")]
+
+
+def read_rollouts(warehouse: Warehouse, batch: Batch) -> list[Rollout]:
+    """The rollouts of a batch with their turns, sorted by id."""
+    rows = warehouse.read_batch(batch.batch_id, "rollouts").to_dicts()
+    return rollouts_from(rows, warehouse.read_batch(batch.batch_id, "turns").to_dicts())
+
+
+def environments_of(warehouse: Warehouse, ids: Iterable[str]) -> dict[str, Environment]:
+    """The environments of these ids, loaded. Raises KeyError for one that is not stored."""
+    loaded = {}
+    for identity in sorted(set(ids)):
+        found = warehouse.query("SELECT record FROM environments WHERE id = ?", [identity])["record"].to_list()
+        if not found:
+            raise KeyError(f"environment {identity} is not in the warehouse")
+        loaded[identity] = Environment.load(EnvironmentSpec.model_validate_json(found[0]))
+    return loaded
