@@ -47,7 +47,9 @@ def record(
     """Store rows, edges and inputs as one batch, and report it to Dagster under the hash of its content."""
     partition = context.partition_key if context.has_partition_key else None
     asset = context.asset_key.to_user_string()
-    complete = {name: [dict.fromkeys(TABLES[name].columns) | dict(row) for row in rows] for name, rows in tables.items()}
+    complete = {
+        name: [dict.fromkeys(TABLES[name].columns) | dict(row) for row in rows] for name, rows in tables.items()
+    }
     batch = warehouse.record_batch(
         asset,
         partition,
@@ -98,8 +100,11 @@ def code_version(*modules: ModuleType) -> str:
 @cache
 def source_version() -> str:
     """The commit this code is at, with `+dirty` when files differ from it; the release outside a repository."""
+
     def git(*words: str) -> str:
-        return subprocess.run(["git", *words], cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(
+            ["git", *words], cwd=REPOSITORY, capture_output=True, text=True, check=True
+        ).stdout.strip()
 
     try:
         return git("rev-parse", "HEAD") + ("+dirty" if git("status", "--porcelain", "-uno") else "")

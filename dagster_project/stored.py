@@ -4,11 +4,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from envs.environment import Environment
-from envs.proof import Proof
+from envs.proof import POLICY, Proof
 from envs.spec import EnvironmentSpec
 from envs.task import Rejection, Task
 from serving.endpoint import LlmCall
 from serving.ledger import Ledger
+from trainer.evaluate import Summary
 from trainer.rollout import Rollout, rollouts_from
 from warehouse.lineage import Edge
 from warehouse.warehouse import Batch, Warehouse
@@ -49,7 +50,7 @@ def tool_rows(spec: EnvironmentSpec) -> Rows:
     ]
 
 
-def task_rows(tasks: Iterable[Task], spec: EnvironmentSpec | None = None) -> Rows:
+def task_rows(tasks: Iterable[Task]) -> Rows:
     """One row per task. The shape of a task is the sequence of its golden tools."""
     return [
         {
@@ -155,3 +156,53 @@ def environments_of(warehouse: Warehouse, ids: Iterable[str]) -> dict[str, Envir
             raise KeyError(f"environment {identity} is not in the warehouse")
         loaded[identity] = Environment.load(EnvironmentSpec.model_validate_json(found[0]))
     return loaded
+
+
+def split_of(warehouse: Warehouse, data: Batch, split: str) -> list[Task]:
+    """The tasks of one split of a dataset, sorted by id."""
+    rows = warehouse.read_batch(data.batch_id, "splits").to_dicts()
+    wanted = {row["task_id"] for row in rows if row["split"] == split}
+    return sorted((task for task in read_tasks(warehouse, data) if task.id in wanted), key=lambda task: task.id)
+
+
+def rollouts_by_id(warehouse: Warehouse, ids: list[str]) -> list[Rollout]:
+    """The stored rollouts of these ids with their turns, sorted by id."""
+    rows = warehouse.query("SELECT * FROM rollouts WHERE id IN (SELECT unnest(?))", [ids])
+    turns = warehouse.query("SELECT * FROM turns WHERE rollout_id IN (SELECT unnest(?))", [ids])
+    return rollouts_from(rows.to_dicts(), turns.to_dicts())
+
+
+def earlier_summaries(warehouse: Warehouse, campaign: str, iteration: int) -> dict[str, list[Summary]]:
+    """Per policy evaluated before an iteration its summaries: `base` and `warm`, then earlier checkpoints."""
+    rows = warehouse.query(
+        "SELECT e.iteration, c.kind, e.record FROM current_evaluations e JOIN current_checkpoints c ON c.id = e.policy_id "
+        "WHERE e.campaign = ? AND e.iteration < ? GROUP BY ALL ORDER BY e.iteration, c.kind, max(e.split)",
+        [campaign, iteration],
+    )
+    found: dict[str, list[Summary]] = {}
+    for row in rows.to_dicts():
+        name = {"base": "base", "warm_start": "warm"}.get(row["kind"]) or f"{campaign}-{row['iteration']:04d}"
+        found.setdefault(name, []).append(Summary.model_validate_json(row["record"]))
+    return found
+
+
+def merged(tables: Iterable[dict[str, Rows]]) -> dict[str, Rows]:
+    """Rows of several results, table by table."""
+    together: dict[str, Rows] = {}
+    for found in tables:
+        for name, rows in found.items():
+            together.setdefault(name, []).extend(rows)
+    return together
+
+
+def unproven(warehouse: Warehouse, tasks: Iterable[Task]) -> list[str]:
+    """Ids of tasks with no stored proof, or with a failed check that rejects."""
+    ids = [task.id for task in tasks]
+    rejecting = [name for name, severity in POLICY.items() if severity == "reject"]
+    rows = warehouse.query(
+        "SELECT t.id FROM (SELECT unnest($ids) AS id) t LEFT JOIN checks c ON c.task_id = t.id "
+        "GROUP BY t.id HAVING count(c.id) = 0 OR count(*) FILTER (c.outcome = 'failed' AND c.name IN "
+        "(SELECT unnest($rejecting))) > 0",
+        {"ids": ids, "rejecting": rejecting},
+    )
+    return rows["id"].to_list()

@@ -3,6 +3,7 @@
 Reading and discovering briefs lives here; what becomes of them does not.
 """
 
+import re
 from datetime import datetime
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -58,8 +59,6 @@ class Brief(BaseModel):
     @field_validator("entities")
     @classmethod
     def _entity_names_are_identifiers(cls, value: dict[str, str]) -> dict[str, str]:
-        import re
-
         for name in value:
             if not re.match(NAME, name):
                 raise ValueError(f"'{name}' must be lower case letters, digits and underscores, such as order_line")
@@ -120,3 +119,27 @@ def domain_folder(name: str) -> Path:
     if name not in folders:
         raise DomainError(f"domain '{name}' is unknown. Known: {', '.join(folders)}.")
     return folders[name]
+
+
+SCAFFOLD = """\
+title: {title}
+description: >
+  Who is served, with what, and what people ask for at the help desk. Two to ten sentences: everything
+  that is not said here is left to the synthesist. Name the things that are kept track of and how their status moves.
+# entities:            # leave out to have them proposed; those that others refer to first
+#   customer: a person with a name, an email and a city
+#   order: what a customer orders, with a status (pending, shipped, delivered, cancelled)
+sizes: {{ rows: 40, tools: 16, tasks: 80 }}
+"""
+
+
+def scaffold(name: str, parent: Path = BUILT_IN) -> Path:
+    """A new brief to fill in: `parent/<name>/domain.yaml`. Raises DomainError if the name is taken or is no name."""
+    if not re.match(NAME, name):
+        raise DomainError(f"'{name}' must be lower case letters, digits and underscores, such as car_rental.")
+    file = parent / name / "domain.yaml"
+    if file.exists() or name in domain_folders():
+        raise DomainError(f"{file}: domain '{name}' exists already. Edit it, or choose another name.")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(SCAFFOLD.format(title=name.replace("_", " ").capitalize()))
+    return file

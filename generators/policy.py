@@ -19,7 +19,7 @@ RULING = r"\b(must|never|always|only|cannot|can't|not allowed|forbidden|require[
 class Introduction(BaseModel):
     """Answer of stage `policy`."""
 
-    introduction: str = Field(pattern=r"^You help [A-Za-z ,'-]{20,200}\.$")
+    introduction: str = Field(pattern=r"^You help [A-Za-z ,'-]+\.$")
 
 
 def propose_policy(
@@ -51,7 +51,11 @@ def rules_of(tools: tuple[Tool, ...]) -> list[str]:
 def _accept(brief: Brief, answer: Introduction) -> str:
     text = re.sub(r"\s+", " ", answer.introduction).strip()
     if "gym" in text.lower() and "gym" not in brief.description.lower():
-        raise Refused("copies_the_example", "do not repeat the example; say whom you help and with what, in this service.")
+        raise Refused(
+            "copies_the_example", "do not repeat the example; say whom you help and with what, in this service."
+        )
+    if not 30 <= len(text) <= 240:
+        raise Refused("length", "write one sentence of 8 to 30 words.")
     if match := re.search(RULING, text, re.IGNORECASE):
         raise Refused("adds_a_rule", f"'{match.group()}' states a rule: only introduce the service and its tone.")
     return text

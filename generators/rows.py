@@ -6,6 +6,7 @@ the clock. Popularity is skewed, so that some customers have many orders and som
 
 import random
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -84,9 +85,37 @@ def fill_rows(
     """Rows per table: `id`, then the columns in order. Depends on the arguments only."""
     rows: dict[str, tuple[tuple[JsonValue, ...], ...]] = {}
     for table in schema.tables:
-        ids = {name: [str(row[0]) for row in filled] for name, filled in rows.items()}
-        rows[table.name] = _Filler(brief, schema, values, table, ids, domain).rows()
+        rows[table.name] = _correlated(schema, table, _Filler(brief, schema, values, table, rows, domain).rows(), rows)
     return rows
+
+
+def _correlated(
+    schema: Schema,
+    table: Table,
+    filled: tuple[tuple[JsonValue, ...], ...],
+    rows: Mapping[str, Sequence[Sequence[JsonValue]]],
+) -> tuple[tuple[JsonValue, ...], ...]:
+    """The rows made consistent with what they refer to: the customer of a return is the customer of its order, and the
+    amount of an order is the price of its product times the quantity."""
+    place = {column.name: position for position, column in enumerate(table.columns, start=1)}
+    tables = {other.name: other for other in schema.tables}
+    changed = []
+    for row in (list(row) for row in filled):
+        for column in reversed([column for column in table.columns if column.references]):
+            target = tables[column.references or ""]
+            found = next(other for other in rows[target.name] if other[0] == row[place[column.name]])
+            for position, theirs in enumerate(target.columns, start=1):
+                if theirs.references and theirs.name in place:
+                    row[place[theirs.name]] = found[position]
+                elif theirs.type == "cents" and (ours := _amount(table)) and isinstance(price := found[position], int):
+                    quantity = row[place["quantity"]] if "quantity" in place else 1
+                    row[place[ours]] = price * quantity if isinstance(quantity, int) else price
+        changed.append(tuple(row))
+    return tuple(changed)
+
+
+def _amount(table: Table) -> str | None:
+    return next((column.name for column in table.columns if column.type == "cents"), None)
 
 
 class _Filler:
@@ -98,14 +127,15 @@ class _Filler:
         schema: Schema,
         values: dict[str, tuple[str, ...]],
         table: Table,
-        ids: dict[str, list[str]],
+        rows: Mapping[str, Sequence[Sequence[JsonValue]]],
         domain: str,
     ) -> None:
         seed = derive_seed(domain, "rows", table.name, brief.seed)
         self.random = random.Random(seed)
         self.faker = Faker("en_US")
         self.faker.seed_instance(seed)
-        self.table, self.ids = table, ids
+        self.table = table
+        self.ids = {name: [str(row[0]) for row in filled] for name, filled in rows.items()}
         self.kinds = {column.name: schema.kinds[table.name, column.name] for column in table.columns}
         self.values = {column.name: values.get(f"{table.name}.{column.name}", ()) for column in table.columns}
         self.today = datetime.fromisoformat(brief.clock).date()

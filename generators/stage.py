@@ -76,7 +76,12 @@ def run_stage(
         if not pending:
             break
         requests = [
-            _request(stage, item, conversations[stage.key(item)], derive_seed(domain, stage.name, stage.key(item), seed, attempt))
+            _request(
+                stage,
+                item,
+                conversations[stage.key(item)],
+                derive_seed(domain, stage.name, stage.key(item), seed, attempt),
+            )
             for item in pending
         ]
         calls = llm.ask_many(requests)

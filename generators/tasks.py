@@ -4,13 +4,12 @@ Whether a candidate is a task is decided elsewhere (`envs.proof`): what is propo
 """
 
 import random
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pydantic import JsonValue
 
 from envs.environment import Environment
-from envs.record import Record, derive_seed
+from envs.record import derive_seed
 from envs.task import Goal, Preference, Rejection, Task, Toolbox
 from generators.phrases import Phrasing
 from generators.programs import Sampler, Step, sort_tools
@@ -153,35 +152,3 @@ def _toolbox(environment: Environment, rng: random.Random, needed: set[str]) -> 
 
 def _rejection(domain: str, reason: str, detail: str, subject: JsonValue) -> Rejection:
     return Rejection(domain=domain, stage="programs", reason=reason, detail=detail, subject=subject)
-
-
-class Split(Record):
-    """Where a task belongs in a dataset."""
-
-    task_id: str
-    split: str
-
-
-SHARES = (("train", 0.7), ("validation", 0.1), ("test", 0.2))
-
-
-def split_tasks(tasks: Iterable[Task], seed: int) -> tuple[Split, ...]:
-    """Train, validation and test by task, in the shares of `SHARES`, per domain and shape of program.
-
-    Within each (domain, number of calls) tasks are ordered by a seeded hash, so a task keeps its place among its kind.
-    """
-    groups: dict[tuple[str, int], list[str]] = {}
-    for task in tasks:
-        groups.setdefault((task.domain, task.difficulty), []).append(task.id)
-    splits = []
-    for _, ids in sorted(groups.items()):
-        ordered = sorted(ids, key=lambda task_id: derive_seed(task_id, seed))
-        bounds, start = [], 0.0
-        for name, share in SHARES:
-            start += share
-            bounds.append((name, start * len(ordered)))
-        splits += [
-            Split(task_id=task_id, split=next(name for name, end in bounds if position < end - 1e-9 or name == "test"))
-            for position, task_id in enumerate(ordered)
-        ]
-    return tuple(splits)

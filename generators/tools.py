@@ -79,17 +79,21 @@ def _lifecycle_response(table: Table) -> type[BaseModel]:
 
 
 def _accept_lifecycle(table: Table, answer: Any) -> Lifecycle:
+    """Transitions only go forward in the order of the status's life, whatever the model allows."""
+    status = _status(table)
+    assert status is not None
     transitions: dict[str, Transition] = {}
     for action in answer.actions:
         target = action.becomes
-        sources = tuple(dict.fromkeys(state for state in action.allowed_from if state != target))
+        earlier = status.values[: status.values.index(target)]
+        sources = tuple(state for state in earlier if state in action.allowed_from)
         if sources and action.verb not in ("get", "find", "create", "update", "set", "count"):
             transitions.setdefault(action.verb, Transition(action.verb, sources, target))
     if not transitions:
-        raise Refused("no_transition", f"an action must change the status of {table.name}: allowed_from without becomes.")
-    return Lifecycle(
-        tuple(transitions.values()), tuple(dict.fromkeys(answer.editable_while))
-    )
+        raise Refused(
+            "no_transition", f"an action must change the status of {table.name}: allowed_from without becomes."
+        )
+    return Lifecycle(tuple(transitions.values()), tuple(s for s in status.values if s in answer.editable_while))
 
 
 def compile_tools(brief: Brief, schema: Schema, lifecycles: dict[str, Lifecycle], domain: str) -> tuple[Tool, ...]:

@@ -11,7 +11,7 @@ from typing import Protocol
 from envs.environment import Environment
 from envs.episode import Episode
 from envs.errors import EnvironmentBroken
-from envs.record import Record, derive_seed
+from envs.record import Record, content_id, derive_seed
 from envs.task import Task, Toolbox, ToolCall
 from envs.tools import ToolResult
 from envs.verdict import Outcome, Verdict
@@ -82,28 +82,30 @@ async def collect(
 
     try:
         async with asyncio.TaskGroup() as group:
-            for task, sample, seed in _missing(tasks, assignment, config, done):
-                group.create_task(play(task, sample, seed))
+            for rollout_id, (task, sample, seed) in planned(tasks, assignment, config).items():
+                if rollout_id not in done:
+                    group.create_task(play(task, sample, seed))
     except BaseExceptionGroup as several:
         # All of them met the same dying engine or the same bug: the first names it.
         raise several.exceptions[0] from None
     return sorted(finished, key=lambda rollout: rollout.id)
 
 
-def _missing(
-    tasks: Sequence[Task], assignment: Assignment, config: RolloutConfig, done: Collection[str]
-) -> list[tuple[Task, int, int]]:
-    """(task, sample, seed) of every rollout not in `done`."""
+def planned(
+    tasks: Sequence[Task], assignment: Assignment, config: RolloutConfig
+) -> dict[str, tuple[Task, int, int]]:
+    """Rollout id → (task, sample, seed) of every rollout of a collection, in order.
+
+    Seeds, and so ids, follow from all settings that shape a rollout: under other settings it is another rollout.
+    """
     identity = assignment.model_dump(include={"campaign", "iteration", "purpose", "policy_id"})
-    missing = []
+    shaping = content_id(config.model_dump(mode="json", exclude={"concurrency", "samples_per_task"}))
+    plan = {}
     for task in tasks:
         for sample in range(config.samples_per_task):
-            seed = derive_seed(
-                config.seed, assignment.campaign, assignment.iteration, assignment.purpose, task.id, sample
-            )
-            if rollout_identity(**identity, task_id=task.id, sample=sample, seed=seed) not in done:
-                missing.append((task, sample, seed))
-    return missing
+            seed = derive_seed(shaping, assignment.campaign, assignment.iteration, assignment.purpose, task.id, sample)
+            plan[rollout_identity(**identity, task_id=task.id, sample=sample, seed=seed)] = (task, sample, seed)
+    return plan
 
 
 class _Player:

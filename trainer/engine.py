@@ -111,7 +111,9 @@ class PolicyEngine:
 
         def restart(state: RetryCallState) -> None:
             assert state.outcome is not None
-            logger.warning("the engine failed (%s); restarting it, %d rollouts kept", state.outcome.exception(), len(finished))
+            logger.warning(
+                "the engine failed (%s); restarting it, %d rollouts kept", state.outcome.exception(), len(finished)
+            )
             self.server.stop()
 
         trying = Retrying(

@@ -1,5 +1,6 @@
 """What the trainer's tests share: the shop, SmolLM2's tokenizer, and a random two-layer model that has it."""
 
+import math
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -70,6 +71,10 @@ def assignment() -> Assignment:
 Script = Callable[[str, int], str]
 
 
+UNIFORM = -math.log(49152)
+"""What a random model gives every token, so that updates of the tiny model start on policy."""
+
+
 class ScriptedPolicy:
     """A policy that is a function of what it was told and of the turn: it answers tokens with tokens like any other."""
 
@@ -93,7 +98,7 @@ class ScriptedPolicy:
         ids = ids[:max_tokens]
         return Completion(
             token_ids=tuple(ids),
-            logprobs=(-0.5,) * len(ids),
+            logprobs=(UNIFORM,) * len(ids),
             finish_reason="length" if cut else "stop",
             prompt_tokens=len(prompt_ids),
             seconds=0.0,

@@ -1,0 +1,35 @@
+"""Runs every benchmark of this folder and writes `docs/benchmarks.md` from the figures they print."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+PAGE = HERE.parent / "docs" / "benchmarks.md"
+
+
+def figures(script: Path, arguments: list[str]) -> list[dict[str, object]]:
+    """Run one benchmark, show what it prints, return its figures."""
+    run = subprocess.run([sys.executable, str(script), *arguments], stdout=subprocess.PIPE, text=True, check=True)
+    print(run.stdout)
+    return [json.loads(line) for line in run.stdout.splitlines() if line.startswith("{")]
+
+
+def main() -> None:
+    """`python bench/run_all.py [--quick]`."""
+    lines = ["# Benchmarks", "", f"{os.cpu_count()} processor cores; load average {os.getloadavg()[0]:.1f} at the start.", ""]
+    for script in sorted(HERE.glob("*.py")):
+        if script.name == Path(__file__).name:
+            continue
+        lines += [f"## {script.stem}", "", "| figure | value | target | met |", "|---|---|---|---|"]
+        for found in figures(script, sys.argv[1:]):
+            lines.append(f"| {found['figure']} | {found['value']} {found['unit']} | {found['target']} | {found['met']} |")
+        lines.append("")
+    PAGE.write_text("\n".join(lines))
+    print(f"written to {PAGE}")
+
+
+if __name__ == "__main__":
+    main()

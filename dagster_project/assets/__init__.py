@@ -1,0 +1,1 @@
+"""The assets: each asks one function of a room, records what came, and reports it."""

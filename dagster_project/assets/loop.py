@@ -1,0 +1,137 @@
+"""The loop, one partition per iteration of a campaign: rollouts → checkpoint → evaluation.
+
+The previous checkpoint is resolved explicitly and is no dependency in Dagster's graph: a self-dependency of a dynamic
+partition is refused, and a cycle hidden in a multi-asset breaks backfills.
+"""
+
+from typing import Any
+
+import dagster as dg
+
+from dagster_project import report, stored, training
+from dagster_project.assets.dataset import task_dataset
+from dagster_project.assets.policies import baseline, warm_policy
+from dagster_project.campaign import iteration_key, load_campaign, parse_iteration_key
+from dagster_project.evaluating import collect_into, evaluate
+from dagster_project.lineage import code_version, consume, record, source_version
+from dagster_project.partitions import ITERATIONS
+from dagster_project.resources import Engines, Workshop
+from serving import models
+from trainer import advantages, collect, dialect, draw, jobs, rewards
+from warehouse.warehouse import Batch, Warehouse
+
+LOOP: dict[str, Any] = {"group_name": "loop", "partitions_def": ITERATIONS, "owners": ["team:training"]}
+
+
+def _per_campaign(asset: dg.AssetsDefinition) -> dg.AssetDep:
+    return dg.AssetDep(asset, partition_mapping=dg.AllPartitionMapping())
+
+
+def parent_batch(warehouse: Warehouse, campaign: str, iteration: int) -> Batch:
+    """The policy an iteration starts from: the previous checkpoint, or the warm policy. Raises NotMaterialised."""
+    if iteration == 0:
+        return consume(warehouse, "warm_policy", campaign)
+    return consume(warehouse, "checkpoint", iteration_key(campaign, iteration - 1))
+
+
+@dg.asset(
+    **LOOP,
+    kinds={"vllm"},
+    deps=[_per_campaign(task_dataset), _per_campaign(warm_policy)],
+    pool="engine",
+    code_version=code_version(collect, dialect, draw),
+)
+def rollouts(context: dg.AssetExecutionContext, workshop: Workshop, engines: Engines) -> dg.MaterializeResult[Any]:
+    """Groups of attempts of the current policy at training tasks, after the canary has found the right policy served."""
+    warehouse = workshop.warehouse()
+    name, iteration = parse_iteration_key(context.partition_key)
+    campaign = load_campaign(name)
+    data = consume(warehouse, "task_dataset", name)
+    parent = parent_batch(warehouse, name, iteration)
+    tasks = draw.draw_tasks(
+        stored.split_of(warehouse, data, "train"), campaign.tasks_per_iteration, campaign.seed, iteration
+    )
+    engine = engines.policy(campaign, workshop.home)
+    policy = training.served(warehouse, parent)
+    canary = engine.check(policy)
+    collected = collect_into(warehouse, engine, tasks, policy, campaign.rollouts, name, iteration, "training")
+    rows, turns = stored.rollout_rows(collected)
+    return record(
+        context,
+        warehouse,
+        {"rollouts": rows, "turns": turns},
+        inputs=[data, parent],
+        metadata=report.rollouts(collected, {"policy": policy.policy_id, "canary": canary.model_dump(mode="json")}),
+    )
+
+
+@dg.asset(
+    **LOOP,
+    kinds={"pytorch"},
+    deps=[rollouts, _per_campaign(task_dataset)],
+    pool="trainer",
+    code_version=code_version(rewards, advantages),
+)
+def checkpoint(
+    context: dg.AssetExecutionContext, workshop: Workshop, pipes: dg.PipesSubprocessClient
+) -> dg.MaterializeResult[Any]:
+    """The policy after one update: rewards, group advantages, a clipped step, an adapter with its manifest."""
+    warehouse, home = workshop.warehouse(), workshop.home
+    name, iteration = parse_iteration_key(context.partition_key)
+    campaign = load_campaign(name)
+    used = consume(warehouse, "rollouts", context.partition_key)
+    parent = parent_batch(warehouse, name, iteration)
+    data = consume(warehouse, "task_dataset", name)
+    policy = training.served(warehouse, parent)
+    model = models.resolve_model(campaign.policy, home.models, campaign.revision)
+    tasks = {task.id: task for task in stored.read_tasks(warehouse, data)}
+    collected = stored.read_rollouts(warehouse, used)
+    scored = training.score(collected, tasks, campaign, home.jobs / f"rows-{used.batch_id}")
+    job = jobs.UpdateJob(
+        base_model_name=model.name,
+        base_model_path=str(model.path),
+        base_model_fingerprint=model.fingerprint,
+        parent_checkpoint_id=policy.policy_id,
+        parent_adapter_path=policy.adapter_path,
+        seed=campaign.seed,
+        rows_path=str(scored.rows_path),
+        artefacts_dir=str(home.artefacts),
+        batch_ids=(used.batch_id,),
+        code_version=source_version(),
+        config=campaign.update,
+    )
+    result = training.run_job(context, pipes, job, home)
+    update_id, tables = training.checkpoint_tables(
+        result, name, iteration, job, policy.policy_id, rollouts_batch=used, fates=scored.counts
+    )
+    tables["rewards"] = [{**row, "update_id": update_id} for row in scored.reward_rows]
+    return record(
+        context,
+        warehouse,
+        tables,
+        inputs=[used, parent, data],
+        data_version=result.manifest.adapter_sha256,
+        metadata=report.training_run(result.steps, {**training.facts(result), **scored.counts}),
+    )
+
+
+@dg.asset(
+    **LOOP, kinds={"vllm"}, deps=[checkpoint, _per_campaign(task_dataset), _per_campaign(baseline)], pool="engine"
+)
+def evaluation(context: dg.AssetExecutionContext, workshop: Workshop, engines: Engines) -> dg.MaterializeResult[Any]:
+    """Held-out success and cost of the iteration's checkpoint, beside the policies before it."""
+    warehouse = workshop.warehouse()
+    name, iteration = parse_iteration_key(context.partition_key)
+    campaign = load_campaign(name)
+    data = consume(warehouse, "task_dataset", name)
+    policy = consume(warehouse, "checkpoint", context.partition_key)
+    engine = engines.policy(campaign, workshop.home)
+    found = evaluate(warehouse, engine, campaign, name, iteration, data, policy)
+    earlier = stored.earlier_summaries(warehouse, name, iteration)
+    return record(
+        context,
+        warehouse,
+        found.tables,
+        inputs=[data, policy],
+        metadata=report.evaluation({**earlier, iteration_key(name, iteration): found.summaries}),
+    )

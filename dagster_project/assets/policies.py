@@ -1,0 +1,101 @@
+"""The policies a campaign begins with: the base model, and the same after a short supervised start."""
+
+import json
+from typing import Any
+
+import dagster as dg
+
+from dagster_project import report, stored, training
+from dagster_project.assets.dataset import PER_CAMPAIGN, task_dataset
+from dagster_project.campaign import load_campaign
+from dagster_project.evaluating import evaluate
+from dagster_project.lineage import code_version, consume, record, source_version
+from dagster_project.resources import Engines, Workshop
+from serving import models
+from trainer import conversation, dialect, golden, jobs, rows
+
+BASELINE = -1
+"""The iteration under which policies are evaluated before the loop begins."""
+
+
+@dg.asset(**PER_CAMPAIGN, group_name="policy", kinds={"vllm"}, code_version=code_version(models))
+def base_policy(context: dg.AssetExecutionContext, workshop: Workshop) -> dg.MaterializeResult[Any]:
+    """The model the campaign trains: weights on this machine, with a fingerprint."""
+    campaign = load_campaign(context.partition_key)
+    model = models.resolve_model(campaign.policy, workshop.home.models, campaign.revision)
+    row = training.base_row(model, context.partition_key)
+    return record(context, workshop.warehouse(), {"checkpoints": [row]}, metadata=report.model(model))
+
+
+@dg.asset(
+    **PER_CAMPAIGN,
+    group_name="policy",
+    kinds={"pytorch"},
+    deps=[task_dataset, base_policy],
+    pool="trainer",
+    code_version=code_version(golden, conversation, dialect, rows),
+)
+def warm_policy(
+    context: dg.AssetExecutionContext, workshop: Workshop, pipes: dg.PipesSubprocessClient
+) -> dg.MaterializeResult[Any]:
+    """The base policy after supervised training on golden trajectories of the train split, as an adapter."""
+    warehouse, home = workshop.warehouse(), workshop.home
+    campaign = load_campaign(context.partition_key)
+    data = consume(warehouse, "task_dataset", context.partition_key)
+    base = consume(warehouse, "base_policy", context.partition_key)
+    tasks = stored.split_of(warehouse, data, "train")
+    worlds = stored.environments_of(warehouse, {task.environment_id for task in tasks})
+    model = models.resolve_model(campaign.policy, home.models, campaign.revision)
+    tasks_path = home.jobs / f"tasks-{data.batch_id}.json"
+    tasks_path.write_text(json.dumps([task.model_dump(mode="json") for task in tasks]))
+    environments_path = home.jobs / f"environments-{data.batch_id}.json"
+    environments_path.write_text(json.dumps([world.spec.model_dump(mode="json") for world in worlds.values()]))
+    job = jobs.WarmStartJob(
+        base_model_name=model.name,
+        base_model_path=str(model.path),
+        base_model_fingerprint=model.fingerprint,
+        seed=campaign.seed,
+        tasks_path=str(tasks_path),
+        environments_path=str(environments_path),
+        artefacts_dir=str(home.artefacts),
+        batch_ids=(data.batch_id,),
+        code_version=source_version(),
+        config=campaign.warm_start,
+    )
+    result = training.run_job(context, pipes, job, home)
+    _, tables = training.checkpoint_tables(result, context.partition_key, None, job, model.fingerprint)
+    return record(
+        context,
+        warehouse,
+        tables,
+        inputs=[data, base],
+        data_version=result.manifest.adapter_sha256,
+        metadata=report.training_run(result.steps, training.facts(result)),
+    )
+
+
+@dg.asset(
+    **PER_CAMPAIGN,
+    group_name="policy",
+    kinds={"vllm"},
+    deps=[task_dataset, base_policy, warm_policy],
+    pool="engine",
+)
+def baseline(context: dg.AssetExecutionContext, workshop: Workshop, engines: Engines) -> dg.MaterializeResult[Any]:
+    """Held-out success and cost of the base and the warm policy: what the loop has to beat."""
+    warehouse = workshop.warehouse()
+    campaign = load_campaign(context.partition_key)
+    data = consume(warehouse, "task_dataset", context.partition_key)
+    policies = {name: consume(warehouse, f"{name}_policy", context.partition_key) for name in ("base", "warm")}
+    engine = engines.policy(campaign, workshop.home)
+    found = {
+        name: evaluate(warehouse, engine, campaign, context.partition_key, BASELINE, data, batch)
+        for name, batch in policies.items()
+    }
+    return record(
+        context,
+        warehouse,
+        stored.merged(evaluated.tables for evaluated in found.values()),
+        inputs=[data, *policies.values()],
+        metadata=report.evaluation({name: evaluated.summaries for name, evaluated in found.items()}),
+    )

@@ -1,0 +1,245 @@
+"""The `envloom` command. Results go to stdout, progress to stderr; exit 0 well, 1 found wrong, 2 wrong use."""
+
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from dagster_project.home import Home
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+domain_app = typer.Typer(no_args_is_help=True, help="Add a domain, or see what is wrong with one.")
+app.add_typer(domain_app, name="domain")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+stderr = Console(stderr=True)
+
+
+def fail(error: Exception) -> typer.Exit:
+    """Say what went wrong in one message, and end with 1."""
+    stderr.print(f"[red]{type(error).__name__}[/red]: {error}", soft_wrap=True, highlight=False)
+    return typer.Exit(1)
+
+
+@app.command()
+def demo(
+    live: Annotated[bool, typer.Option(help="Ask a model instead of replaying the recorded synthesis.")] = False,
+    again: Annotated[bool, typer.Option(help="Do again what is already there.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """The whole way once: two domains, a warm start, two iterations, held-out success before and after."""
+    if live:
+        os.environ["ENVLOOM_LIVE"] = "1"
+    _run_campaign("demo", steps=2, again=again, as_json=as_json)
+
+
+@app.command()
+def train(
+    campaign: str,
+    steps: Annotated[int, typer.Option(min=1, help="Iterations to add.")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Go on with a campaign: so many iterations after the last checkpoint, and all that has to come before."""
+    from dagster_project.campaign import CampaignError, load_campaign
+
+    try:
+        load_campaign(campaign)
+    except CampaignError as error:
+        stderr.print(str(error))
+        raise typer.Exit(2) from error
+    home = Home.here().prepare()
+    _run_campaign(campaign, steps=_finished(home, campaign) + steps, again=False, as_json=as_json)
+
+
+def _finished(home: Home, campaign: str) -> int:
+    """How many iterations of the campaign have a checkpoint and its evaluation."""
+    from dagster_project.campaign import iteration_key
+    from warehouse.warehouse import Warehouse
+
+    warehouse, count = Warehouse(home.warehouse, home.parts), 0
+    while warehouse.latest_batch("evaluation", iteration_key(campaign, count)) is not None:
+        count += 1
+    return count
+
+
+def _run_campaign(name: str, *, steps: int, again: bool, as_json: bool) -> None:
+    home = Home.here().prepare()
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    from dagster_project.campaign import load_campaign
+    from dagster_project.runner import Step, StepFailed, iteration_steps, preparation_steps, run_steps
+    from dagster_project.summary import gather, show
+
+    campaign = load_campaign(name)
+    plan = preparation_steps(name, campaign)
+    for iteration in range(steps):
+        plan += iteration_steps(name, iteration)
+    columns = (
+        TextColumn("{task.completed:2.0f}/{task.total:.0f}"),
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=stderr, transient=True) as progress:
+        bar = progress.add_task(name, total=len(plan))
+
+        def on_step(step: Step) -> None:
+            place = plan.index(step)
+            stderr.print(f"[dim]{place + 1:2}/{len(plan)}[/dim] {step}", highlight=False)
+            progress.update(bar, completed=place, description=str(step))
+
+        try:
+            ran = run_steps(plan, home, again=again, on_step=on_step)
+        except StepFailed as error:
+            raise fail(error) from error
+    figures = gather(home, name, campaign, ran)
+    if as_json:
+        typer.echo(json.dumps(figures, default=str))
+    else:
+        show(figures, Console())
+
+
+@app.command()
+def dev(port: int = 3000, host: str = "127.0.0.1") -> None:
+    """Dagster's UI and daemon on the history of this project."""
+    Home.here().prepare()
+    dagster = Path(sys.executable).with_name("dagster")
+    command = [str(dagster), "dev", "-m", "dagster_project.definitions", "-h", host, "-p", str(port)]
+    os.execv(command[0], command)
+
+
+@app.command()
+def lineage(
+    identity: str,
+    down: Annotated[bool, typer.Option("--down", help="What came of it, instead of where it comes from.")] = False,
+    depth: Annotated[int, typer.Option(min=1, max=20)] = 4,
+    as_json: AsJson = False,
+) -> None:
+    """The tree of what a record was made from: checkpoint, rollout, task, environment, LLM call or batch."""
+    from dataclasses import asdict
+
+    from rich.tree import Tree
+
+    from warehouse.lineage import Node, downstream, upstream
+    from warehouse.warehouse import Warehouse
+
+    home = Home.here()
+    node = (downstream if down else upstream)(Warehouse(home.warehouse, home.parts), identity, depth=depth)
+    if not node.nodes:
+        stderr.print(
+            f"{identity} is not in the warehouse {home.warehouse}, or nothing is {'below' if down else 'above'} it."
+        )
+        raise typer.Exit(1)
+    if as_json:
+        typer.echo(json.dumps(asdict(node)))
+        return
+
+    def grow(branch: Tree, found: Node, limit: int = 8) -> None:
+        for child in found.nodes[:limit]:
+            grow(branch.add(f"{child.relation} [bold]{child.kind}[/bold] {child.id}"), child)
+        if len(found.nodes) > limit:
+            branch.add(f"… and {len(found.nodes) - limit} more (--json prints all)")
+
+    tree = Tree(f"[bold]{node.kind}[/bold] {node.id}")
+    grow(tree, node)
+    Console().print(tree, soft_wrap=True, highlight=False)
+
+
+@app.command()
+def serve(
+    model: Annotated[str, typer.Argument(help="A packaged model, a folder, or a hub id.")] = "smollm2-135m-instruct",
+    port: int = 0,
+    max_model_len: int = 2048,
+    as_json: AsJson = False,
+) -> None:
+    """Serve a model on vLLM until Ctrl-C; the OpenAI-compatible address goes to stdout."""
+    import signal
+
+    from serving.errors import ServingError
+    from serving.models import resolve_model
+    from serving.vllm import VllmConfig, VllmServer
+
+    home = Home.here().prepare()
+    try:
+        found = resolve_model(model, home.models)
+        config = VllmConfig(
+            model=str(found.path), served_name=found.name, port=port, max_model_len=max_model_len, enable_lora=True
+        )
+        server = VllmServer(config, home.logs, home.state)
+        endpoint = server.start()
+    except ServingError as error:
+        raise fail(error) from error
+    told = {
+        "base_url": endpoint.base_url,
+        "model": endpoint.model,
+        "api_key": endpoint.api_key,
+        "log": str(server.log_path),
+    }
+    typer.echo(json.dumps(told) if as_json else "\n".join(f"{name:9} {value}" for name, value in told.items()))
+    try:
+        signal.pause()
+    except KeyboardInterrupt:
+        server.stop()
+
+
+@domain_app.command("new")
+def domain_new(name: str, as_json: AsJson = False) -> None:
+    """Scaffold `generators/domains/<name>/domain.yaml`."""
+    from generators.brief import DomainError, scaffold
+
+    try:
+        file = scaffold(name)
+    except DomainError as error:
+        stderr.print(str(error))
+        raise typer.Exit(2) from error
+    typer.echo(json.dumps({"file": str(file)}) if as_json else f"{file}\nFill it in, then: envloom domain check {name}")
+
+
+@domain_app.command("check")
+def domain_check(
+    name: str,
+    live: Annotated[bool, typer.Option(help="Ask a model instead of the domain's recording.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Read the brief, synthesise, propose a few tasks and prove them; say what is wrong in terms of the brief."""
+    from dagster_project.checking import check_domain
+
+    report = check_domain(name, Home.here().prepare(), live=live)
+    if as_json:
+        typer.echo(json.dumps(report))
+    else:
+        for line in report["lines"]:
+            typer.echo(line)
+    if report["problems"]:
+        for problem in report["problems"]:
+            stderr.print(f"[red]wrong[/red] {problem}", soft_wrap=True, highlight=False)
+        raise typer.Exit(1)
+
+
+@app.command()
+def record(
+    name: str,
+    model: str = "qwen2.5-coder-1.5b-instruct",
+    base_url: str = "",
+    as_json: AsJson = False,
+) -> None:
+    """Synthesise a domain with a live model and keep the calls in its folder, for replay on machines without one."""
+    from dagster_project.checking import record_domain
+    from generators.brief import DomainError
+    from generators.stage import StageFailed
+    from serving.errors import ServingError
+
+    try:
+        told: dict[str, Any] = record_domain(name, Home.here().prepare(), model=model, base_url=base_url)
+    except (DomainError, StageFailed, ServingError) as error:
+        raise fail(error) from error
+    typer.echo(json.dumps(told) if as_json else "\n".join(f"{key:12} {value}" for key, value in told.items()))
+
+
+if __name__ == "__main__":
+    app()

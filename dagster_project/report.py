@@ -1,0 +1,256 @@
+"""What people look at in the UI: funnels, samples and plots as metadata, and the outcome of asset checks."""
+
+import base64
+import io
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+
+from envs.proof import CheckOutcome, Proof
+from envs.spec import EnvironmentSpec
+from envs.task import Rejection, Task
+from generators.brief import Brief
+from generators.phrases import Phrasing
+from generators.splits import Split
+from serving.models import ResolvedModel
+from trainer.evaluate import Summary, wilson_interval
+from trainer.rollout import Rollout
+
+MINIMUM_TRAIN_TASKS = 8
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> dg.MarkdownMetadataValue:
+    """Rows as a markdown table."""
+    if not rows:
+        return dg.MetadataValue.md("*none*")
+    names = list(rows[0])
+    lines = [f"| {' | '.join(names)} |", f"|{'---|' * len(names)}"]
+    lines += [f"| {' | '.join(_cell(row[name]) for name in names)} |" for row in rows]
+    return dg.MetadataValue.md("\n".join(lines))
+
+
+def _cell(value: Any) -> str:
+    text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def brief(page: Brief) -> dict[str, Any]:
+    """The brief as a page."""
+    entities = "\n".join(f"- **{name}**: {hint}" for name, hint in page.entities.items()) or "*left open*"
+    return {"page": dg.MetadataValue.md(f"## {page.title}\n\n{page.description}\n\n{entities}")}
+
+
+def environment(spec: EnvironmentSpec, rejections: Sequence[Rejection]) -> dict[str, Any]:
+    """Tables, tools and policy."""
+    tables = [
+        {"table": t.name, "rows": len(spec.rows[t.name]), "columns": ", ".join(f"{c.name} {c.type}" for c in t.columns)}
+        for t in spec.tables
+    ]
+    tools = [{"tool": t.name, "writes": t.writes, "what it does": t.description} for t in spec.tools]
+    return {
+        "environment": spec.id,
+        "tools": len(spec.tools),
+        "rows": sum(len(rows) for rows in spec.rows.values()),
+        "llm_calls": len(spec.made_from),
+        "schema": table(tables),
+        "toolset": table(tools),
+        "policy": dg.MetadataValue.md(spec.policy),
+        "refused": _reasons(rejections),
+    }
+
+
+def candidates(
+    tasks: Sequence[Task], rejections: Sequence[Rejection], phrasings: Mapping[str, Phrasing]
+) -> dict[str, Any]:
+    """Candidate tasks with a sample of their wording."""
+    return {
+        "candidates": len(tasks),
+        "phrased_tools": len(phrasings),
+        "sample": table([{"request": t.instruction, "calls": t.difficulty} for t in tasks[:12]]),
+        "refused": _reasons(rejections),
+    }
+
+
+def _reasons(rejections: Sequence[Rejection]) -> dg.MarkdownMetadataValue:
+    counted = Counter((r.stage, r.reason) for r in rejections)
+    return table([{"stage": s, "reason": r, "count": n} for (s, r), n in sorted(counted.items())])
+
+
+def proofs(found: Sequence[Proof], accepted: Sequence[Task]) -> dict[str, Any]:
+    """The funnel of the proof: per check how many candidates passed, and a sample of what was accepted."""
+    names = [check.name for check in found[0].checks] if found else []
+    outcomes = [
+        {"check": name, **{str(o): sum(p.check(name).outcome is o for p in found) for o in CheckOutcome}}
+        for name in names
+    ]
+    shapes = Counter(" > ".join(call.tool for call in task.golden) for task in accepted)
+    return {
+        "accepted": len(accepted),
+        "rejected": len(found) - len(accepted),
+        "proof": table(outcomes),
+        "shapes": table([{"golden program": shape, "tasks": n} for shape, n in shapes.most_common(15)]),
+        "sample": table(
+            [
+                {"request": t.instruction, "golden": " > ".join(c.tool for c in t.golden), "answer": t.golden_answer}
+                for t in accepted[:12]
+            ]
+        ),
+    }
+
+
+def proof_checks(spec: EnvironmentSpec, found: Sequence[Proof], accepted: Sequence[Task]) -> list[dg.AssetCheckResult]:
+    """Asset checks on the proven tasks of one domain."""
+    discriminating = (
+        "not_vacuous",
+        "minimal",
+        "rejects_wrong_argument",
+        "rejects_collateral",
+        "rejects_partial_answer",
+    )
+    proven = {task.id for task in accepted}
+    weak = [p.task_id for p in found if p.task_id in proven and any(_failed(p, name) for name in discriminating)]
+    exercised = {call.tool for task in accepted for call in task.golden}
+    idle = [tool.name for tool in spec.tools if tool.writes and tool.name not in exercised]
+    return [
+        dg.AssetCheckResult(
+            passed=bool(accepted), check_name="some_tasks_are_proven", metadata={"accepted": len(accepted)}
+        ),
+        dg.AssetCheckResult(passed=not weak, check_name="verifiers_discriminate", metadata={"weak": len(weak)}),
+        dg.AssetCheckResult(
+            passed=not idle,
+            check_name="every_write_tool_is_exercised",
+            severity=dg.AssetCheckSeverity.WARN,
+            metadata={"not exercised": ", ".join(idle) or "none"},
+        ),
+    ]
+
+
+def _failed(proof: Proof, name: str) -> bool:
+    return proof.check(name).outcome is CheckOutcome.FAILED
+
+
+def dataset(tasks: Sequence[Task], splits: Sequence[Split]) -> dict[str, Any]:
+    """Counts by domain and split."""
+    where = {split.task_id: split.split for split in splits}
+    counted = Counter((task.domain, where[task.id]) for task in tasks)
+    return {
+        "tasks": len(tasks),
+        "by_domain_and_split": table([{"domain": d, "split": s, "tasks": n} for (d, s), n in sorted(counted.items())]),
+        "by_calls": table(
+            [{"golden calls": n, "tasks": c} for n, c in sorted(Counter(t.difficulty for t in tasks).items())]
+        ),
+    }
+
+
+def dataset_check(tasks: Sequence[Task], splits: Sequence[Split], unproven: Sequence[str]) -> dg.AssetCheckResult:
+    """Whether training may begin: enough tasks, every one proven, no request on both sides."""
+    where = {split.task_id: split.split for split in splits}
+    train = {task.instruction for task in tasks if where[task.id] == "train"}
+    leaked = [t.id for t in tasks if where[t.id] != "train" and t.instruction in train]
+    return dg.AssetCheckResult(
+        check_name="fit_to_train_on",
+        passed=len(train) >= MINIMUM_TRAIN_TASKS and not leaked and not unproven,
+        metadata={"train requests": len(train), "requests on both sides": len(leaked), "unproven": len(unproven)},
+    )
+
+
+def model(found: ResolvedModel) -> dict[str, Any]:
+    """The base model."""
+    return {"model": found.name, "fingerprint": found.fingerprint, "path": dg.MetadataValue.path(found.path)}
+
+
+def training_run(steps: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Statistics per optimizer step, as numbers and as a picture."""
+    numbers = {k: v for k, v in (steps[-1] if steps else {}).items() if isinstance(v, int | float)}
+    plotted = [name for name in ("loss", "grad_norm", "entropy", "clipped_share") if name in numbers]
+    series = {name: [float(step[name]) for step in steps] for name in plotted}
+    return {**facts, "last_step": table([numbers]), "steps": curves(series, "optimizer step")}
+
+
+def rollouts(collected: Sequence[Rollout], facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Outcomes of a collection, and two transcripts."""
+    outcomes = Counter((r.domain, str(r.outcome), str(r.stop_reason)) for r in collected)
+    solved = sum(r.solved for r in collected)
+    return {
+        **facts,
+        "rollouts": len(collected),
+        "solved": solved,
+        "success": solved / len(collected) if collected else 0.0,
+        "cost_usd": sum(r.cost_usd for r in collected),
+        "completion_tokens": sum(r.completion_tokens for r in collected),
+        "outcomes": table(
+            [{"domain": d, "outcome": o, "ended by": s, "rollouts": n} for (d, o, s), n in sorted(outcomes.items())]
+        ),
+        "transcripts": dg.MetadataValue.md("\n\n".join(_transcript(r) for r in _one_of_each(collected))),
+    }
+
+
+def _one_of_each(collected: Sequence[Rollout]) -> list[Rollout]:
+    first = {r.outcome: r for r in reversed(collected)}
+    return list(first.values())
+
+
+def _transcript(rollout: Rollout) -> str:
+    lines = [f"**{rollout.outcome}** ({rollout.stop_reason}), task `{rollout.task_id[:12]}`"]
+    for turn in rollout.turns:
+        lines.append(f"> {turn.text}")
+        lines += [f"> `{r.value if r.ok else r.error}`"[:300] for r in turn.results]
+    return "\n>\n".join([*lines, *(f"*{reason}*" for reason in rollout.reasons[:3])])
+
+
+def evaluation(summaries: Mapping[str, Sequence[Summary]]) -> dict[str, Any]:
+    """Held-out success and cost of several policies (name → its summaries), as a table and a plot."""
+    rows = [
+        {
+            "policy": name,
+            "scope": s.scope,
+            "n": s.n,
+            "success": s.success,
+            "95 % interval": f"{s.success_low:.2f} – {s.success_high:.2f}",
+            "cost / rollout, USD": s.cost_usd_mean,
+            "turns": s.turns_mean,
+        }
+        for name, found in summaries.items()
+        for s in found
+    ]
+    return {"held_out": table(rows), "cost_accuracy": cost_accuracy({n: s[0] for n, s in summaries.items()})}
+
+
+def curves(series: Mapping[str, Sequence[float]], xlabel: str) -> dg.MarkdownMetadataValue:
+    """One small plot per series, side by side."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(3.2 * max(1, len(series)), 2.6), layout="constrained")
+    for place, (name, values) in enumerate(series.items(), start=1):
+        axes = figure.add_subplot(1, len(series), place)
+        axes.plot(range(1, len(values) + 1), values, marker="o", markersize=3)
+        axes.set_title(name, fontsize=10)
+        axes.set_xlabel(xlabel, fontsize=8)
+        axes.grid(alpha=0.3)
+    return _picture(figure)
+
+
+def cost_accuracy(points: Mapping[str, Summary]) -> dg.MarkdownMetadataValue:
+    """Success with its interval against mean cost, one point per policy."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.5, 3.5), layout="constrained")
+    axes = figure.add_subplot()
+    for name, point in points.items():
+        low, high = wilson_interval(point.solved, point.n)
+        spread = [[point.success - low], [high - point.success]]
+        axes.errorbar([point.cost_usd_mean * 100], [point.success], yerr=spread, fmt="o", capsize=3, label=name)
+    axes.set_xlabel("cost per rollout, US cents")
+    axes.set_ylabel("held-out success")
+    axes.set_ylim(0, 1)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    return _picture(figure)
+
+
+def _picture(figure: Any) -> dg.MarkdownMetadataValue:
+    held = io.BytesIO()
+    figure.savefig(held, format="png", dpi=90)
+    return dg.MetadataValue.md(f"![plot](data:image/png;base64,{base64.b64encode(held.getvalue()).decode()})")

@@ -1,0 +1,107 @@
+"""Materialising without a daemon: the same assets, one after the other, in this process, into the same history."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+
+import dagster as dg
+
+from dagster_project.campaign import Campaign, iteration_key
+from dagster_project.definitions import ASSETS
+from dagster_project.home import Home
+from dagster_project.partitions import ITERATIONS
+from dagster_project.resources import resources
+from warehouse.warehouse import Warehouse
+
+# The console gets progress and errors; everything else is in the event log that the UI shows.
+QUIET = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One asset of one partition."""
+
+    asset: str
+    partition: str
+
+    def __str__(self) -> str:
+        return f"{self.asset}[{self.partition}]"
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What became of a step: done now in so many seconds, or already there."""
+
+    step: Step
+    seconds: float | None
+
+
+class StepFailed(RuntimeError):
+    """A step did not succeed: which, why, and where to read more."""
+
+
+def preparation_steps(name: str, campaign: Campaign) -> list[Step]:
+    """Everything before the loop: the base model first, since fetching it is what can go wrong at once."""
+    synthesis = ("brief", "environment", "candidate_tasks", "proven_tasks")
+    return [
+        Step("base_policy", name),
+        *(Step(asset, domain) for domain in campaign.domains for asset in synthesis),
+        Step("task_dataset", name),
+        Step("warm_policy", name),
+        Step("baseline", name),
+    ]
+
+
+def iteration_steps(name: str, iteration: int) -> list[Step]:
+    """One iteration of the loop."""
+    key = iteration_key(name, iteration)
+    return [Step(asset, key) for asset in ("rollouts", "checkpoint", "evaluation")]
+
+
+def run_steps(
+    steps: Sequence[Step], home: Home, *, again: bool = False, on_step: Callable[[Step], None] = lambda _: None
+) -> list[Ran]:
+    """Materialise what is not there yet (or everything, `again`), in order. Raises StepFailed; what was done stays."""
+    warehouse = Warehouse(home.warehouse, home.parts)
+    given = resources()
+    ran = []
+    with dg.DagsterInstance.get() as instance:
+        for step in steps:
+            on_step(step)
+            if not again and warehouse.latest_batch(step.asset, step.partition) is not None:
+                ran.append(Ran(step, None))
+                continue
+            began = perf_counter()
+            _materialise(step, instance, given)
+            ran.append(Ran(step, perf_counter() - began))
+    return ran
+
+
+def _materialise(step: Step, instance: dg.DagsterInstance, given: dict[str, object]) -> None:
+    if step.asset in ("rollouts", "checkpoint", "evaluation"):
+        instance.add_dynamic_partitions(ITERATIONS.name or "", [step.partition])
+    result = dg.materialize(
+        ASSETS,
+        selection=[step.asset],
+        partition_key=step.partition,
+        instance=instance,
+        resources=given,
+        run_config=QUIET,
+        raise_on_error=False,
+    )
+    if result.success:
+        return
+    failures = [event for event in result.all_events if event.is_step_failure]
+    error = failures[0].step_failure_data.error if failures else None
+    checks = (
+        [
+            e.asset_check_evaluation_data.check_name
+            for e in result.get_asset_check_evaluations_events()
+            if not e.asset_check_evaluation_data.passed
+        ]
+        if hasattr(result, "get_asset_check_evaluations_events")
+        else []
+    )
+    cause = error.cause if error is not None and error.cause is not None else error
+    what = cause.message.strip() if cause is not None else f"failed checks: {', '.join(checks)}"
+    raise StepFailed(f"{step} failed: {what}\nThe whole log: `make dev`, run {result.run_id}.")

@@ -1,0 +1,120 @@
+"""What `envloom demo` and `envloom train` end with: funnel, success and cost, tokens and seconds, where all of it lies."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from dagster_project.campaign import Campaign
+from dagster_project.home import Home
+from dagster_project.runner import Ran
+from warehouse.warehouse import Warehouse
+
+FUNNEL = """
+SELECT partition AS domain,
+  (SELECT count(*) FROM current_tasks c WHERE c.asset = 'candidate_tasks' AND c.partition = b.partition) AS candidates,
+  (SELECT count(*) FROM current_tasks c WHERE c.asset = 'proven_tasks' AND c.partition = b.partition) AS proven
+FROM current_batches b WHERE asset = 'proven_tasks' AND partition IN (SELECT unnest(?)) ORDER BY domain
+"""
+REJECTIONS = """
+SELECT domain, stage, reason, count(*) AS rejected FROM current_rejections
+WHERE domain IN (SELECT unnest(?)) GROUP BY ALL ORDER BY domain, rejected DESC, stage, reason
+"""
+HELD_OUT = """
+SELECT CASE c.kind WHEN 'base' THEN 'base model' WHEN 'warm_start' THEN 'after warm start'
+  ELSE 'after iteration ' || e.iteration END AS policy, e.n, e.solved, e.success, e.success_low, e.success_high,
+  e.cost_usd_mean AS cost_usd, e.turns_mean AS turns
+FROM current_evaluations e JOIN (SELECT DISTINCT id, kind FROM checkpoints) c ON c.id = e.policy_id
+WHERE e.campaign = ? AND e.split = 'test' ORDER BY e.iteration, c.kind
+"""
+TRAINING = """
+SELECT u.iteration, u.parent_checkpoint AS parent, u.checkpoint_id AS checkpoint, u.n_rollouts AS rows,
+  u.n_tokens AS trained_tokens, u.loss, u.grad_norm, u.counts
+FROM current_updates u WHERE u.campaign = ? ORDER BY u.iteration NULLS FIRST
+"""
+TOKENS = """
+SELECT 'synthesis' AS stage, count(*) AS requests, sum(prompt_tokens) AS prompt, sum(completion_tokens) AS completion
+FROM (SELECT DISTINCT id, prompt_tokens, completion_tokens FROM current_llm_calls WHERE partition IN (SELECT unnest($domains)))
+UNION ALL
+SELECT purpose, sum(n_turns), sum(prompt_tokens), sum(completion_tokens)
+FROM (SELECT DISTINCT id, purpose, n_turns, prompt_tokens, completion_tokens FROM current_rollouts WHERE campaign = $campaign)
+GROUP BY purpose ORDER BY stage
+"""
+
+
+def gather(home: Home, name: str, campaign: Campaign, ran: Sequence[Ran]) -> dict[str, Any]:
+    """The figures of the summary, as plain data: what `--json` prints."""
+    warehouse = Warehouse(home.warehouse, home.parts)
+    domains = list(campaign.domains)
+    return {
+        "campaign": name,
+        "funnel": warehouse.query(FUNNEL, [domains]).to_dicts(),
+        "rejections": warehouse.query(REJECTIONS, [domains]).to_dicts(),
+        "held_out": warehouse.query(HELD_OUT, [name]).to_dicts(),
+        "training": warehouse.query(TRAINING, [name]).to_dicts(),
+        "tokens": warehouse.query(TOKENS, {"domains": domains, "campaign": name}).to_dicts(),
+        "seconds": [{"stage": str(done.step), "seconds": done.seconds} for done in ran],
+        "where": {
+            "warehouse": str(home.warehouse),
+            "checkpoints": str(home.artefacts),
+            "history": str(home.dagster),
+            "logs": str(home.logs),
+        },
+    }
+
+
+def show(figures: dict[str, Any], console: Console) -> None:
+    """The summary for people."""
+    console.print(_table("Tasks, from candidate to proven", figures["funnel"]))
+    console.print(_table("Rejected, and why", figures["rejections"]))
+    console.print(_table("Held-out tasks", figures["held_out"]))
+    console.print(_table("Training", [_short(row) for row in figures["training"]]))
+    console.print(_table("Tokens", figures["tokens"]))
+    seconds = [
+        row | {"seconds": "already there" if row["seconds"] is None else row["seconds"]} for row in figures["seconds"]
+    ]
+    console.print(_table("Seconds", seconds))
+    for what, path in figures["where"].items():
+        console.print(f"{what:12} {path}", highlight=False, soft_wrap=True)
+    last = [row["checkpoint"] for row in figures["training"]][-1:]
+    console.print("\nNext: [bold]make dev[/bold] opens the asset graph on this history;")
+    console.print(
+        f"      [bold].venv/bin/envloom train {figures['campaign']} --steps 1[/bold] goes one iteration further;"
+    )
+    for checkpoint in last:
+        console.print(
+            f"      [bold].venv/bin/envloom lineage {checkpoint}[/bold] tells where the last checkpoint comes from."
+        )
+
+
+def _short(row: dict[str, Any]) -> dict[str, Any]:
+    counts = {name: n for name, n in _counts(row["counts"]).items() if n}
+    return row | {
+        "iteration": "warm" if row["iteration"] is None else row["iteration"],
+        "parent": row["parent"][:12],
+        "checkpoint": row["checkpoint"][:12],
+        "counts": ", ".join(f"{name} {n}" for name, n in counts.items()),
+    }
+
+
+def _counts(column: Any) -> dict[str, int]:
+    import json
+
+    return json.loads(column) if isinstance(column, str) else dict(column or {})
+
+
+def _table(title: str, rows: Sequence[dict[str, Any]]) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for name in rows[0] if rows else ["nothing"]:
+        numeric = bool(rows) and isinstance(rows[0][name], int | float) and not isinstance(rows[0][name], bool)
+        table.add_column(name.replace("_", " "), justify="right" if numeric else "left")
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row.values()))
+    return table
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.1f}" if abs(value) >= 10 else f"{value:.4g}"
+    return str(value)

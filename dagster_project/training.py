@@ -1,0 +1,162 @@
+"""Between an asset and the training process: the job's folder, the process through Dagster Pipes, the rows it makes."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from dagster_project.campaign import Campaign
+from dagster_project.home import REPOSITORY, Home
+from dagster_project.lineage import source_version
+from envs.record import content_id
+from envs.task import Task
+from serving.models import ResolvedModel
+from trainer.advantages import advantages_of, counts, reward_rows
+from trainer.engine import ServedPolicy
+from trainer.jobs import TrainingResult, UpdateJob, WarmStartJob
+from trainer.process import RESULT
+from trainer.rewards import Reward, measures_of, preference_or_default, score_group
+from trainer.rollout import Rollout
+from trainer.rows import training_rows, write_training_rows
+from warehouse.warehouse import Batch, Warehouse
+
+
+class NothingToTrainOn(RuntimeError):
+    """No rollout of the batch carries a signal: why, by count."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A batch of rollouts with what the update needs and what the warehouse keeps."""
+
+    rewards: list[Reward]
+    reward_rows: list[dict[str, object]]
+    counts: dict[str, int]
+    rows_path: Path
+
+
+def base_row(model: ResolvedModel, campaign: str) -> dict[str, Any]:
+    """The base model as the root of all checkpoints, named by its fingerprint."""
+    return {
+        "id": model.fingerprint,
+        "base_model": model.fingerprint,
+        "kind": "base",
+        "campaign": campaign,
+        "path": str(model.path),
+        "config": {},
+        "code_version": source_version(),
+        "record": json.dumps({"name": model.name, "fingerprint": model.fingerprint}),
+    }
+
+
+def score(rollouts: Sequence[Rollout], tasks: dict[str, Task], campaign: Campaign, folder: Path) -> Scored:
+    """Rewards and advantages of a batch, and the Parquet file that the update reads. Raises NothingToTrainOn."""
+    groups: dict[str, list[Rollout]] = {}
+    for rollout in rollouts:
+        groups.setdefault(rollout.group_id, []).append(rollout)
+    rewards = [
+        reward
+        for _, group in sorted(groups.items())
+        for reward in score_group(
+            [measures_of(rollout, campaign.rewards) for rollout in group],
+            preference_or_default(tasks[group[0].task_id].preference, campaign.rewards),
+        )
+    ]
+    stops = {rollout.id: rollout.stop_reason for rollout in rollouts}
+    advantages = advantages_of(rewards, stops, campaign.rewards)
+    rows = training_rows(rollouts, [advantage for advantage in advantages if not advantage.left_out])
+    if not rows:
+        raise NothingToTrainOn(
+            f"none of {len(rollouts)} rollouts carries a signal: {counts(advantages)}. Roll out more tasks, or tasks "
+            "that the policy sometimes solves (campaign: tasks_per_iteration, rollouts.samples_per_task)."
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    write_training_rows(folder / "rows.parquet", rows)
+    return Scored(rewards, reward_rows(rewards, advantages), counts(advantages), folder / "rows.parquet")
+
+
+def run_job(
+    context: dg.AssetExecutionContext, pipes: dg.PipesSubprocessClient, job: WarmStartJob | UpdateJob, home: Home
+) -> TrainingResult:
+    """Run the job in a process of its own, so that its memory is returned. A finished job is not run again."""
+    folder = home.jobs / f"{job.kind}-{content_id(job.model_dump(mode='json'))[:16]}"
+    folder.mkdir(parents=True, exist_ok=True)
+    result = folder / RESULT
+    if not result.exists():
+        (folder / "job.json").write_bytes(job.canonical())
+        command = [sys.executable, "-m", "trainer.process", str(folder / "job.json")]
+        pipes.run(command=command, context=context, cwd=str(REPOSITORY))
+    return TrainingResult.model_validate_json(result.read_bytes())
+
+
+def served(warehouse: Warehouse, batch: Batch) -> ServedPolicy:
+    """The policy that a batch of `base_policy`, `warm_policy` or `checkpoint` holds."""
+    row = warehouse.read_batch(batch.batch_id, "checkpoints").to_dicts()[0]
+    return ServedPolicy(policy_id=row["id"], adapter_path=None if row["kind"] == "base" else row["path"])
+
+
+def checkpoint_tables(
+    result: TrainingResult,
+    campaign: str,
+    iteration: int | None,
+    job: WarmStartJob | UpdateJob,
+    parent_id: str,
+    *,
+    rollouts_batch: Batch | None = None,
+    fates: dict[str, int] | None = None,
+) -> tuple[str, dict[str, list[dict[str, Any]]]]:
+    """(update id, rows of `updates` and `checkpoints`) of a finished job."""
+    update_id = content_id(["update", result.checkpoint_id, campaign, iteration])
+    config = job.config.model_dump(mode="json")
+    last = result.steps[-1] if result.steps else {}
+    update = {
+        "id": update_id,
+        "campaign": campaign,
+        "iteration": iteration,
+        "kind": "grpo" if job.kind == "update" else job.kind,
+        "parent_checkpoint": parent_id,
+        "checkpoint_id": result.checkpoint_id,
+        "loss": last.get("loss"),
+        "grad_norm": last.get("grad_norm"),
+        "n_tokens": result.trained_tokens,
+        "n_rollouts": result.n_rows,
+        "counts": fates or {},
+        "statistics": list(result.steps),
+        "seconds": result.seconds,
+        "config": config,
+        "seed": job.seed,
+    }
+    checkpoint = {
+        "id": result.checkpoint_id,
+        "parent_id": parent_id,
+        "base_model": job.base_model_fingerprint,
+        "kind": job.kind,
+        "campaign": campaign,
+        "iteration": iteration,
+        "rollouts_batch_id": rollouts_batch.batch_id if rollouts_batch else None,
+        "config": config,
+        "seed": job.seed,
+        "code_version": job.code_version,
+        "path": result.checkpoint_path,
+        "adapter_sha256": result.manifest.adapter_sha256,
+        "record": result.manifest.canonical(),
+    }
+    return update_id, {"updates": [update], "checkpoints": [checkpoint]}
+
+
+def facts(result: TrainingResult) -> dict[str, Any]:
+    """The figures of a finished job that stand at the top of an asset's page."""
+    return {
+        "checkpoint": result.checkpoint_id,
+        "path": dg.MetadataValue.path(result.checkpoint_path),
+        "adapter_sha256": result.manifest.adapter_sha256,
+        "rows": result.n_rows,
+        "trained_tokens": result.trained_tokens,
+        "seconds": result.seconds,
+        "peak_memory_mib": result.peak_memory_mib,
+        "manifest": dg.MetadataValue.json(result.manifest.model_dump(mode="json")),
+    }

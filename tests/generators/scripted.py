@@ -1,0 +1,28 @@
+"""A synthesist that answers from a script: for what a real model cannot be asked to do on demand, such as being hostile."""
+
+from collections.abc import Callable, Sequence
+
+from serving.endpoint import ChatRequest, LlmCall
+
+
+class Scripted:
+    """Answers every request with what `answer` says of it, and remembers the requests."""
+
+    def __init__(self, answer: Callable[[ChatRequest], str]) -> None:
+        self.answer = answer
+        self.requests: list[ChatRequest] = []
+
+    def ask_many(self, requests: Sequence[ChatRequest]) -> list[LlmCall]:
+        self.requests += requests
+        return [
+            LlmCall(
+                model="script",
+                request=request,
+                text=self.answer(request),
+                finish_reason="stop",
+                prompt_tokens=1,
+                completion_tokens=1,
+                seconds=0.0,
+            )
+            for request in requests
+        ]

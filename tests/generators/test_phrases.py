@@ -1,0 +1,41 @@
+"""A phrase pattern is used in many tasks, so it is checked once and hard."""
+
+import pytest
+
+from envs.spec import Parameter, Returns, Tool
+from generators.phrases import Ask, accept_patterns
+from generators.stage import Refused
+
+TOOL = Tool(
+    name="set_order_quantity",
+    description="Change the quantity of one order.",
+    parameters=(Parameter(name="order_id", type="string"), Parameter(name="quantity", type="integer")),
+    effects=("UPDATE x SET y = 1",),
+    returns=Returns(sql="SELECT 1"),
+)
+ASK = Ask(TOOL, ("order_id", "quantity"), "Change the quantity.")
+GOOD = ["Please set order {order_id} to {quantity} pieces.", "I need {quantity} of what is in order {order_id}!"]
+
+
+def test_good_patterns_are_kept_and_end_like_a_sentence() -> None:
+    assert accept_patterns(ASK, GOOD) == (GOOD[0], "I need {quantity} of what is in order {order_id}.")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "reason"),
+    [
+        ("Please set order {order_id} to five pieces.", "placeholders"),
+        ("Set {order_id} of {order_id} to {quantity} pieces.", "placeholders"),
+        ("Set {order_id} to {quantity} pieces for {customer}.", "placeholders"),
+        ("Your order {order_id} has been set to {quantity}.", "report"),
+        ("The quantity of {order_id} is {quantity}.", "report"),
+        ("{order_id} {quantity}", "length"),
+        ("Set order {order_id}, not O-17, to {quantity}.", "leaks_a_value"),
+        ("Please set the order {order_id} to {quantity} pieces.", "near_duplicate"),
+    ],
+)
+def test_a_bad_pattern_is_left_out_for_its_own_reason(pattern: str, reason: str) -> None:
+    assert pattern not in accept_patterns(ASK, [*GOOD, pattern])
+    with pytest.raises(Refused) as refusal:
+        accept_patterns(ASK, [GOOD[0], pattern])
+    assert refusal.value.reason == reason

@@ -1,0 +1,68 @@
+"""The recordings that ship: replayed without a miss, to the same bytes, into an environment a person would accept."""
+
+from pathlib import Path
+
+import pytest
+
+from dagster_project.resources import RECORDING
+from envs.environment import Environment
+from envs.proof import prove
+from generators.brief import BUILT_IN, load_brief
+from generators.domain import Synthesis, synthesise
+from generators.phrases import Phrasing, propose_phrases
+from generators.prompts import template_sha256
+from generators.tasks import Proposal, propose_tasks
+from serving.errors import ReplayMiss
+from serving.ledger import Ledger, read_header
+
+DOMAINS = sorted(path.parent.name for path in BUILT_IN.glob(f"*/{RECORDING}"))
+
+
+def replay(domain: str, folder: Path, count: int = 40) -> tuple[Synthesis, dict[str, Phrasing], Proposal]:
+    recording = BUILT_IN / domain / RECORDING
+    ledger = Ledger(folder / f"{domain}.sqlite", read_header(recording)["model"], "replay")
+    ledger.import_extract(recording)
+    brief = load_brief(BUILT_IN / domain)
+    made = synthesise(brief, domain, ledger)
+    phrasings, _ = propose_phrases(made.spec, ledger)
+    return made, phrasings, propose_tasks(Environment.load(made.spec), phrasings, count, brief.seed)
+
+
+def test_both_demo_domains_ship_a_recording() -> None:
+    assert {"ecommerce", "library"} <= set(DOMAINS)
+
+
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_a_recording_replays_to_the_same_bytes(domain: str, tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    first, _, tasks = replay(domain, tmp_path / "a")
+    second, _, again = replay(domain, tmp_path / "b")
+    assert first.spec.canonical() == second.spec.canonical()
+    assert [task.canonical() for task in tasks.tasks] == [task.canonical() for task in again.tasks]
+
+
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_a_recording_names_the_prompts_it_was_made_with(domain: str) -> None:
+    header = read_header(BUILT_IN / domain / RECORDING)
+    assert header["prompts"] == {name: template_sha256(name) for name in header["prompts"]}
+
+
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_most_tools_are_phrased_and_most_tasks_are_proven(domain: str, tmp_path: Path) -> None:
+    made, phrasings, proposal = replay(domain, tmp_path)
+    environment = Environment.load(made.spec)
+    proven = [task for task in proposal.tasks if prove(task, environment).accepted]
+    assert len(phrasings) >= 0.7 * len(made.spec.tools)
+    assert len(proven) >= 0.5 * len(proposal.tasks)
+    assert {task.difficulty for task in proven} >= {1, 2}
+
+
+@pytest.mark.parametrize("domain", DOMAINS[:1])
+def test_a_question_that_was_not_recorded_is_an_error_that_names_the_prompt(domain: str, tmp_path: Path) -> None:
+    recording = BUILT_IN / domain / RECORDING
+    ledger = Ledger(tmp_path / "l.sqlite", read_header(recording)["model"], "replay")
+    ledger.import_extract(recording)
+    brief = load_brief(BUILT_IN / domain)
+    with pytest.raises(ReplayMiss, match="columns"):
+        synthesise(brief.model_copy(update={"description": brief.description + " And more."}), domain, ledger)

@@ -1,0 +1,89 @@
+"""What comes back from a model is not to be trusted: every hostile answer is refused with a reason, none gets through."""
+
+import json
+
+import pytest
+
+from generators.brief import Brief
+from generators.domain import synthesise
+from generators.stage import StageFailed
+from generators.tables import propose_tables
+from serving.endpoint import ChatRequest
+from tests.generators.scripted import Scripted
+
+BRIEF = Brief(
+    title="Bike rental",
+    description="A shop lends bikes by the day. Riders book, fetch and bring back bikes, and ask what is free.",
+    entities={"rider": "a person with a name and an email", "bike": "a bike with a status"},
+)
+COLUMNS = {
+    "columns": [
+        {"name": "title", "kind": "text"},
+        {"name": "status", "kind": "choice", "values": ["free", "rented", "broken"]},
+        {"name": "daily_price", "kind": "money"},
+    ]
+}
+
+
+def answer_with(text: str) -> Scripted:
+    return Scripted(lambda _: text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        '{"columns": [{"name": "title", "ki',
+        "null",
+        "[]",
+        json.dumps({"columns": "all of them"}),
+        json.dumps({"columns": [{"name": "x" * 1_000_000, "kind": "text"}] * 3}),
+        json.dumps({"columns": [{"name": 'a"; DROP TABLE bike; --', "kind": "text"}] * 3}),
+        json.dumps({"columns": [{"name": "tіtle", "kind": "text"}] * 3}),  # a Cyrillic letter
+        json.dumps({"columns": [{"name": "title", "kind": "text"}] * 5}),
+        json.dumps({"columns": [{"name": "status", "kind": "choice", "values": []}, *COLUMNS["columns"][:1]] * 2}),
+        json.dumps({"columns": [{"name": "bike_id", "kind": "reference", "refers_to": "moon"}] * 3}),
+    ],
+)
+def test_hostile_tables_are_refused_and_kept_and_the_stage_fails_saying_so(text: str) -> None:
+    llm = answer_with(text)
+    with pytest.raises(StageFailed, match="stage columns"):
+        propose_tables(BRIEF, "bikes", llm)
+    attempts = [request for request in llm.requests if "Table bike" in request.messages[1].content]
+    assert len(attempts) == 3, "one question and two repairs"
+    assert "cannot be used" in attempts[-1].messages[-1].content
+
+
+def test_one_bad_answer_is_repaired_and_its_rejection_stored() -> None:
+    def answer(request: ChatRequest) -> str:
+        return json.dumps(COLUMNS) if len(request.messages) > 2 else "{"
+
+    schema, rejections, used = propose_tables(BRIEF, "bikes", Scripted(answer))
+    assert [table.name for table in schema.tables] == ["rider", "bike"]
+    assert {rejection.reason for rejection in rejections} == {"schema"}
+    assert all(rejection.made_from and rejection.subject["answer"] == "{" for rejection in rejections)  # type: ignore[index,call-overload]
+    assert len(used) == 2
+
+
+def test_an_entity_that_never_parses_is_dropped_and_the_run_goes_on() -> None:
+    def answer(request: ChatRequest) -> str:
+        return "nonsense" if "Table rider" in request.messages[1].content else json.dumps(COLUMNS)
+
+    schema, rejections, _ = propose_tables(BRIEF, "bikes", Scripted(answer))
+    assert [table.name for table in schema.tables] == ["bike"]
+    assert len(rejections) == 3
+
+
+def test_references_never_form_a_cycle() -> None:
+    def answer(request: ChatRequest) -> str:
+        other = "bike" if "Table rider" in request.messages[1].content else "rider"
+        reference = {"name": f"{other}_id", "kind": "reference"}
+        return json.dumps({"columns": [reference, *COLUMNS["columns"]]})
+
+    schema, _, _ = propose_tables(BRIEF, "bikes", Scripted(answer))
+    assert {(t.name, c.references) for t in schema.tables for c in t.columns if c.references} == {("bike", "rider")}
+
+
+def test_a_model_that_is_all_nonsense_never_yields_an_environment() -> None:
+    with pytest.raises(StageFailed, match=r"stronger synthesist|say more"):
+        synthesise(BRIEF, "bikes", answer_with("As an AI, I cannot"))
