@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from dagster_project.home import Home
@@ -23,7 +24,7 @@ stderr = Console(stderr=True)
 
 def fail(error: Exception) -> typer.Exit:
     """Say what went wrong in one message, and end with 1."""
-    stderr.print(f"[red]{type(error).__name__}[/red]: {error}", soft_wrap=True, highlight=False)
+    stderr.print(f"[red]{type(error).__name__}[/red]: {escape(str(error))}", soft_wrap=True, highlight=False)
     return typer.Exit(1)
 
 
@@ -90,8 +91,8 @@ def _run_campaign(name: str, *, steps: int, again: bool, as_json: bool) -> None:
 
         def on_step(step: Step) -> None:
             place = plan.index(step)
-            stderr.print(f"[dim]{place + 1:2}/{len(plan)}[/dim] {step}", highlight=False)
-            progress.update(bar, completed=place, description=str(step))
+            stderr.print(f"[dim]{place + 1:2}/{len(plan)}[/dim] {escape(str(step))}", highlight=False)
+            progress.update(bar, completed=place, description=escape(str(step)))
 
         try:
             ran = run_steps(plan, home, again=again, on_step=on_step)
@@ -217,7 +218,7 @@ def domain_check(
             typer.echo(line)
     if report["problems"]:
         for problem in report["problems"]:
-            stderr.print(f"[red]wrong[/red] {problem}", soft_wrap=True, highlight=False)
+            stderr.print(f"[red]wrong[/red] {escape(problem)}", soft_wrap=True, highlight=False)
         raise typer.Exit(1)
 
 

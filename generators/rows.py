@@ -202,6 +202,8 @@ def fake_text(faker: Faker, column: str, kind: str = "") -> str:
         return str(faker.unique.email(domain="example.com"))
     if kind == "phone" or "phone" in column:
         return str(faker.numerify("555-0###"))
+    if kind == "code":
+        return str(faker.bothify("??-####")).upper()
     if kind == "city" or column.endswith("city"):
         return str(faker.city())
     if kind == "address" or "address" in column:

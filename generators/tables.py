@@ -26,11 +26,13 @@ IMPLIED = (
     (r"(^|_)(status|state)$", "status"), (r"(price|amount|total|cost|fee|balance|salary)", "money"),
     (r"(quantity|stock|count|capacity|copies|pages|rating|age|year)$", "count"), (r"^(is|has)_", "flag"),
     (r"(due|expir|end|until|deliver).*(date|_on|_at)$|^due", "future_date"), (r"(date|_on|_at)$", "past_date"),
-    (r"(category|genre|type|brand|language|role|level|method)$", "category"),
+    (r"(category|genre|type|brand|language|role|level|method|reason)$", "category"),
+    (r"(author|artist|director|teacher|doctor|trainer|driver|chef|coach)$", "person_name"),
+    (r"(isbn|code|number|serial|sku)$", "code"),
 )  # fmt: skip
 COLUMN_TYPES: dict[str, ColumnType] = {
     "person_name": "text", "email": "text", "phone": "text", "city": "text", "address": "text", "label": "text",
-    "category": "enum", "status": "enum", "count": "integer", "money": "cents", "past_date": "date",
+    "code": "text", "category": "enum", "status": "enum", "count": "integer", "money": "cents", "past_date": "date",
     "future_date": "date", "flag": "boolean", "reference": "text",
 }  # fmt: skip
 PEOPLE = re.compile(r"person|people|customer|member|user|patient|student|client|guest|passenger|employee|staff")
@@ -157,7 +159,9 @@ def _accept_columns(entity: Entity, answer: Any) -> tuple[Proposed, ...]:
 
 def _normalise(entity: Entity, name: str, asked: str, values: list[str], refers_to: str) -> Proposed | None:
     """The column under the rules of this module, or None for what every table has anyway (its id)."""
-    name = re.sub(r"_+", "_", name).strip("_").removesuffix("_cents").removeprefix(f"{entity.name}_")
+    name = re.sub(r"_+", "_", name).strip("_").removesuffix("_cents")
+    if name not in (f"{entity.name}_date", f"{entity.name}_number"):
+        name = name.removeprefix(f"{entity.name}_")
     target = next((o for o in entity.others if name in (o, f"{o}_id")), refers_to if refers_to != "none" else "")
     if name in RESERVED or name == entity.name:
         return None

@@ -91,9 +91,7 @@ async def collect(
     return sorted(finished, key=lambda rollout: rollout.id)
 
 
-def planned(
-    tasks: Sequence[Task], assignment: Assignment, config: RolloutConfig
-) -> dict[str, tuple[Task, int, int]]:
+def planned(tasks: Sequence[Task], assignment: Assignment, config: RolloutConfig) -> dict[str, tuple[Task, int, int]]:
     """Rollout id → (task, sample, seed) of every rollout of a collection, in order.
 
     Seeds, and so ids, follow from all settings that shape a rollout: under other settings it is another rollout.

@@ -1,0 +1,59 @@
+"""The command as a person uses it: exit codes, one clear message, JSON where asked."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from dagster_project.campaign import CampaignError, load_campaign, parse_iteration_key
+from dagster_project.cli import app
+
+runner = CliRunner()
+
+
+@pytest.fixture(autouse=True)
+def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENVLOOM_HOME", str(tmp_path))
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "dagster"))
+
+
+def test_checking_a_good_domain_shows_proven_tasks() -> None:
+    result = runner.invoke(app, ["domain", "check", "library", "--json"])
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    assert any(line.startswith("proven") for line in report["lines"])
+    assert report["problems"] == []
+
+
+def test_checking_an_unknown_domain_lists_the_known_ones() -> None:
+    result = runner.invoke(app, ["domain", "check", "moonbase"])
+    assert result.exit_code == 1
+    assert "Known: ecommerce, library" in result.output.replace("\n", " ")
+
+
+def test_a_wrong_name_is_wrong_use() -> None:
+    assert runner.invoke(app, ["domain", "new", "Big Shop"]).exit_code == 2
+    assert runner.invoke(app, ["train", "nowhere"]).exit_code == 2
+
+
+def test_the_lineage_of_nothing_is_found_wrong() -> None:
+    result = runner.invoke(app, ["lineage", "0" * 32])
+    assert result.exit_code == 1
+    assert "is not in the warehouse" in result.output
+
+
+def test_a_campaign_with_a_wrong_field_names_file_and_field(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dagster_project.campaign.FOLDER", tmp_path)
+    (tmp_path / "broken.yaml").write_text("domains: [library]\nupdate: {learning_rat: 1}\n")
+    with pytest.raises(CampaignError, match=r"broken\.yaml") as error:
+        load_campaign("broken")
+    assert "update.learning_rat" in str(error.value)
+    with pytest.raises(CampaignError, match="Known: broken"):
+        load_campaign("other")
+
+
+@pytest.mark.parametrize("key", ["demo", "demo-", "-0001", "demo-x"])
+def test_an_iteration_key_of_another_form_is_refused(key: str) -> None:
+    with pytest.raises(CampaignError, match="<campaign>-0000"):
+        parse_iteration_key(key)

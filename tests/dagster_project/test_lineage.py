@@ -1,0 +1,96 @@
+"""Synthesis through Dagster in a scratch instance: exact inputs, resumption, blocking checks, honest failures."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from dagster_project.definitions import ASSETS
+from dagster_project.home import Home
+from dagster_project.lineage import NotMaterialised, consume
+from dagster_project.resources import resources
+from dagster_project.runner import Step, StepFailed, run_steps
+from warehouse.warehouse import Warehouse
+
+SYNTHESIS = ("brief", "environment", "candidate_tasks", "proven_tasks")
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
+    monkeypatch.setenv("ENVLOOM_HOME", str(tmp_path))
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "dagster"))
+    yield Home.here().prepare()
+
+
+def materialise(instance: dg.DagsterInstance, asset: str, partition: str) -> dg.ExecuteInProcessResult:
+    return dg.materialize(ASSETS, selection=[asset], partition_key=partition, instance=instance, resources=resources())
+
+
+def test_metadata_names_exactly_the_batches_that_were_read(home: Home) -> None:
+    warehouse = Warehouse(home.warehouse, home.parts)
+    with dg.DagsterInstance.local_temp() as instance:
+        for asset in SYNTHESIS[:2]:
+            materialise(instance, asset, "library")
+        first = consume(warehouse, "environment", "library")
+        materialise(instance, "candidate_tasks", "library")
+        materialise(instance, "environment", "library")  # a newer one, which the candidates did not read
+        event = instance.get_latest_materialization_event(dg.AssetKey("candidate_tasks"))
+        assert event is not None
+        assert event.asset_materialization is not None
+        inputs = event.asset_materialization.metadata["lineage/inputs"].value
+    assert {(i["asset"], i["batch"]) for i in inputs} >= {("environment", first.batch_id)}
+    candidates = consume(warehouse, "candidate_tasks", "library")
+    edges = warehouse.query(
+        "SELECT parent_id FROM lineage_edges WHERE child_id = ? AND relation = 'input'", [candidates.batch_id]
+    )
+    assert set(edges["parent_id"]) == {i["batch"] for i in inputs}
+
+
+def test_an_unchanged_materialisation_has_the_same_data_version(home: Home) -> None:
+    with dg.DagsterInstance.local_temp() as instance:
+        versions = []
+        for _ in range(2):
+            materialise(instance, "brief", "library")
+            materialise(instance, "environment", "library")
+            versions.append(consume(Warehouse(home.warehouse, home.parts), "environment", "library").data_version)
+    assert versions[0] == versions[1]
+
+
+def test_a_second_run_does_nothing_and_a_fresh_history_can_be_asked_to(home: Home) -> None:
+    steps = [Step(asset, "library") for asset in SYNTHESIS]
+    assert all(ran.seconds is not None for ran in run_steps(steps, home))
+    assert all(ran.seconds is None for ran in run_steps(steps, home))
+    assert all(ran.seconds is not None for ran in run_steps(steps[:1], home, again=True))
+
+
+def test_every_task_leads_back_to_the_call_that_worded_it(home: Home) -> None:
+    run_steps([Step(asset, "library") for asset in SYNTHESIS], home)
+    orphans = Warehouse(home.warehouse, home.parts).query(
+        "SELECT t.id FROM tasks t WHERE NOT EXISTS (SELECT 1 FROM lineage l JOIN llm_calls c ON c.id = l.parent_id "
+        "WHERE l.child_id = t.id AND l.parent_kind = 'llm_call')"
+    )
+    assert orphans.is_empty()
+
+
+def test_a_missing_input_says_what_to_materialise(home: Home) -> None:
+    with pytest.raises(StepFailed, match=r"environment\[library\].*brief\[library\] is not in the warehouse"):
+        run_steps([Step("environment", "library")], home)
+
+
+def test_a_dataset_with_an_unproven_task_is_blocked(home: Home) -> None:
+    run_steps([Step(asset, domain) for domain in ("library", "ecommerce") for asset in SYNTHESIS], home)
+    warehouse = Warehouse(home.warehouse, home.parts)
+    run_steps([Step("task_dataset", "demo")], home)
+    batch = consume(warehouse, "proven_tasks", "library")
+    task = warehouse.read_batch(batch.batch_id, "tasks").to_dicts()[0]
+    check = {"id": "x", "task_id": task["id"], "environment_id": task["environment_id"], "name": "not_vacuous"}
+    warehouse.write_part("checks", [{**check, "outcome": "failed", "evidence": "solved untouched"}], "late")
+    warehouse.ingest()
+    with pytest.raises(StepFailed, match="fit_to_train_on"):
+        run_steps([Step("task_dataset", "demo")], home, again=True)
+
+
+def test_consume_refuses_what_is_not_there(home: Home) -> None:
+    with pytest.raises(NotMaterialised, match=r"checkpoint\[demo-0000\]"):
+        consume(Warehouse(home.warehouse, home.parts), "checkpoint", "demo-0000")
