@@ -19,13 +19,20 @@ def figures(script: Path, arguments: list[str]) -> list[dict[str, object]]:
 
 def main() -> None:
     """`python bench/run_all.py [--quick]`."""
-    lines = ["# Benchmarks", "", f"{os.cpu_count()} processor cores; load average {os.getloadavg()[0]:.1f} at the start.", ""]
+    lines = [
+        "# Benchmarks",
+        "",
+        f"{os.cpu_count()} processor cores; load average {os.getloadavg()[0]:.1f} at the start.",
+        "",
+    ]
     for script in sorted(HERE.glob("*.py")):
         if script.name == Path(__file__).name:
             continue
         lines += [f"## {script.stem}", "", "| figure | value | target | met |", "|---|---|---|---|"]
         for found in figures(script, sys.argv[1:]):
-            lines.append(f"| {found['figure']} | {found['value']} {found['unit']} | {found['target']} | {found['met']} |")
+            lines.append(
+                f"| {found['figure']} | {found['value']} {found['unit']} | {found['target']} | {found['met']} |"
+            )
         lines.append("")
     PAGE.write_text("\n".join(lines))
     print(f"written to {PAGE}")

@@ -1,1 +1,1 @@
-"""Orchestration: assets, checks, partitions, resources, jobs, sensors and the `envloom` command. No logic lives here."""
+"""Orchestration: assets, checks, partitions, resources, jobs, sensors and the `envloom` command. No logic here."""

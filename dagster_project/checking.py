@@ -45,7 +45,7 @@ def check_domain(name: str, home: Home, *, live: bool = False) -> dict[str, Any]
 
 
 def record_domain(name: str, home: Home, *, model: str, base_url: str = "") -> dict[str, Any]:
-    """Synthesise live and write every call into the domain's folder. What is in the ledger already is not asked again."""
+    """Synthesise live and write every call into the domain's folder. What the ledger holds is not asked again."""
     folder = domain_folder(name)
     brief = load_brief(folder)
     ledger = Synthesist(mode="live", model=model, base_url=base_url).ledger(name, home)

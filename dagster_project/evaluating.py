@@ -1,4 +1,4 @@
-"""Collecting through the engine into the warehouse: for training and for evaluation, with every rollout durable at once."""
+"""Collecting through the engine into the warehouse, for training and evaluation: every rollout durable at once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -3,19 +3,17 @@
 import dagster as dg
 
 from dagster_project.campaign import iteration_key, parse_iteration_key
-from dagster_project.partitions import DOMAINS, ITERATIONS
+from dagster_project.partitions import ITERATIONS
 
 synthesis = dg.define_asset_job(
     "synthesis",
     selection=dg.AssetSelection.groups("synthesis"),
-    partitions_def=DOMAINS,
     executor_def=dg.in_process_executor,
     description="From brief to proven tasks, for one domain.",
 )
 rl_iteration = dg.define_asset_job(
     "rl_iteration",
     selection=dg.AssetSelection.groups("loop"),
-    partitions_def=ITERATIONS,
     executor_def=dg.in_process_executor,
     description="Rollouts, checkpoint and evaluation of one iteration of a campaign.",
 )

@@ -164,7 +164,7 @@ def model(found: ResolvedModel) -> dict[str, Any]:
 def training_run(steps: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> dict[str, Any]:
     """Statistics per optimizer step, as numbers and as a picture."""
     numbers = {k: v for k, v in (steps[-1] if steps else {}).items() if isinstance(v, int | float)}
-    plotted = [name for name in ("loss", "grad_norm", "entropy", "clipped_share") if name in numbers]
+    plotted: list[str] = [name for name in ("loss", "grad_norm", "entropy", "clipped_share") if name in numbers]
     series = {name: [float(step[name]) for step in steps] for name in plotted}
     return {**facts, "last_step": table([numbers]), "steps": curves(series, "optimizer step")}
 

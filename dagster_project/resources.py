@@ -1,7 +1,6 @@
 """What assets are given: the project's folders, the warehouse, the synthesist and the policy's engine."""
 
 from functools import cached_property
-from pathlib import Path
 from typing import Literal
 
 import dagster as dg
@@ -13,6 +12,7 @@ from serving.endpoint import Endpoint
 from serving.ledger import Ledger, read_header
 from serving.models import resolve_model
 from serving.vllm import VllmConfig, VllmServer
+from trainer.conversation import load_tokenizer
 from trainer.engine import PolicyEngine
 from warehouse.warehouse import Warehouse
 
@@ -86,8 +86,6 @@ class Engines(dg.ConfigurableResource):
 
     def policy(self, campaign: Campaign, home: Home) -> PolicyEngine:
         """The engine of the campaign's base model; vLLM starts at the first question."""
-        from transformers import AutoTokenizer
-
         model = resolve_model(campaign.policy, home.models, campaign.revision)
         config = VllmConfig(
             model=str(model.path),
@@ -96,11 +94,10 @@ class Engines(dg.ConfigurableResource):
             max_num_seqs=campaign.engine.max_num_seqs,
             kv_cache_gib=campaign.engine.kv_cache_gib,
             enable_lora=True,
-            max_lora_rank=max(8, campaign.warm_start.lora.r),  # type: ignore[arg-type]
+            max_lora_rank=max(8, campaign.warm_start.lora.r),
         )
         server = VllmServer(config, home.logs, home.state, idle_timeout_s=self.idle_timeout_s)
-        tokenizer = AutoTokenizer.from_pretrained(model.path, local_files_only=True)
-        return PolicyEngine(server, model, tokenizer, Path(home.jobs))
+        return PolicyEngine(server, model, load_tokenizer(model.path), home.jobs)
 
 
 def resources() -> dict[str, object]:

@@ -175,7 +175,8 @@ def rollouts_by_id(warehouse: Warehouse, ids: list[str]) -> list[Rollout]:
 def earlier_summaries(warehouse: Warehouse, campaign: str, iteration: int) -> dict[str, list[Summary]]:
     """Per policy evaluated before an iteration its summaries: `base` and `warm`, then earlier checkpoints."""
     rows = warehouse.query(
-        "SELECT e.iteration, c.kind, e.record FROM current_evaluations e JOIN current_checkpoints c ON c.id = e.policy_id "
+        "SELECT e.iteration, c.kind, e.record FROM current_evaluations e "
+        "JOIN current_checkpoints c ON c.id = e.policy_id "
         "WHERE e.campaign = ? AND e.iteration < ? GROUP BY ALL ORDER BY e.iteration, c.kind, max(e.split)",
         [campaign, iteration],
     )

@@ -1,4 +1,4 @@
-"""What `envloom demo` and `envloom train` end with: funnel, success and cost, tokens and seconds, where all of it lies."""
+"""What `envloom demo` and `train` end with: funnel, success and cost, tokens and seconds, where all of it lies."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -35,10 +35,12 @@ FROM current_updates u WHERE u.campaign = ? ORDER BY u.iteration NULLS FIRST
 """
 TOKENS = """
 SELECT 'synthesis' AS stage, count(*) AS requests, sum(prompt_tokens) AS prompt, sum(completion_tokens) AS completion
-FROM (SELECT DISTINCT id, prompt_tokens, completion_tokens FROM current_llm_calls WHERE partition IN (SELECT unnest($domains)))
+FROM (SELECT DISTINCT id, prompt_tokens, completion_tokens FROM current_llm_calls
+      WHERE partition IN (SELECT unnest($domains)))
 UNION ALL
 SELECT purpose, sum(n_turns), sum(prompt_tokens), sum(completion_tokens)
-FROM (SELECT DISTINCT id, purpose, n_turns, prompt_tokens, completion_tokens FROM current_rollouts WHERE campaign = $campaign)
+FROM (SELECT DISTINCT id, purpose, n_turns, prompt_tokens, completion_tokens FROM current_rollouts
+      WHERE campaign = $campaign)
 GROUP BY purpose ORDER BY stage
 """
 

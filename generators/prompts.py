@@ -1,4 +1,4 @@
-"""Prompt templates: Jinja2 in a sandbox, each with a `system` and a `user` block, each named by the hash of its text."""
+"""Prompt templates: Jinja2 in a sandbox, with a `system` and a `user` block, named by the hash of their text."""
 
 import hashlib
 from functools import cache

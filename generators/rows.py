@@ -22,8 +22,14 @@ from generators.tables import Schema
 
 ASKED = 16
 RANGES = {
-    "money": (300, 60_000), "count": (1, 40), "year": (1950, 2025), "age": (18, 80), "rating": (1, 5), "pages": (60, 900),
-}  # fmt: skip
+    "money": (300, 60_000),
+    "count": (1, 40),
+    "year": (1950, 2025),
+    "age": (18, 80),
+    "rating": (1, 5),
+    "pages": (60, 900),
+}
+"""Limits by a word of the column's name, else by its kind; money in cents."""
 
 
 class Values(BaseModel):
@@ -53,7 +59,7 @@ def propose_values(
         key=lambda item: f"{item.table.name}.{item.column.name}",
         prompt=lambda item: {"brief": brief, "item": item, "asked": ASKED},
         response=lambda _: Values,
-        accept=_accept_values,
+        accept=lambda _, answer: _accept_values(answer),
         max_tokens=300,
         temperature=0.8,
     )
@@ -71,7 +77,7 @@ def labels(schema: Schema) -> dict[str, Labelled]:
     }
 
 
-def _accept_values(item: Labelled, answer: Values) -> tuple[str, ...]:
+def _accept_values(answer: Values) -> tuple[str, ...]:
     values = dict.fromkeys(re.sub(r"\s+", " ", value).strip(" .\"'") for value in answer.values)
     usable = [v for v in values if 2 <= len(v) <= 40 and v.isprintable() and not re.search(r"[{}<>;\\\"]", v)]
     if len(usable) < 8:

@@ -5,7 +5,7 @@ Every stage goes through `run_stage`; what a stage asks and what it accepts is i
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -22,6 +22,11 @@ class Llm(Protocol):
     """What a stage needs of the synthesist: answers to many requests, in order. `serving.ledger.Ledger` is one."""
 
     def ask_many(self, requests: Sequence[ChatRequest]) -> list[LlmCall]: ...
+
+
+def one_of(values: Sequence[str]) -> Any:
+    """The type of these strings, for a response model: what is not among them cannot be answered."""
+    return Literal[tuple(values)]
 
 
 class Refused(ValueError):

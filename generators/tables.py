@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, create_model
 from envs.spec import Column, ColumnType, Table
 from envs.task import Rejection
 from generators.brief import Brief
-from generators.stage import Llm, Refused, Stage, run_stage
+from generators.stage import Llm, Refused, Stage, one_of, run_stage
 
 Asked = Literal["text", "choice", "number", "money", "date", "yes_no", "reference"]
 """What the model calls a column: few and plain words, since small models copy a long list instead of choosing."""
@@ -136,9 +136,9 @@ def _columns_response(entity: Entity) -> type[BaseModel]:
         name=(str, Field(pattern=r"^[a-z][a-z_]{1,24}$")),
         kind=(Asked, ...),
         values=(list[str], Field(default=[], max_length=6)),
-        refers_to=(Literal[("none", *entity.others)], "none"),
+        refers_to=(one_of(("none", *entity.others)), "none"),
     )
-    return create_model("Columns", columns=(list[column], Field(min_length=3, max_length=MAX_COLUMNS)))  # type: ignore[valid-type]
+    return create_model("Columns", columns=(list[column], Field(min_length=3, max_length=MAX_COLUMNS)))
 
 
 def _accept_columns(entity: Entity, answer: Any) -> tuple[Proposed, ...]:

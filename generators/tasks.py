@@ -1,4 +1,4 @@
-"""Candidate tasks: golden programs sampled in the environment, worded from phrase patterns, with toolbox and preference.
+"""Candidate tasks: golden programs sampled in the environment, worded from phrase patterns, with a toolbox.
 
 Whether a candidate is a task is decided elsewhere (`envs.proof`): what is proposed here is executable, not yet proven.
 """
@@ -137,7 +137,7 @@ def _lower_first(sentence: str) -> str:
 
 
 def _toolbox(environment: Environment, rng: random.Random, needed: set[str]) -> Toolbox:
-    """The tools a rollout may use and their prices: what the golden program needs, and others to choose wrongly from."""
+    """Tools and their prices: what the golden program needs, and others to choose wrongly from."""
     names = [tool.name for tool in environment.spec.tools]
     others = [name for name in names if name not in needed]
     extra = rng.sample(others, min(len(others), max(2, TOOLBOX_SIZE - len(needed))))

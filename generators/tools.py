@@ -5,8 +5,9 @@ states they are allowed. SQL is compiled here, so a tool is right whatever the m
 """
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, Field, create_model
 
@@ -14,7 +15,7 @@ from envs.record import derive_seed
 from envs.spec import Column, Guard, Parameter, ParameterType, Returns, Table, Tool
 from envs.task import Rejection
 from generators.brief import Brief
-from generators.stage import Llm, Refused, Stage, run_stage
+from generators.stage import Llm, Refused, Stage, one_of, run_stage
 from generators.tables import Schema
 
 PARAMETER_TYPES: dict[str, ParameterType] = {"integer": "integer", "cents": "integer", "boolean": "boolean"}
@@ -64,17 +65,17 @@ def _status(table: Table) -> Column | None:
 def _lifecycle_response(table: Table) -> type[BaseModel]:
     status = _status(table)
     assert status is not None
-    state = Literal[status.values]  # type: ignore[valid-type]
+    state: Any = one_of(status.values)
     action = create_model(
         "Action",
         verb=(str, Field(pattern=r"^[a-z]{3,12}$")),
-        allowed_from=(list[state], Field(min_length=1, max_length=3)),  # type: ignore[valid-type]
+        allowed_from=(list[state], Field(min_length=1, max_length=3)),
         becomes=(state, ...),
     )
     return create_model(
         "Lifecycle",
-        actions=(list[action], Field(min_length=1, max_length=4)),  # type: ignore[valid-type]
-        editable_while=(list[state], Field(min_length=1, max_length=3)),  # type: ignore[valid-type]
+        actions=(list[action], Field(min_length=1, max_length=4)),
+        editable_while=(list[state], Field(min_length=1, max_length=3)),
     )
 
 
@@ -111,7 +112,7 @@ def compile_tools(brief: Brief, schema: Schema, lifecycles: dict[str, Lifecycle]
         optional += [
             _set(table, column, lifecycle)
             for column in table.columns
-            if _settable(column, schema.kinds[table.name, column.name])
+            if _settable(schema.kinds[table.name, column.name])
         ]
         if (create := _create(table, schema)) is not None:
             kept.append(create)
@@ -150,9 +151,10 @@ def _set(table: Table, column: Column, lifecycle: Lifecycle) -> Tool:
     if _status(table) and lifecycle.editable_while:
         guards.append(_in_state(table, lifecycle.editable_while, f"be changed in {_words(column.name)}"))
     value = _value_parameter(table, column)
+    limits = _only(guards, lifecycle.editable_while)
     return Tool(
         name=f"set_{table.name}_{column.name}",
-        description=f"Change the {label(column.name)} of one {_words(table.name)}{_only(table, guards, lifecycle.editable_while)}.",
+        description=f"Change the {label(column.name)} of one {_words(table.name)}{limits}.",
         parameters=(_id_parameter(table), value),
         guards=tuple(guards),
         effects=(f"UPDATE {_q(table.name)} SET {_q(column.name)} = :{value.name} WHERE id = :{table.name}_id",),
@@ -164,7 +166,7 @@ def _transition(table: Table, step: Transition) -> Tool:
     guards = (_exists(table), _in_state(table, step.sources, f"be {step.target.replace('_', ' ')}"))
     return Tool(
         name=f"{step.verb}_{table.name}",
-        description=f"Make one {_words(table.name)} {_words(step.target)}{_only(table, list(guards), step.sources)}.",
+        description=f"Make one {_words(table.name)} {_words(step.target)}{_only(guards, step.sources)}.",
         parameters=(_id_parameter(table),),
         guards=guards,
         effects=(f"UPDATE {_q(table.name)} SET status = '{step.target}' WHERE id = :{table.name}_id",),
@@ -230,7 +232,7 @@ def _findable(column: Column) -> bool:
     return bool(column.references) or column.type == "enum" or column.name in ("email", "name", "title", "full_name")
 
 
-def _settable(column: Column, kind: str) -> bool:
+def _settable(kind: str) -> bool:
     return kind in ("category", "count", "flag", "email", "phone", "city", "address", "future_date")
 
 
@@ -269,8 +271,9 @@ def _in_state(table: Table, states: tuple[str, ...], what: str) -> Guard:
     )
 
 
-def _only(table: Table, guards: list[Guard], states: tuple[str, ...]) -> str:
-    return f", only while {_or(states)}" if len(guards) > 1 and _status(table) else ""
+def _only(guards: Sequence[Guard], states: tuple[str, ...]) -> str:
+    """How a description says that a tool has a second guard, on the state of the row."""
+    return f", only while {_or(states)}" if len(guards) > 1 else ""
 
 
 def _row(table: Table) -> Returns:

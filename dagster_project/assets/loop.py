@@ -42,7 +42,7 @@ def parent_batch(warehouse: Warehouse, campaign: str, iteration: int) -> Batch:
     code_version=code_version(collect, dialect, draw),
 )
 def rollouts(context: dg.AssetExecutionContext, workshop: Workshop, engines: Engines) -> dg.MaterializeResult[Any]:
-    """Groups of attempts of the current policy at training tasks, after the canary has found the right policy served."""
+    """Attempts of the current policy at training tasks, in groups, after the canary found the right policy served."""
     warehouse = workshop.warehouse()
     name, iteration = parse_iteration_key(context.partition_key)
     campaign = load_campaign(name)

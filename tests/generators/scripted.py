@@ -1,4 +1,4 @@
-"""A synthesist that answers from a script: for what a real model cannot be asked to do on demand, such as being hostile."""
+"""A synthesist that answers from a script: for what no real model does on demand, such as being hostile."""
 
 from collections.abc import Callable, Sequence
 

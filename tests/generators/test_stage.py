@@ -1,4 +1,4 @@
-"""What comes back from a model is not to be trusted: every hostile answer is refused with a reason, none gets through."""
+"""What a model answers is not to be trusted: hostile answers are refused with a reason, none gets through."""
 
 import json
 
