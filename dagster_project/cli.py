@@ -4,9 +4,11 @@ import json
 import logging
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
+import dagster
 import typer
 from rich.console import Console
 from rich.markup import escape
@@ -72,6 +74,7 @@ def _finished(home: Home, campaign: str) -> int:
 def _run_campaign(name: str, *, steps: int, again: bool, as_json: bool) -> None:
     home = Home.here().prepare()
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    warnings.simplefilter("ignore", dagster.PreviewWarning)  # about Dagster's own use of its own parts
     from dagster_project.campaign import load_campaign
     from dagster_project.runner import Step, StepFailed, iteration_steps, preparation_steps, run_steps
     from dagster_project.summary import gather, show

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from dagster_project import stored
-from dagster_project.campaign import Campaign
+from dagster_project.campaign import Campaign, iteration_key
 from dagster_project.training import served
 from envs.record import content_id
 from envs.task import Task
@@ -57,7 +57,10 @@ def collect_into(
     )  # fmt: skip
     with Progress(*columns, console=Console(stderr=True)) as progress:
         bar = progress.add_task(
-            f"{purpose}, {campaign} {max(iteration, 0):04d}", total=len(plan), completed=len(done), solved=0
+            f"{purpose}, {iteration_key(campaign, iteration) if iteration >= 0 else campaign}",
+            total=len(plan),
+            completed=len(done),
+            solved=0,
         )
         solved = 0
 

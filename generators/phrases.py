@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel, Field
 
 from envs.record import Record
-from envs.spec import EnvironmentSpec, Tool
+from envs.spec import EnvironmentSpec, Parameter, Tool
 from envs.task import Rejection
 from generators.stage import Llm, Refused, Stage, run_stage
 
@@ -22,6 +22,13 @@ REPORT = (
     r"(^(the|your|this|it|successfully|done|okay|sure)\b|\b(has|have|had) been\b|\bwas\b|\bwere\b|\bsuccessfully\b"
     r"|\bthank you for\b|^i (have|will|am going|updated|changed|cancell?ed|created|marked)\b|\byou (need|asked|want)\b)"
 )
+
+
+ASKING = (
+    r"(^(what|how|when|where|is|are|do|does)\b|\b(what should|how (do|can)|status of|whether|check|inform|know|tell me"
+    r"|confirm|details|information)\b)"
+)
+COUNTING = r"\b(how many|number of|count|how often)\b"
 
 
 class Patterns(BaseModel):
@@ -48,8 +55,20 @@ class Ask:
 
 
 def asks(spec: EnvironmentSpec) -> list[Ask]:
-    """One ask per tool: do it, tell a field of one row, or count the rows found."""
-    return [_ask(tool) for tool in spec.tools]
+    """One ask per tool: do it, tell a field of one row, or count the rows found.
+
+    A search by a name or an address has none: nobody asks how many members have one e-mail address. Such tools serve
+    to look up the row that another request speaks of.
+    """
+    return [_ask(tool) for tool in spec.tools if tool.writes or not is_lookup(tool)]
+
+
+def is_lookup(tool: Tool) -> bool:
+    """Whether a tool finds rows by a text that stands for one of them, such as a name or an e-mail address."""
+    return tool.returns.shape == "many" and any(
+        p.source is not None and not p.source.endswith(".id") and not p.enum and p.type == "string"
+        for p in tool.parameters
+    )
 
 
 def propose_phrases(spec: EnvironmentSpec, llm: Llm) -> tuple[dict[str, Phrasing], list[Rejection]]:
@@ -101,6 +120,8 @@ def _fault(ask: Ask, text: str, siblings: list[str]) -> tuple[str, str] | None:
         return "placeholders", f"every pattern must contain {needed} exactly once and no other braces: '{text}'."
     if re.search(REPORT, text, re.IGNORECASE):
         return "report", f"'{text}' tells what happened or answers; write what the customer asks for."
+    if (fault := _other_meaning(ask, text)) is not None:
+        return fault
     if not 3 <= len(text.split()) <= 30:
         return "length", f"'{text}' must have 3 to 30 words."
     if re.search(r"\b[A-Z]+-\d+|\d{2,}|[_<>\[\]]", re.sub(r"\{\w+\}", "", text)):
@@ -111,6 +132,22 @@ def _fault(ask: Ask, text: str, siblings: list[str]) -> tuple[str, str] | None:
     return None
 
 
+def _other_meaning(ask: Ask, text: str) -> tuple[str, str] | None:
+    """What small models get wrong most: they ask about a thing instead of asking for it, or for another thing."""
+    if not ask.tool.writes:
+        counts = FIELD not in ask.placeholders
+        if counts and not re.search(COUNTING, text, re.IGNORECASE):
+            return "does_not_count", f"'{text}' must ask how many there are."
+        return None
+    verb = ask.tool.description.split()[0].lower()
+    if (match := re.search(ASKING, text, re.IGNORECASE)) and not match.group().lower().startswith(verb[:4]):
+        return "asks_for_information", f"'{text}' asks about something; ask the help desk to do it: {ask.plainly}"
+    wanted = {verb[:4], *(word[:4] for word in ask.tool.name.split("_")[:1])}
+    if len(ask.placeholders) == 1 and not any(word[:4] in wanted for word in re.findall(r"[a-z]+", text.lower())):
+        return "other_meaning", f"'{text}' must say '{verb}': {ask.plainly}"
+    return None
+
+
 def _words(text: str) -> set[str]:
     return set(re.findall(r"[a-z']+", text.lower()))
 
@@ -118,10 +155,30 @@ def _words(text: str) -> set[str]:
 def _ask(tool: Tool) -> Ask:
     placeholders = tuple(parameter.name for parameter in tool.parameters)
     if tool.writes:
-        values = " and ".join(f"the {p.description} {{{p.name}}}" for p in tool.parameters)
-        return Ask(tool, placeholders, f"{tool.description.split(', only')[0].rstrip('.')}, with {values}.")
+        return Ask(tool, placeholders, _order(tool))
+    subject = " and ".join(f"{_noun(p)} {{{p.name}}}" for p in tool.parameters)
     if tool.returns.shape == "one":
-        return Ask(tool, (*placeholders, FIELD), f"Ask what the {{{FIELD}}} of {{{placeholders[0]}}} is.")
-    values = " and ".join(f"{p.description} {{{p.name}}}" for p in tool.parameters)
+        return Ask(tool, (*placeholders, FIELD), f"Ask what the {{{FIELD}}} of {subject} is.")
     what = tool.name.removeprefix("find_").split("_by_")[0].replace("_", " ")
-    return Ask(tool, placeholders, f"Ask how many {what} there are with the {values}.")
+    return Ask(tool, placeholders, f"Ask how many {what} there are with the {subject}.")
+
+
+def _order(tool: Tool) -> str:
+    """What a writing tool does, said of its arguments: `Change the email of customer {customer_id} to {email}.`"""
+    text = tool.description.split(", only")[0].split(":")[0].rstrip(".")
+    unsaid = []
+    for parameter in tool.parameters:
+        noun = _noun(parameter)
+        if f"one {noun}" in text:
+            text = text.replace(f"one {noun}", f"{noun} {{{parameter.name}}}")
+        else:
+            unsaid.append(parameter)
+    if len(unsaid) == 1 and len(tool.parameters) == 2:
+        return f"{text} to {{{unsaid[0].name}}}."
+    if unsaid:
+        text += " with the " + " and the ".join(f"{_noun(p)} {{{p.name}}}" for p in unsaid)
+    return f"{text}."
+
+
+def _noun(parameter: Parameter) -> str:
+    return (parameter.description or parameter.name.replace("_", " ")).removesuffix(" id")

@@ -15,6 +15,7 @@ from envs.environment import Environment
 from envs.episode import Episode
 from envs.spec import Parameter, Tool
 from envs.task import Fact, FactKind, ToolCall
+from generators.phrases import is_lookup
 from generators.rows import fake_text
 
 ATTEMPTS = 12
@@ -155,7 +156,7 @@ def sort_tools(environment: Environment) -> dict[str, list[Tool]]:
     tools = environment.spec.tools
     kinds = {
         "field": [t for t in tools if not t.writes and t.returns.shape == "one" and len(t.parameters) == 1],
-        "count": [t for t in tools if not t.writes and t.returns.shape == "many"],
+        "count": [t for t in tools if not t.writes and t.returns.shape == "many" and not is_lookup(t)],
         "write": [t for t in tools if t.writes],
         "lookup_write": [t for t in tools if t.writes and not t.mints and t.parameters],
     }

@@ -167,8 +167,9 @@ def _normalise(entity: Entity, name: str, asked: str, values: list[str], refers_
         return None
     if asked == "reference" or name.endswith("_id") or name in entity.others:
         return Proposed(f"{target}_id", "reference", refers_to=target) if target else None
-    implied = next((kind for pattern, kind in IMPLIED if re.search(pattern, name)), None)
-    kind = implied or KINDS[asked]
+    kind = next((kind for pattern, kind in IMPLIED if re.search(pattern, name)), KINDS[asked])
+    if kind == "category" and asked == "text" and not values:
+        kind = "label"
     if kind == "label" and name.endswith("name") and PEOPLE.search(f"{entity.name} {entity.hint}"):
         kind = "person_name"
     if kind == "status":

@@ -11,7 +11,7 @@ from pydantic import JsonValue
 from envs.environment import Environment
 from envs.record import derive_seed
 from envs.task import Goal, Preference, Rejection, Task, Toolbox
-from generators.phrases import Phrasing
+from generators.phrases import Phrasing, asks
 from generators.programs import Sampler, Step, sort_tools
 
 # How many of a hundred candidates have each shape, as kinds of steps.
@@ -56,7 +56,7 @@ def propose_tasks(environment: Environment, phrasings: dict[str, Phrasing], coun
             detail=f"tool {tool.name} has no accepted phrase pattern, so no task uses it",
             subject=tool.name,
         )
-        for tool in spec.tools
+        for tool in (ask.tool for ask in asks(spec))
         if tool.name not in phrasings
     ]
     tasks: dict[tuple[str, str], Task] = {}

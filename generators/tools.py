@@ -5,6 +5,7 @@ states they are allowed. SQL is compiled here, so a tool is right whatever the m
 """
 
 import random
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -48,7 +49,12 @@ def propose_lifecycles(
     stage: Stage[Table, Lifecycle] = Stage(
         name="lifecycle",
         key=lambda table: table.name,
-        prompt=lambda table: {"brief": brief, "table": table, "statuses": _status(table).values},  # type: ignore[union-attr]
+        prompt=lambda table: {
+            "brief": brief,
+            "table": table,
+            "rules": _rules_on(table, brief),
+            "statuses": _status(table).values,  # type: ignore[union-attr]
+        },
         response=_lifecycle_response,
         accept=_accept_lifecycle,
         max_tokens=300,
@@ -60,6 +66,11 @@ def propose_lifecycles(
 
 def _status(table: Table) -> Column | None:
     return next((column for column in table.columns if column.name == "status"), None)
+
+
+def _rules_on(table: Table, brief: Brief) -> list[str]:
+    """The rules of the brief that speak of this table: those of others make a small model mix the verbs up."""
+    return [rule for rule in brief.rules if re.search(rf"\b{_words(table.name)}s?\b", rule, re.IGNORECASE)]
 
 
 def _lifecycle_response(table: Table) -> type[BaseModel]:
@@ -164,9 +175,10 @@ def _set(table: Table, column: Column, lifecycle: Lifecycle) -> Tool:
 
 def _transition(table: Table, step: Transition) -> Tool:
     guards = (_exists(table), _in_state(table, step.sources, f"be {step.target.replace('_', ' ')}"))
+    limits = _only(guards, step.sources)
     return Tool(
         name=f"{step.verb}_{table.name}",
-        description=f"Make one {_words(table.name)} {_words(step.target)}{_only(guards, step.sources)}.",
+        description=f"{step.verb.capitalize()} one {_words(table.name)}: it becomes {_words(step.target)}{limits}.",
         parameters=(_id_parameter(table),),
         guards=guards,
         effects=(f"UPDATE {_q(table.name)} SET status = '{step.target}' WHERE id = :{table.name}_id",),

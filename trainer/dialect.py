@@ -37,10 +37,13 @@ class ParsedTurn(Record):
 def system_prompt(spec: EnvironmentSpec, toolbox: Toolbox) -> str:
     """Title, date, policy, the toolbox's tools as one line each, and the two lines of format.
 
-    Prompt tokens are what a small model's rollout costs, so only tools of the toolbox are named, in its order.
+    Prompt tokens are what a small model's rollout costs: only tools of the toolbox are named, in its order, and rules
+    of the policy on other tools (lines such as `- cancel_order: …`) are left out.
     Raises KeyError when the toolbox names a tool the environment lacks.
     """
-    policy = "\n".join(line.strip() for line in spec.policy.splitlines() if line.strip())
+    absent = tuple(f"- {tool.name}:" for tool in spec.tools if tool.name not in toolbox.tools)
+    lines = (line.strip() for line in spec.policy.splitlines())
+    policy = "\n".join(line for line in lines if line and not line.startswith(absent))
     signatures = [_signature(spec.tool(name), toolbox.call_prices_usd.get(name, 0.0)) for name in toolbox.tools]
     return "\n".join(
         [
@@ -72,7 +75,7 @@ def _hint(parameter: Parameter) -> str:
     if parameter.format:
         return f": {_FORMATS[parameter.format]}"
     hint = parameter.description or _TYPE_WORDS[parameter.type]
-    return f": {hint}" if hint else ""
+    return f": {hint}" if hint and hint != parameter.name.replace("_", " ") else ""
 
 
 def render_call(call: ToolCall) -> str:

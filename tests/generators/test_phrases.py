@@ -30,6 +30,8 @@ def test_good_patterns_are_kept_and_end_like_a_sentence() -> None:
         ("Your order {order_id} has been set to {quantity}.", "report"),
         ("The quantity of {order_id} is {quantity}.", "report"),
         ("{order_id} {quantity}", "length"),
+        ("How do I set order {order_id} to {quantity} pieces?", "asks_for_information"),
+        ("I want to know whether {order_id} has {quantity} pieces.", "asks_for_information"),
         ("Set order {order_id}, not O-17, to {quantity}.", "leaks_a_value"),
         ("Please set the order {order_id} to {quantity} pieces.", "near_duplicate"),
     ],
@@ -39,3 +41,31 @@ def test_a_bad_pattern_is_left_out_for_its_own_reason(pattern: str, reason: str)
     with pytest.raises(Refused) as refusal:
         accept_patterns(ASK, [GOOD[0], pattern])
     assert refusal.value.reason == reason
+
+
+def test_an_order_to_do_something_must_name_it_and_a_count_must_count() -> None:
+    ship = TOOL.model_copy(
+        update={
+            "name": "ship_order",
+            "description": "Ship one order: it becomes shipped.",
+            "parameters": TOOL.parameters[:1],
+        }
+    )
+    with pytest.raises(Refused) as refusal:
+        accept_patterns(
+            Ask(ship, ("order_id",), "Ship order {order_id}."),
+            ["Can I have order {order_id} by the end of the week?", "Please get order {order_id} going now."],
+        )
+    assert refusal.value.reason == "other_meaning"
+    find = Tool(
+        name="find_orders_by_status",
+        description="List the orders with this status.",
+        parameters=(Parameter(name="status", type="string", enum=("open", "closed")),),
+        returns=Returns(sql="SELECT 1 ORDER BY 1", shape="many"),
+    )
+    with pytest.raises(Refused) as refusal:
+        accept_patterns(
+            Ask(find, ("status",), "Ask how many."),
+            ["What are the orders with status {status}?", "Show me orders that are {status} now."],
+        )
+    assert refusal.value.reason == "does_not_count"
