@@ -5,6 +5,8 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DAGSTER_SETTINGS = """\
+nux:
+  enabled: false  # no invitation to a newsletter over the first page
 telemetry:
   enabled: false
 concurrency:

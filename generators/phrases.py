@@ -6,15 +6,17 @@ told that the user does not know, distinct from its siblings.
 
 import re
 from dataclasses import dataclass
+from itertools import permutations
+from typing import Annotated, Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, WithJsonSchema, create_model
 
 from envs.record import Record
 from envs.spec import EnvironmentSpec, Parameter, Tool
 from envs.task import Rejection
 from generators.stage import Llm, Refused, Stage, run_stage
 
-WANTED = 6
+WANTED = 5
 ENOUGH = 2
 FIELD = "field"
 """The placeholder for what the user wants to know of a row."""
@@ -31,10 +33,16 @@ ASKING = (
 COUNTING = r"\b(how many|number of|count|how often)\b"
 
 
-class Patterns(BaseModel):
-    """Answer of stage `phrases`."""
+def patterns_response(placeholders: tuple[str, ...]) -> type[BaseModel]:
+    """Answer of stage `phrases`. The schema makes the engine write every placeholder exactly once in each pattern.
 
-    patterns: list[str] = Field(min_length=ENOUGH, max_length=WANTED + 2)
+    Only the engine is held to it: an endpoint that does not decode under a schema has its patterns judged one by one.
+    """
+    plain = "[^{}0-9]*"
+    orders = ("".join(f"\\{{{name}\\}}{plain}" for name in order) for order in permutations(placeholders))
+    holding = WithJsonSchema({"type": "string", "pattern": f"^{plain}({'|'.join(orders)})$"})
+    pattern: Any = Annotated[str, holding]
+    return create_model("Patterns", patterns=(list[pattern], Field(min_length=ENOUGH, max_length=WANTED)))
 
 
 class Phrasing(Record):
@@ -77,9 +85,9 @@ def propose_phrases(spec: EnvironmentSpec, llm: Llm) -> tuple[dict[str, Phrasing
         name="phrases",
         key=lambda ask: ask.tool.name,
         prompt=lambda ask: {"spec": spec, "ask": ask, "wanted": WANTED},
-        response=lambda _: Patterns,
+        response=lambda ask: patterns_response(ask.placeholders),
         accept=lambda ask, answer: accept_patterns(ask, answer.patterns),
-        max_tokens=300,
+        max_tokens=240,
         temperature=0.7,
     )
     result = run_stage(stage, asks(spec), llm, spec.domain, spec.seed)

@@ -245,7 +245,7 @@ def _findable(column: Column) -> bool:
 
 
 def _settable(kind: str) -> bool:
-    return kind in ("category", "count", "flag", "email", "phone", "city", "address", "future_date")
+    return kind in ("category", "count", "email", "phone", "city", "address", "future_date")
 
 
 def _id_parameter(table: Table) -> Parameter:

@@ -87,3 +87,19 @@ def test_references_never_form_a_cycle() -> None:
 def test_a_model_that_is_all_nonsense_never_yields_an_environment() -> None:
     with pytest.raises(StageFailed, match=r"stronger synthesist|say more"):
         synthesise(BRIEF, "bikes", answer_with("As an AI, I cannot"))
+
+
+def test_entities_left_open_are_proposed_and_refer_only_backwards() -> None:
+    def answer(request: ChatRequest) -> str:
+        if request.template == "entities":
+            names = ("riders", "bike", "booking", "repair")
+            return json.dumps({"entities": [{"name": name, "description": f"A {name}."} for name in names]})
+        earlier = request.messages[1].content.split("Other tables: ")[-1].strip(".\n ").split(", ")
+        references = [{"name": f"{name}_id", "kind": "reference"} for name in earlier if name != "none"]
+        return json.dumps({"columns": [*references, *COLUMNS["columns"]][:7]})
+
+    brief = BRIEF.model_copy(update={"entities": {}})
+    schema, _, used = propose_tables(brief, "bikes", Scripted(answer))
+    assert [table.name for table in schema.tables] == ["rider", "bike", "booking", "repair"]
+    assert [c.references for c in schema.tables[2].columns if c.references] == ["rider", "bike"]
+    assert len(used) == 5
