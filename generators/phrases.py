@@ -130,6 +130,8 @@ def _fault(ask: Ask, text: str, siblings: list[str]) -> tuple[str, str] | None:
         return "report", f"'{text}' tells what happened or answers; write what the customer asks for."
     if (fault := _other_meaning(ask, text)) is not None:
         return fault
+    if re.search(r"[.?!] ", text) or text.startswith("We are {"):
+        return "not_one_request", f"'{text}' must be one sentence that asks for exactly this."
     if not 3 <= len(text.split()) <= 30:
         return "length", f"'{text}' must have 3 to 30 words."
     if re.search(r"\b[A-Z]+-\d+|\d{2,}|[_<>\[\]]", re.sub(r"\{\w+\}", "", text)):

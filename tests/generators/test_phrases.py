@@ -30,6 +30,7 @@ def test_good_patterns_are_kept_and_end_like_a_sentence() -> None:
         ("Your order {order_id} has been set to {quantity}.", "report"),
         ("The quantity of {order_id} is {quantity}.", "report"),
         ("{order_id} {quantity}", "length"),
+        ("Set order {order_id} right. Make it {quantity} pieces.", "not_one_request"),
         ("How do I set order {order_id} to {quantity} pieces?", "asks_for_information"),
         ("I want to know whether {order_id} has {quantity} pieces.", "asks_for_information"),
         ("Set order {order_id}, not O-17, to {quantity}.", "leaks_a_value"),
