@@ -10,10 +10,11 @@ setup: $(STAMP)
 # --no-deps: the constraints name every package there is to install, so nothing else can come in. torch first and by
 # its own name, so that an index of processor builds (or a wheel on disk) can provide it.
 $(STAMP): constraints.txt pyproject.toml
+	@echo "Setting up .venv with pinned packages (about 2 GB; some minutes) ..."
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)" --no-deps
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r constraints.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(BIN)/pip install -qq --disable-pip-version-check "$$(grep '^torch==' constraints.txt)" --no-deps
+	$(BIN)/pip install -qq --disable-pip-version-check --no-deps -r constraints.txt
+	$(BIN)/pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $(STAMP)
 
 demo: $(STAMP)

@@ -152,6 +152,15 @@ def _other_meaning(ask: Ask, text: str) -> tuple[str, str] | None:
     verb = ask.tool.description.split()[0].lower()
     if (match := re.search(ASKING, text, re.IGNORECASE)) and not match.group().lower().startswith(verb[:4]):
         return "asks_for_information", f"'{text}' asks about something; ask the help desk to do it: {ask.plainly}"
+    changed = re.search(
+        r"\b(?:change|update|set|modify|adjust) (?:the |my )?([a-z ]+?) (?:of|for|on) ", text, re.IGNORECASE
+    )
+    if (
+        verb == "change"
+        and changed
+        and not set(changed.group(1).lower().split()) & set(_noun(ask.tool.parameters[-1]).split())
+    ):
+        return "changes_another_thing", f"'{text}' changes the {changed.group(1)}: {ask.plainly}"
     wanted = {verb[:4], *(word[:4] for word in ask.tool.name.split("_")[:1])}
     if len(ask.placeholders) == 1 and not any(word[:4] in wanted for word in re.findall(r"[a-z]+", text.lower())):
         return "other_meaning", f"'{text}' must say '{verb}': {ask.plainly}"

@@ -9,7 +9,10 @@ from generators.stage import Refused
 TOOL = Tool(
     name="set_order_quantity",
     description="Change the quantity of one order.",
-    parameters=(Parameter(name="order_id", type="string"), Parameter(name="quantity", type="integer")),
+    parameters=(
+        Parameter(name="order_id", type="string"),
+        Parameter(name="quantity", type="integer", description="quantity"),
+    ),
     effects=("UPDATE x SET y = 1",),
     returns=Returns(sql="SELECT 1"),
 )
@@ -30,6 +33,7 @@ def test_good_patterns_are_kept_and_end_like_a_sentence() -> None:
         ("Your order {order_id} has been set to {quantity}.", "report"),
         ("The quantity of {order_id} is {quantity}.", "report"),
         ("{order_id} {quantity}", "length"),
+        ("Please change the shipping address of {order_id} to {quantity} pieces.", "changes_another_thing"),
         ("Set order {order_id} right. Make it {quantity} pieces.", "not_one_request"),
         ("How do I set order {order_id} to {quantity} pieces?", "asks_for_information"),
         ("I want to know whether {order_id} has {quantity} pieces.", "asks_for_information"),
