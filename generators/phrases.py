@@ -184,7 +184,7 @@ def _ask(tool: Tool) -> Ask:
 
 def _order(tool: Tool) -> str:
     """What a writing tool does, said of its arguments: `Change the email of customer {customer_id} to {email}.`"""
-    text = tool.description.split(", only")[0].split(":")[0].rstrip(".")
+    text = tool.description.split(":")[0].rstrip(".")
     unsaid = []
     for parameter in tool.parameters:
         noun = _noun(parameter)

@@ -11,6 +11,7 @@ from envs.spec import Tool
 from envs.task import Rejection
 from generators.brief import Brief
 from generators.stage import Llm, Refused, Stage, run_stage
+from generators.tools import ONLY_WHILE
 
 # Words with which prose would make a rule of its own.
 RULING = r"\b(must|never|always|only|cannot|can't|not allowed|forbidden|require[sd]?|refuse|unless)\b"
@@ -40,11 +41,12 @@ def propose_policy(
 
 
 def rules_of(tools: tuple[Tool, ...]) -> list[str]:
-    """One sentence per tool that is only allowed in some states."""
+    """One line per tool that is only allowed in some states: `cancel_order: only while pending or paid.`"""
     return [
-        f"{tool.name}: {tool.description.split(', only while ')[1].rstrip('.')} only."
+        f"{tool.name}: only while {guard.message.split(ONLY_WHILE)[1]}."
         for tool in tools
-        if ", only while " in tool.description
+        for guard in tool.guards
+        if ONLY_WHILE in guard.message
     ]
 
 

@@ -30,7 +30,7 @@ PREFERENCES = (
     (0.2, Preference(text="Please keep the cost low.", accuracy=1.0, cost=0.5)),
     (0.2, Preference(text="I am in a hurry.", accuracy=1.0, latency=0.5)),
 )
-TOOLBOX_SIZE = 6
+TOOLBOX_SIZE = 4
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,8 @@ def _toolbox(environment: Environment, rng: random.Random, needed: set[str]) -> 
     tools = [name for name in names if name in needed or name in extra]
     return Toolbox(
         tools=tuple(tools),
-        call_prices_usd={name: round(10 ** rng.uniform(-4, -2), 5) for name in tools},
+        # One significant digit: prices are read by the policy, and every digit is a token.
+        call_prices_usd={name: rng.randint(1, 9) / 10 ** rng.choice((3, 4)) for name in tools},
         input_usd_per_mtok=round(10 ** rng.uniform(-2, 0), 3),
         output_usd_per_mtok=round(10 ** rng.uniform(-1, 1), 3),
     )

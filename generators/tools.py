@@ -6,7 +6,6 @@ states they are allowed. SQL is compiled here, so a tool is right whatever the m
 
 import random
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +20,8 @@ from generators.tables import Schema
 
 PARAMETER_TYPES: dict[str, ParameterType] = {"integer": "integer", "cents": "integer", "boolean": "boolean"}
 MAX_CREATE_PARAMETERS = 4
+ONLY_WHILE = ": allowed only while "
+"""Before the states in the message of a guard on the state of a row; the policy reads its rules from there."""
 LISTED_COLUMNS = 5
 
 
@@ -162,10 +163,9 @@ def _set(table: Table, column: Column, lifecycle: Lifecycle) -> Tool:
     if _status(table) and lifecycle.editable_while:
         guards.append(_in_state(table, lifecycle.editable_while, f"be changed in {_words(column.name)}"))
     value = _value_parameter(table, column)
-    limits = _only(guards, lifecycle.editable_while)
     return Tool(
         name=f"set_{table.name}_{column.name}",
-        description=f"Change the {label(column.name)} of one {_words(table.name)}{limits}.",
+        description=f"Change the {label(column.name)} of one {_words(table.name)}.",
         parameters=(_id_parameter(table), value),
         guards=tuple(guards),
         effects=(f"UPDATE {_q(table.name)} SET {_q(column.name)} = :{value.name} WHERE id = :{table.name}_id",),
@@ -175,10 +175,9 @@ def _set(table: Table, column: Column, lifecycle: Lifecycle) -> Tool:
 
 def _transition(table: Table, step: Transition) -> Tool:
     guards = (_exists(table), _in_state(table, step.sources, f"be {step.target.replace('_', ' ')}"))
-    limits = _only(guards, step.sources)
     return Tool(
         name=f"{step.verb}_{table.name}",
-        description=f"{step.verb.capitalize()} one {_words(table.name)}: it becomes {_words(step.target)}{limits}.",
+        description=f"{step.verb.capitalize()} one {_words(table.name)}: it becomes {_words(step.target)}.",
         parameters=(_id_parameter(table),),
         guards=guards,
         effects=(f"UPDATE {_q(table.name)} SET status = '{step.target}' WHERE id = :{table.name}_id",),
@@ -279,13 +278,8 @@ def _in_state(table: Table, states: tuple[str, ...], what: str) -> Guard:
     listed = ", ".join(f"'{state}'" for state in states)
     return Guard(
         sql=f"SELECT status IN ({listed}) FROM {_q(table.name)} WHERE id = :{table.name}_id",
-        message=f"{_words(table.name)} {{{table.name}_id}} cannot {what}: allowed only while {_or(states)}",
+        message=f"{_words(table.name)} {{{table.name}_id}} cannot {what}{ONLY_WHILE}{_or(states)}",
     )
-
-
-def _only(guards: Sequence[Guard], states: tuple[str, ...]) -> str:
-    """How a description says that a tool has a second guard, on the state of the row."""
-    return f", only while {_or(states)}" if len(guards) > 1 else ""
 
 
 def _row(table: Table) -> Returns:
