@@ -55,7 +55,7 @@ def record(
         partition,
         complete,
         edges,
-        run_id=context.run_id,
+        run_id=context.run.run_id,
         code_version=source_version(),
         data_version=data_version,
         inputs=inputs,

@@ -61,10 +61,13 @@ class RewardConfig(Record):
 
 
 class LoraSettings(Record):
-    """Low-rank adapters on all linear layers."""
+    """Low-rank adapters on all linear layers.
 
-    r: int = Field(16, ge=1)
-    alpha: int = Field(32, ge=1)
+    vLLM on a processor gathers an adapter's weights once per token, so serving time grows with the rank.
+    """
+
+    r: int = Field(8, ge=1)
+    alpha: int = Field(16, ge=1)
 
 
 class TrainingConfig(Record):
