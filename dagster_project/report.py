@@ -166,7 +166,7 @@ def training_run(steps: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -
     numbers = {k: v for k, v in (steps[-1] if steps else {}).items() if isinstance(v, int | float)}
     plotted: list[str] = [name for name in ("loss", "grad_norm", "entropy", "clipped_share") if name in numbers]
     series = {name: [float(step[name]) for step in steps] for name in plotted}
-    return {**facts, "last_step": table([numbers]), "steps": curves(series, "optimizer step")}
+    return {"steps": curves(series, "optimizer step"), "last_step": table([numbers]), **facts}
 
 
 def rollouts(collected: Sequence[Rollout], facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -215,7 +215,7 @@ def evaluation(summaries: Mapping[str, Sequence[Summary]]) -> dict[str, Any]:
         for name, found in summaries.items()
         for s in found
     ]
-    return {"held_out": table(rows), "cost_accuracy": cost_accuracy({n: s[0] for n, s in summaries.items()})}
+    return {"cost_accuracy": cost_accuracy({n: s[0] for n, s in summaries.items()}), "held_out": table(rows)}
 
 
 def curves(series: Mapping[str, Sequence[float]], xlabel: str) -> dg.MarkdownMetadataValue:
