@@ -69,8 +69,8 @@ def test_stored_tokens_and_logprobs_are_aligned_and_costs_can_be_recomputed(
         GROUP BY r.id, r.cost_usd HAVING abs(r.cost_usd - sum(
           t.prompt_tokens * (k.record::JSON ->> '$.toolbox.input_usd_per_mtok')::DOUBLE / 1e6
           + t.completion_tokens * (k.record::JSON ->> '$.toolbox.output_usd_per_mtok')::DOUBLE / 1e6
-          + list_sum(list_transform(json_extract_string(t.calls::JSON, '$[*].tool'), tool ->
-              coalesce((k.record::JSON -> '$.toolbox.call_prices_usd' ->> tool)::DOUBLE, 0))))) > 1e-9
+          + coalesce(list_sum(list_transform(json_extract_string(t.calls::JSON, '$[*].tool'), tool ->
+              coalesce((k.record::JSON -> '$.toolbox.call_prices_usd' ->> tool)::DOUBLE, 0))), 0))) > 1e-9
         """
     )
     assert wrong.is_empty()
