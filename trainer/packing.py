@@ -2,7 +2,7 @@
 
 A group's rollouts share their prompt, and often more. Each trie node is one token; a node attends to its ancestors,
 its position is its depth, and a trained token takes its logprob from its parent's hidden state. The result equals
-separate rows; only the work differs (measured 3.7 times less on groups of 8 × (400 + 60)).
+separate rows; only the work differs (872 tokens are computed instead of 3,680 for a group of 8 × (400 + 60)).
 """
 
 from collections.abc import Sequence
