@@ -1,6 +1,7 @@
 """A campaign: what is trained on which domains, with which settings. One YAML file each in `campaigns/`."""
 
 from pathlib import Path
+from typing import Literal
 
 import yaml
 from pydantic import Field, ValidationError
@@ -21,6 +22,9 @@ class EngineConfig(Record):
     max_model_len: int = Field(2048, ge=256)
     max_num_seqs: int = Field(64, ge=1)
     kv_cache_gib: int = Field(2, ge=1)
+    adapters: Literal["auto", "merged", "served"] = "auto"
+    """`served` loads adapters into a server of the base model; `merged` gives each policy a server of its own, with
+    the adapter folded into float32 weights. `auto`: merged on a processor if the weights allow it, else served."""
 
 
 class Campaign(Record):
@@ -33,6 +37,8 @@ class Campaign(Record):
     """Of a hub id."""
     tasks_per_iteration: int = Field(8, ge=1)
     """Training tasks rolled out per iteration; each makes one group."""
+    redraws: int = Field(2, ge=0)
+    """How often an iteration draws as many tasks more, when no group it has rolled out carries a signal."""
     seed: int = Field(0, ge=0)
     engine: EngineConfig = EngineConfig()
     warm_start: WarmStartConfig = WarmStartConfig()

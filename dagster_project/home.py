@@ -31,6 +31,7 @@ class Home:
         self.logs = root / "logs"
         self.state = root / "state"
         self.jobs = root / "jobs"
+        self.merged = root / "merged"
 
     @classmethod
     def here(cls) -> "Home":

@@ -8,6 +8,7 @@ from typing import Any
 
 import dagster as dg
 
+from envs.intervals import wilson_interval
 from envs.proof import CheckOutcome, Proof
 from envs.spec import EnvironmentSpec
 from envs.task import Rejection, Task
@@ -15,7 +16,7 @@ from generators.brief import Brief
 from generators.phrases import Phrasing
 from generators.splits import Split
 from serving.models import ResolvedModel
-from trainer.evaluate import Summary, wilson_interval
+from trainer.evaluate import Summary
 from trainer.rollout import Rollout
 
 MINIMUM_TRAIN_TASKS = 8

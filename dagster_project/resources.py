@@ -13,7 +13,7 @@ from serving.ledger import Ledger, read_header
 from serving.models import resolve_model
 from serving.vllm import VllmConfig, VllmServer
 from trainer.conversation import load_tokenizer
-from trainer.engine import PolicyEngine
+from trainer.engine import EngineFolders, PolicyEngine, merges
 from warehouse.warehouse import Warehouse
 
 RECORDING = "calls.jsonl"
@@ -82,7 +82,8 @@ class Synthesist(dg.ConfigurableResource):
 class Engines(dg.ConfigurableResource):
     """The engine of a campaign's policy."""
 
-    idle_timeout_s: float = 300.0
+    idle_timeout_s: float = 120.0
+    """How long a policy's server waits for the next asset that wants it."""
 
     def policy(self, campaign: Campaign, home: Home) -> PolicyEngine:
         """The engine of the campaign's base model; vLLM starts at the first question."""
@@ -93,11 +94,16 @@ class Engines(dg.ConfigurableResource):
             max_model_len=campaign.engine.max_model_len,
             max_num_seqs=campaign.engine.max_num_seqs,
             kv_cache_gib=campaign.engine.kv_cache_gib,
-            enable_lora=True,
             max_lora_rank=max(8, campaign.warm_start.lora.r),
         )
-        server = VllmServer(config, home.logs, home.state, idle_timeout_s=self.idle_timeout_s)
-        return PolicyEngine(server, model, load_tokenizer(model.path), home.jobs)
+        return PolicyEngine(
+            config,
+            model,
+            load_tokenizer(model.path),
+            EngineFolders(logs=home.logs, state=home.state, jobs=home.jobs, merged=home.merged),
+            merge=merges(model, campaign.engine.adapters),
+            idle_timeout_s=self.idle_timeout_s,
+        )
 
 
 def resources() -> dict[str, object]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from dagster_project.campaign import Campaign
@@ -70,7 +71,7 @@ def show(figures: dict[str, Any], console: Console) -> None:
     """The summary for people."""
     console.print(_table("Tasks, from candidate to proven", figures["funnel"]))
     console.print(_table("Rejected, and why", figures["rejections"]))
-    console.print(_table("Held-out tasks", figures["held_out"]))
+    console.print(_table("Held-out tasks", [_held_out(row) for row in figures["held_out"]]))
     console.print(_table("Training", [_short(row) for row in figures["training"]]))
     console.print(_table("Tokens", figures["tokens"]))
     seconds = [
@@ -90,13 +91,27 @@ def show(figures: dict[str, Any], console: Console) -> None:
         )
 
 
+def _held_out(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "policy": row["policy"],
+        "solved": f"{row['solved']}/{row['n']}",
+        "success": row["success"],
+        "95 % interval": f"{row['success_low']:.2f} to {row['success_high']:.2f}",
+        "cost, USD": row["cost_usd"],
+        "turns": row["turns"],
+    }
+
+
 def _short(row: dict[str, Any]) -> dict[str, Any]:
+    """A training row that fits a terminal; `--json` has all of it."""
     counts = {name: n for name, n in _counts(row["counts"]).items() if n}
-    return row | {
-        "iteration": "warm" if row["iteration"] is None else row["iteration"],
-        "parent": row["parent"][:12],
+    return {
+        "step": "warm start" if row["iteration"] is None else f"iteration {row['iteration']}",
         "checkpoint": row["checkpoint"][:12],
-        "counts": ", ".join(f"{name} {n}" for name, n in counts.items()),
+        "rows": row["rows"],
+        "tokens": row["trained_tokens"],
+        "loss": row["loss"],
+        "rollouts": ", ".join(f"{name} {n}" for name, n in counts.items()) or "-",
     }
 
 
@@ -119,4 +134,4 @@ def _table(title: str, rows: Sequence[dict[str, Any]]) -> Table:
 def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.1f}" if abs(value) >= 10 else f"{value:.4g}"
-    return str(value)
+    return escape(str(value))

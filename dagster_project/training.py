@@ -15,7 +15,7 @@ from dagster_project.lineage import source_version
 from envs.record import content_id
 from envs.task import Task
 from serving.models import ResolvedModel
-from trainer.advantages import advantages_of, counts, reward_rows
+from trainer.advantages import Advantage, advantages_of, counts, reward_rows
 from trainer.engine import ServedPolicy
 from trainer.jobs import TrainingResult, UpdateJob, WarmStartJob
 from trainer.process import RESULT
@@ -53,8 +53,10 @@ def base_row(model: ResolvedModel, campaign: str) -> dict[str, Any]:
     }
 
 
-def score(rollouts: Sequence[Rollout], tasks: dict[str, Task], campaign: Campaign, folder: Path) -> Scored:
-    """Rewards and advantages of a batch, and the Parquet file that the update reads. Raises NothingToTrainOn."""
+def judge(
+    rollouts: Sequence[Rollout], tasks: dict[str, Task], campaign: Campaign
+) -> tuple[list[Reward], list[Advantage]]:
+    """Rewards and advantages of a batch. `tasks` is by id."""
     groups: dict[str, list[Rollout]] = {}
     for rollout in rollouts:
         groups.setdefault(rollout.group_id, []).append(rollout)
@@ -67,12 +69,22 @@ def score(rollouts: Sequence[Rollout], tasks: dict[str, Task], campaign: Campaig
         )
     ]
     stops = {rollout.id: rollout.stop_reason for rollout in rollouts}
-    advantages = advantages_of(rewards, stops, campaign.rewards)
+    return rewards, advantages_of(rewards, stops, campaign.rewards)
+
+
+def carries_signal(rollouts: Sequence[Rollout], tasks: dict[str, Task], campaign: Campaign) -> bool:
+    """Whether an update could learn anything from these rollouts."""
+    return any(not advantage.left_out for advantage in judge(rollouts, tasks, campaign)[1])
+
+
+def score(rollouts: Sequence[Rollout], tasks: dict[str, Task], campaign: Campaign, folder: Path) -> Scored:
+    """`judge`, and the Parquet file that the update reads. Raises NothingToTrainOn."""
+    rewards, advantages = judge(rollouts, tasks, campaign)
     rows = training_rows(rollouts, [advantage for advantage in advantages if not advantage.left_out])
     if not rows:
         raise NothingToTrainOn(
             f"none of {len(rollouts)} rollouts carries a signal: {counts(advantages)}. Roll out more tasks, or tasks "
-            "that the policy sometimes solves (campaign: tasks_per_iteration, rollouts.samples_per_task)."
+            "that the policy sometimes solves (campaign: tasks_per_iteration, redraws, rollouts.samples_per_task)."
         )
     folder.mkdir(parents=True, exist_ok=True)
     write_training_rows(folder / "rows.parquet", rows)

@@ -5,6 +5,7 @@ Pure functions: nothing is started here. vLLM itself is never imported, only its
 
 import contextlib
 import importlib.metadata
+import os
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -69,14 +70,16 @@ def vllm_arguments(config: VllmConfig, port: int) -> list[str]:
     # needs a fixed backend; this one refuses uniqueItems, multipleOf, and a pattern together with a length.
     arguments += ["--structured-outputs-config", '{"disable_any_whitespace": true, "backend": "xgrammar"}']
     if config.enable_lora:
-        # Policies are served as adapters, never by `reload_weights`: that corrupts models with tied embeddings,
-        # without a word.
+        # A policy is an adapter here, or merged weights on a server of their own; never `reload_weights`: that
+        # corrupts models with tied embeddings, without a word.
         arguments += ["--enable-lora", "--max-lora-rank", str(config.max_lora_rank)]
         arguments += ["--max-loras", str(config.max_loras)]
     if on_cpu():
         # A seeded request whose prompt is prefilled in chunks kills the engine ("CPU Generator does not use offset").
         arguments += ["--no-enable-chunked-prefill"]
         arguments += ["--enforce-eager"]  # compiling takes longer than it saves on small models
+        # A single worker needs no process of its own, which at the start would import torch and vLLM once more.
+        arguments += ["--distributed-executor-backend", "uni"]
     else:
         arguments += ["--gpu-memory-utilization", str(config.gpu_memory_fraction)]
     return [*arguments, *config.extra_args]
@@ -96,6 +99,7 @@ def vllm_environment(config: VllmConfig, api_key: str) -> dict[str, str]:
         variables["VLLM_CPU_KVCACHE_SPACE"] = str(config.kv_cache_gib)
         # "auto" pins threads to the cores it believes free, which on a shared machine are often the busy ones.
         variables["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
+        variables["OMP_NUM_THREADS"] = str(len(os.sched_getaffinity(0)))  # unset, vLLM computes with one
         # By default OpenMP threads spin while they wait for each other. As soon as anything else wants the cores (a
         # trainer, a second run) they spin away the time the others need: measured on two busy cores, SmolLM2-135M,
         # 1 against 8 tok/s alone and 15 against 60 at 16 concurrent.

@@ -6,8 +6,9 @@ Environment errors are counted beside the result and never enter it.
 import math
 from collections import Counter
 from collections.abc import Sequence
-from statistics import NormalDist, fmean
+from statistics import fmean
 
+from envs.intervals import wilson_interval
 from envs.record import Record
 from envs.verdict import Outcome
 from trainer.rollout import Rollout
@@ -43,18 +44,6 @@ def summarise(rollouts: Sequence[Rollout], confidence: float = 0.95) -> list[Sum
         _summary("all", rollouts, confidence),
         *(_summary(domain, part, confidence) for domain, part in zip(domains, parts, strict=True)),
     ]
-
-
-def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """The Wilson score interval of a proportion (Wilson 1927); (0, 1) for n = 0."""
-    if n == 0:
-        return 0.0, 1.0
-    z = NormalDist().inv_cdf(0.5 + confidence / 2)
-    share = successes / n
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    # At the ends the bound is exact; rounding would make it 3e-17.
-    return centre - half if successes else 0.0, centre + half if successes < n else 1.0
 
 
 def _summary(scope: str, rollouts: Sequence[Rollout], confidence: float) -> Summary:

@@ -11,13 +11,13 @@ from time import perf_counter
 import torch
 from pydantic import JsonValue
 
-from trainer.checkpoint import CheckpointManifest, library_versions, seal_checkpoint
 from trainer.jobs import TrainingResult, UpdateConfig, UpdateJob
 from trainer.losses import LOSSES
 from trainer.packing import Pack, Scores
-from trainer.policy import adapter_writer, load_policy, make_deterministic
-from trainer.rows import TrainingRow, read_training_rows, rows_sha256
-from trainer.stepping import Stepper, peak_memory_mib
+from trainer.policy import load_policy, make_deterministic
+from trainer.result import seal_result
+from trainer.rows import TrainingRow, read_training_rows
+from trainer.stepping import Stepper
 
 Report = Callable[[str], None]
 
@@ -39,33 +39,7 @@ def update(job: UpdateJob, report: Report = lambda _: None) -> TrainingResult:
         statistics = stepper.step(batch, _objective(job.config), ratios.add)
         steps.append({**statistics, **ratios.summary()})
         report(f"step {len(steps)}: {_line(steps[-1])}")
-    folder, manifest = seal_checkpoint(
-        Path(job.artefacts_dir),
-        adapter_writer(model, job.base_model_name),
-        lambda adapter_sha256: CheckpointManifest(
-            parent=job.parent_checkpoint_id,
-            base_model=job.base_model_fingerprint,
-            kind="update",
-            batch_ids=job.batch_ids,
-            rows_sha256=rows_sha256(rows),
-            config=job.config.model_dump(mode="json"),
-            seed=job.seed,
-            code_version=job.code_version,
-            adapter_sha256=adapter_sha256,
-            versions=library_versions(),
-        ),
-    )
-    return TrainingResult(
-        kind="update",
-        checkpoint_id=manifest.id,
-        checkpoint_path=str(folder),
-        manifest=manifest,
-        steps=tuple(steps),
-        n_rows=len(rows),
-        trained_tokens=sum(sum(row.trained) for row in rows),
-        seconds=round(perf_counter() - began, 3),
-        peak_memory_mib=peak_memory_mib(),
-    )
+    return seal_result(job, model, rows, steps, began)
 
 
 def minibatches(rows: Sequence[TrainingRow], config: UpdateConfig, seed: int) -> list[list[TrainingRow]]:

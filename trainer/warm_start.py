@@ -15,14 +15,14 @@ from torch import Tensor
 from envs.environment import Environment
 from envs.spec import EnvironmentSpec
 from envs.task import Task
-from trainer.checkpoint import CheckpointManifest, library_versions, seal_checkpoint
 from trainer.conversation import Conversation, load_tokenizer
 from trainer.golden import golden_rows
 from trainer.jobs import TrainingResult, WarmStartJob
 from trainer.packing import Pack, Scores
-from trainer.policy import adapter_writer, load_policy, make_deterministic
-from trainer.rows import TrainingRow, rows_sha256
-from trainer.stepping import Stepper, peak_memory_mib
+from trainer.policy import load_policy, make_deterministic
+from trainer.result import seal_result
+from trainer.rows import TrainingRow
+from trainer.stepping import Stepper
 
 Report = Callable[[str], None]
 
@@ -44,33 +44,7 @@ def warm_start(job: WarmStartJob, report: Report = lambda _: None) -> TrainingRe
             f"step {len(steps)} of {job.config.steps}: loss {steps[-1]['loss']:.4f}, "
             f"{steps[-1]['trained_tokens']} tokens in {steps[-1]['seconds']} s"
         )
-    folder, manifest = seal_checkpoint(
-        Path(job.artefacts_dir),
-        adapter_writer(model, job.base_model_name),
-        lambda adapter_sha256: CheckpointManifest(
-            parent=job.parent_checkpoint_id,
-            base_model=job.base_model_fingerprint,
-            kind="warm_start",
-            batch_ids=job.batch_ids,
-            rows_sha256=rows_sha256(rows),
-            config=job.config.model_dump(mode="json"),
-            seed=job.seed,
-            code_version=job.code_version,
-            adapter_sha256=adapter_sha256,
-            versions=library_versions(),
-        ),
-    )
-    return TrainingResult(
-        kind="warm_start",
-        checkpoint_id=manifest.id,
-        checkpoint_path=str(folder),
-        manifest=manifest,
-        steps=tuple(steps),
-        n_rows=len(rows),
-        trained_tokens=sum(sum(row.trained) for row in rows),
-        seconds=round(perf_counter() - began, 3),
-        peak_memory_mib=peak_memory_mib(),
-    )
+    return seal_result(job, model, rows, steps, began)
 
 
 def negative_log_likelihood(scores: Scores, _: Pack, step_tokens: int) -> Tensor:

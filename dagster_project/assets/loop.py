@@ -16,8 +16,10 @@ from dagster_project.evaluating import collect_into, evaluate
 from dagster_project.lineage import code_version, consume, record, source_version
 from dagster_project.partitions import ITERATIONS
 from dagster_project.resources import Engines, Workshop
+from envs.task import Task
 from serving import models
 from trainer import advantages, collect, dialect, draw, jobs, rewards
+from trainer.rollout import Rollout
 from warehouse.warehouse import Batch, Warehouse
 
 LOOP: dict[str, Any] = {"group_name": "loop", "partitions_def": ITERATIONS, "owners": ["team:training"]}
@@ -48,20 +50,29 @@ def rollouts(context: dg.AssetExecutionContext, workshop: Workshop, engines: Eng
     campaign = load_campaign(name)
     data = consume(warehouse, "task_dataset", name)
     parent = parent_batch(warehouse, name, iteration)
-    tasks = draw.draw_tasks(
-        stored.split_of(warehouse, data, "train"), campaign.tasks_per_iteration, campaign.seed, iteration
-    )
     engine = engines.policy(campaign, workshop.home)
     policy = training.served(warehouse, parent)
     canary = engine.check(policy)
-    collected = collect_into(warehouse, engine, tasks, policy, campaign.rollouts, name, iteration, "training")
+    left = {task.id: task for task in stored.split_of(warehouse, data, "train")}
+    drawn: dict[str, Task] = {}
+    collected: list[Rollout] = []
+    for _ in range(1 + campaign.redraws):
+        tasks = draw.draw_tasks(list(left.values()), campaign.tasks_per_iteration, campaign.seed, iteration)
+        collected += collect_into(warehouse, engine, tasks, policy, campaign.rollouts, name, iteration, "training")
+        drawn |= {task.id: left.pop(task.id) for task in tasks}
+        if training.carries_signal(collected, drawn, campaign) or not left:
+            break
+        context.log.warning("no signal in the rollouts of %d tasks; drawing more", len(drawn))
     rows, turns = stored.rollout_rows(collected)
     return record(
         context,
         warehouse,
         {"rollouts": rows, "turns": turns},
         inputs=[data, parent],
-        metadata=report.rollouts(collected, {"policy": policy.policy_id, "canary": canary.model_dump(mode="json")}),
+        metadata=report.rollouts(
+            collected,
+            {"policy": policy.policy_id, "canary": canary.model_dump(mode="json"), "tasks_drawn": len(drawn)},
+        ),
     )
 
 

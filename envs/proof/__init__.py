@@ -6,8 +6,14 @@
 from typing import Literal, TypeAlias
 
 from envs.environment import Environment
+from envs.proof.attempt import Subject
 from envs.proof.check import Check, CheckOutcome, CheckResult
-from envs.proof.discrimination import RejectsCollateral, RejectsPartialAnswer, RejectsWrongArgument
+from envs.proof.discrimination import (
+    AcceptsAlternative,
+    RejectsCollateral,
+    RejectsPartialAnswer,
+    RejectsWrongArgument,
+)
 from envs.proof.execution import Deterministic, GoldenExecutes, Minimal, NotVacuous
 from envs.proof.information import Discoverable, NoLeak
 from envs.record import Record
@@ -25,6 +31,7 @@ CHECKS: tuple[Check, ...] = (
     RejectsWrongArgument(),
     RejectsCollateral(),
     RejectsPartialAnswer(),
+    AcceptsAlternative(),
     Discoverable(),
     NoLeak(),
 )
@@ -37,6 +44,7 @@ POLICY: dict[str, Severity] = {
     "rejects_wrong_argument": "reject",
     "rejects_collateral": "reject",
     "rejects_partial_answer": "reject",
+    "accepts_alternative": "reject",
     "discoverable": "reject",
     "no_leak": "reject",
 }
@@ -79,9 +87,10 @@ def prove(task: Task, environment: Environment) -> Proof:
             f"({environment.spec.domain}). Load the environment it was written for."
         )
     first, *others = CHECKS
-    results = [first.run(task, environment)]
+    subject = Subject(task, environment)
+    results = [first.run(subject)]
     for check in others:
         # A golden program that does not run gives the other questions no subject.
         runs = results[0].outcome is CheckOutcome.PASSED
-        results.append(check.run(task, environment) if runs else check.not_applicable(f"{first.name} failed"))
+        results.append(check.run(subject) if runs else check.not_applicable(f"{first.name} failed"))
     return Proof(task_id=task.id, checks=tuple(results))

@@ -4,9 +4,8 @@ from abc import ABC, abstractmethod
 from enum import StrEnum
 from typing import ClassVar
 
-from envs.environment import Environment
+from envs.proof.attempt import Subject
 from envs.record import Record
-from envs.task import Task
 
 
 class CheckOutcome(StrEnum):
@@ -30,7 +29,7 @@ class Check(ABC):
     name: ClassVar[str]
 
     @abstractmethod
-    def run(self, task: Task, environment: Environment) -> CheckResult:
+    def run(self, subject: Subject) -> CheckResult:
         """Ask it."""
 
     def passed(self, evidence: str) -> CheckResult:

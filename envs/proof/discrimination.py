@@ -1,28 +1,31 @@
-"""Checks on the verifier: near misses of the golden program must fail.
+"""Checks on the verifier: near misses of the golden episode must fail, other ways to the same end must not.
 
 A verifier that cannot tell right from nearly right is no reward.
 """
 
-from collections.abc import Iterator, Sequence
-from datetime import date, datetime, timedelta
+from collections.abc import Iterator
 from random import Random
 
-from pydantic import JsonValue
-
-from envs.environment import Environment
 from envs.errors import EnvironmentBroken
+from envs.proof.alternatives import ALTERNATIVES
+from envs.proof.attempt import Attempt, Subject
 from envs.proof.check import Check, CheckResult
-from envs.proof.mutations import other_values, random_call
+from envs.proof.mutations import (
+    Operator,
+    altered_facts,
+    duplicated_writes,
+    extra_writes,
+    omitted_facts,
+    perturbed_arguments,
+    swapped_entities,
+)
+from envs.proof.wording import plainly
 from envs.record import derive_seed
-from envs.task import Fact, Task, ToolCall
 from envs.verdict import Outcome
-
-_MUTANTS_PER_ARGUMENT = 2
-_TRIES_PER_TOOL = 8
 
 
 class RejectsWrongArgument(Check):
-    """A write with one argument changed must be refused or fail.
+    """A write on another row, or with one argument changed, must be refused or fail.
 
     A mutant that reaches the identical state is equivalent: counted, not held against the task. If all are, no
     argument of the task matters, and whatever is written passes.
@@ -30,70 +33,42 @@ class RejectsWrongArgument(Check):
 
     name = "rejects_wrong_argument"
 
-    def run(self, task: Task, environment: Environment) -> CheckResult:
-        rng = Random(derive_seed(task.id, self.name))
-        refused = caught = equivalent = 0
-        for number, mutant in self._mutants(task, environment, rng):
-            calls = (*task.golden[:number], mutant, *task.golden[number + 1 :])
-            replay = environment.replay(calls)
-            if replay.broken is not None:
-                return self.failed(f"{mutant.tool} {mutant.arguments} broke the environment: {replay.broken}")
-            if not replay.results[number].ok:
-                refused += 1
-            elif environment.judge(task, calls, task.golden_answer).outcome is not Outcome.SOLVED:
+    def run(self, subject: Subject) -> CheckResult:
+        caught = equivalent = 0
+        for mutant in attempts(subject, (swapped_entities, perturbed_arguments), self.name):
+            outcome = subject.outcome(mutant.calls, mutant.answer)
+            if outcome is Outcome.ENVIRONMENT_ERROR:
+                return self.failed(f"{mutant.what} broke the environment")
+            if outcome is Outcome.FAILED:
                 caught += 1
-            elif replay.changeset == task.goal.changeset:
+            elif is_equivalent(subject, mutant):
                 equivalent += 1
             else:
-                return self.failed(f"{mutant.tool} {mutant.arguments} in place of call {number} is solved")
-        evidence = (
-            f"{refused + caught + equivalent} mutants: {refused} refused, {caught} failed, {equivalent} equivalent"
-        )
-        if refused + caught:
+                return self.failed(f"{mutant.what} is solved")
+        evidence = f"{caught + equivalent} mutants: {caught} failed, {equivalent} equivalent"
+        if caught:
             return self.passed(evidence)
         return self.failed(evidence) if equivalent else self.not_applicable("no write takes an argument")
 
-    def _mutants(self, task: Task, environment: Environment, rng: Random) -> Iterator[tuple[int, ToolCall]]:
-        for number, call in enumerate(task.golden):
-            tool = environment.spec.tool(call.tool)
-            for parameter in tool.parameters if tool.writes else ():
-                value = call.arguments.get(parameter.name)
-                for other in other_values(parameter, value, environment, rng, _MUTANTS_PER_ARGUMENT):
-                    yield number, ToolCall(tool=call.tool, arguments={**call.arguments, parameter.name: other})
-
 
 class RejectsCollateral(Check):
-    """The golden program and one more write must fail: a verifier that looks only at what was asked for misses it."""
+    """The golden episode and one more write must fail: a verifier that looks only at what was asked for misses it."""
 
     name = "rejects_collateral"
 
-    def run(self, task: Task, environment: Environment) -> CheckResult:
-        rng = Random(derive_seed(task.id, self.name))
+    def run(self, subject: Subject) -> CheckResult:
+        caught: list[str] = []
         try:
-            extra = self._extra_write(task, environment, rng)
+            for mutant in attempts(subject, (extra_writes, duplicated_writes), self.name):
+                if not subject.solves(mutant):
+                    caught.append(mutant.what)
+                elif not is_equivalent(subject, mutant):
+                    return self.failed(f"the golden program, {mutant.what}, is solved")
         except EnvironmentBroken as broken:
             return self.failed(f"an unrelated write broke the environment: {broken}")
-        if extra is None:
+        if not caught:
             return self.not_applicable("no further write succeeds and changes something")
-        calls = (*task.golden, extra)
-        if environment.judge(task, calls, task.golden_answer).outcome is Outcome.SOLVED:
-            return self.failed(f"the golden program and then {extra.tool} {extra.arguments} is solved")
-        return self.passed(f"the golden program and then {extra.tool} {extra.arguments} fails")
-
-    def _extra_write(self, task: Task, environment: Environment, rng: Random) -> ToolCall | None:
-        """A write that succeeds after the golden program and leaves another state than it does."""
-        tools = [tool for tool in environment.spec.tools if tool.writes]
-        rng.shuffle(tools)
-        with environment.episode() as episode:
-            for call in task.golden:
-                episode.attempt(call)
-            before = episode.changeset()
-            for tool in tools:
-                for _ in range(_TRIES_PER_TOOL):
-                    call = random_call(tool, environment, rng)
-                    if episode.attempt(call).ok and episode.changeset() != before:
-                        return call
-        return None
+        return self.passed(f"the golden program fails with more than it: {'; '.join(caught)}")
 
 
 class RejectsPartialAnswer(Check):
@@ -101,46 +76,44 @@ class RejectsPartialAnswer(Check):
 
     name = "rejects_partial_answer"
 
-    def run(self, task: Task, environment: Environment) -> CheckResult:
-        facts = task.goal.facts
+    def run(self, subject: Subject) -> CheckResult:
+        facts = subject.task.goal.facts
         if not facts:
             return self.not_applicable("the task asks for no facts")
-        if not self._solves(task, environment, facts):
+        if subject.outcome(subject.task.golden, plainly(facts)) is not Outcome.SOLVED:
             return self.failed(f"the facts told plainly do not pass: {plainly(facts)!r}")
-        for number, fact in enumerate(facts):
-            others = (*facts[:number], *facts[number + 1 :])
-            if self._solves(task, environment, others):
-                return self.failed(f"{fact.label} left out passes: {plainly(others)!r}")
-            altered = (*facts[:number], fact.model_copy(update={"value": _altered(fact)}), *facts[number + 1 :])
-            if self._solves(task, environment, altered):
-                return self.failed(f"{fact.label} altered passes: {plainly(altered)!r}")
+        for mutant in attempts(subject, (omitted_facts, altered_facts), self.name):
+            if subject.solves(mutant):
+                return self.failed(f"{mutant.what} passes")
         return self.passed(f"{len(facts)} facts: each left out fails, each altered fails")
 
-    def _solves(self, task: Task, environment: Environment, facts: Sequence[Fact]) -> bool:
-        return environment.judge(task, task.golden, plainly(facts)).outcome is Outcome.SOLVED
+
+class AcceptsAlternative(Check):
+    """Independent calls reordered, other reads or none, facts in other notations must all pass.
+
+    A verifier that wants the golden episode word for word punishes a policy that is right in its own way.
+    """
+
+    name = "accepts_alternative"
+
+    def run(self, subject: Subject) -> CheckResult:
+        accepted = 0
+        for alternative in attempts(subject, ALTERNATIVES, self.name):
+            if not subject.solves(alternative):
+                return self.failed(f"{alternative.what}: not solved")
+            accepted += 1
+        return self.passed(f"{accepted} other ways pass") if accepted else self.not_applicable("there is no other way")
 
 
-def plainly(facts: Sequence[Fact]) -> str:
-    """An answer that tells these facts and nothing else, one a line."""
-    return "\n".join(_line(fact) for fact in facts)
+def attempts(subject: Subject, operators: tuple[Operator, ...], *seed: str | int) -> Iterator[Attempt]:
+    """What the operators make of the golden episode, drawn from a seed of the task and `seed`."""
+    rng = Random(derive_seed(subject.task.id, *seed))
+    for operator in operators:
+        yield from operator(subject, rng)
 
 
-def _line(fact: Fact) -> str:
-    if fact.kind == "boolean":
-        return f"{fact.label.replace('_', ' ')}: {'yes' if fact.value else 'no'}"
-    if fact.kind == "cents":
-        return f"{fact.value} cents"
-    return str(fact.value)
-
-
-def _altered(fact: Fact) -> JsonValue:
-    """Another value of the same kind."""
-    if fact.kind == "boolean":
-        return not fact.value
-    if fact.kind == "date":
-        return (date.fromisoformat(str(fact.value)) + timedelta(days=1)).isoformat()
-    if fact.kind == "datetime":
-        return (datetime.fromisoformat(str(fact.value)) + timedelta(hours=1)).isoformat()
-    if isinstance(fact.value, int | float):
-        return fact.value + 1
-    return "something else"
+def is_equivalent(subject: Subject, mutant: Attempt) -> bool:
+    """Whether a mutant of the calls reaches the golden state after all."""
+    if mutant.answer != subject.task.golden_answer:
+        return False
+    return subject.environment.replay(mutant.calls).changeset == subject.golden.changeset

@@ -1,10 +1,13 @@
 """Checks on the golden program itself: it runs, it runs the same every time, and all of it is needed."""
 
-from envs.environment import Environment, Replay
+from random import Random
+
+from envs.environment import Replay
 from envs.facts import mentions
+from envs.proof.attempt import Subject
 from envs.proof.check import Check, CheckResult
+from envs.proof.mutations import dropped_writes
 from envs.proof.values import argument_kind, feeds, scalars, supports
-from envs.task import Task
 from envs.verdict import Outcome
 
 
@@ -13,14 +16,14 @@ class GoldenExecutes(Check):
 
     name = "golden_executes"
 
-    def run(self, task: Task, environment: Environment) -> CheckResult:
-        replay = environment.replay(task.golden)
+    def run(self, subject: Subject) -> CheckResult:
+        task, replay = subject.task, subject.golden
         if replay.broken is not None:
             return self.failed(f"the environment broke: {replay.broken}")
         for number, result in enumerate(replay.results):
             if not result.ok:
                 return self.failed(f"call {number} was refused: {result.error}")
-        verdict = environment.judge(task, task.golden, task.golden_answer)
+        verdict = subject.environment.judge(task, task.golden, task.golden_answer)
         if verdict.outcome is not Outcome.SOLVED:
             return self.failed(f"the golden program does not solve its own task: {'; '.join(verdict.reasons)}")
         return self.passed(f"{len(task.golden)} calls, {len(replay.changeset)} changes")
@@ -34,10 +37,11 @@ class Deterministic(Check):
 
     name = "deterministic"
 
-    def run(self, task: Task, environment: Environment) -> CheckResult:
-        first = environment.replay(task.golden)
-        again = environment.replay(task.golden)
-        reverse = environment.replay(task.golden, reverse_unordered_selects=True)
+    def run(self, subject: Subject) -> CheckResult:
+        environment, golden = subject.environment, subject.task.golden
+        first = subject.golden
+        again = environment.replay(golden)
+        reverse = environment.replay(golden, reverse_unordered_selects=True)
         for other, how in ((again, "a second time"), (reverse, "with unordered rows reversed")):
             difference = _difference(first, other)
             if difference is not None:
@@ -50,8 +54,8 @@ class NotVacuous(Check):
 
     name = "not_vacuous"
 
-    def run(self, task: Task, environment: Environment) -> CheckResult:
-        verdict = environment.judge(task, (), "")
+    def run(self, subject: Subject) -> CheckResult:
+        verdict = subject.environment.judge(subject.task, (), "")
         if verdict.outcome is Outcome.SOLVED:
             return self.failed("no call and an empty answer solve it")
         return self.passed(f"doing nothing fails: {verdict.reasons[0]}")
@@ -66,19 +70,18 @@ class Minimal(Check):
 
     name = "minimal"
 
-    def run(self, task: Task, environment: Environment) -> CheckResult:
-        replay = environment.replay(task.golden)
-        for number, call in enumerate(task.golden):
-            if environment.spec.tool(call.tool).writes:
-                kept = task.golden[:number] + task.golden[number + 1 :]
-                if environment.judge(task, kept, task.golden_answer).outcome is Outcome.SOLVED:
-                    return self.failed(f"call {number} ({call.tool}) can be left out")
-            elif number < len(replay.results) and not self._used(task, environment, replay, number):
+    def run(self, subject: Subject) -> CheckResult:
+        for mutant in dropped_writes(subject, Random(0)):
+            if subject.solves(mutant):
+                return self.failed(f"{mutant.what}: solved all the same")
+        for number, call in enumerate(subject.task.golden):
+            if not subject.environment.spec.tool(call.tool).writes and not self._used(subject, number):
                 return self.failed(f"call {number} ({call.tool}): nothing it tells is used")
-        return self.passed(f"none of the {len(task.golden)} calls can be left out")
+        return self.passed(f"none of the {len(subject.task.golden)} calls can be left out")
 
-    def _used(self, task: Task, environment: Environment, replay: Replay, number: int) -> bool:
-        value = replay.results[number].value
+    def _used(self, subject: Subject, number: int) -> bool:
+        task, environment = subject.task, subject.environment
+        value = subject.golden.results[number].value
         if any(supports(value, fact) for fact in task.goal.facts):
             return True
         known = list(task.golden[number].arguments.values())

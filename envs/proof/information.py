@@ -6,6 +6,7 @@ from pydantic import JsonValue
 
 from envs.environment import Environment
 from envs.facts import mentions
+from envs.proof.attempt import Subject
 from envs.proof.check import Check, CheckResult
 from envs.proof.values import argument_kind, feeds, scalars
 from envs.spec import Parameter
@@ -23,8 +24,9 @@ class Discoverable(Check):
 
     name = "discoverable"
 
-    def run(self, task: Task, environment: Environment) -> CheckResult:
-        results = environment.replay(task.golden).results
+    def run(self, subject: Subject) -> CheckResult:
+        task, environment = subject.task, subject.environment
+        results = subject.golden.results
         checked = 0
         for number, call in enumerate(task.golden):
             told = [item for result in results[:number] if result.ok for item in scalars(result.value)]
@@ -56,13 +58,14 @@ class NoLeak(Check):
 
     name = "no_leak"
 
-    def run(self, task: Task, environment: Environment) -> CheckResult:
+    def run(self, subject: Subject) -> CheckResult:
+        task, clock = subject.task, subject.environment.spec.clock
         # A question for yes or no always names what it asks about, so booleans cannot leak by being named.
         hidden = [fact for fact in task.goal.facts if fact.kind != "boolean"]
         if not hidden:
             return self.not_applicable("the task asks for no fact that words could give away")
         for fact in hidden:
-            if mentions(task.instruction, fact.kind, fact.value, environment.spec.clock):
+            if mentions(task.instruction, fact.kind, fact.value, clock):
                 return self.failed(f"the instruction tells {fact.label}: {fact.value}")
         return self.passed(f"none of {len(hidden)} facts is in the instruction")
 

@@ -2,8 +2,9 @@
 
 import pytest
 
+from envs.intervals import wilson_interval
 from envs.verdict import Outcome
-from trainer.evaluate import summarise, wilson_interval
+from trainer.evaluate import summarise
 from trainer.rollout import Rollout, StopReason, Turn
 
 

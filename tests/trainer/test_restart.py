@@ -12,7 +12,7 @@ from envs.task import Task
 from serving.models import ResolvedModel
 from serving.vllm import VllmServer
 from trainer.conversation import Tokenizer
-from trainer.engine import PolicyEngine, ServedPolicy
+from trainer.engine import EngineFolders, PolicyEngine, ServedPolicy
 from trainer.jobs import RolloutConfig
 from trainer.rollout import Rollout
 
@@ -26,7 +26,10 @@ def test_an_engine_killed_in_the_middle_is_restarted_and_nothing_is_lost_or_doub
     tokenizer: Tokenizer,
     tmp_path: Path,
 ) -> None:
-    engine = PolicyEngine(vllm_server, smollm2, tokenizer, tmp_path)
+    folders = EngineFolders(
+        logs=vllm_server.log_path.parent, state=vllm_server._state_dir, jobs=tmp_path, merged=tmp_path
+    )
+    engine = PolicyEngine(vllm_server.config, smollm2, tokenizer, folders, merge=False, idle_timeout_s=30)
     policy = ServedPolicy(policy_id=smollm2.fingerprint)
     config = RolloutConfig(samples_per_task=4, max_tokens_per_turn=24, max_turns=2, concurrency=4)
     ended: list[Rollout] = []
