@@ -1,4 +1,4 @@
-"""Where everything of a project lies: the folder `.envloom/`, or wherever `ENVLOOM_HOME` says. Paths only."""
+"""Where everything of a project lies: `.envloom/`, or wherever `ENVLOOM_HOME` says; and what a person puts there."""
 
 import os
 from pathlib import Path
@@ -32,11 +32,17 @@ class Home:
         self.state = root / "state"
         self.jobs = root / "jobs"
         self.merged = root / "merged"
+        self.held_out = root / "held_out"
 
     @classmethod
     def here(cls) -> "Home":
         """The folder named by `ENVLOOM_HOME`, else `.envloom` in the repository."""
         return cls(Path(os.environ.get("ENVLOOM_HOME") or REPOSITORY / ".envloom").resolve())
+
+    def held_out_texts(self) -> list[str]:
+        """The requests of benchmarks that no task may repeat: the lines of `held_out/*.txt`."""
+        files = sorted(self.held_out.glob("*.txt")) if self.held_out.is_dir() else []
+        return [line for file in files for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
 
     def prepare(self) -> "Home":
         """Make the folders, and point Dagster at its own: without a home it forgets its history when it ends."""

@@ -9,7 +9,8 @@ from typing import Any
 import dagster as dg
 
 from envs.intervals import wilson_interval
-from envs.proof import CheckOutcome, Proof
+from envs.proof import Audit, CheckOutcome, Proof, Rate
+from envs.proof.audit import BOUND
 from envs.spec import EnvironmentSpec
 from envs.task import Rejection, Task
 from generators.brief import Brief
@@ -101,24 +102,45 @@ def proofs(found: Sequence[Proof], accepted: Sequence[Task]) -> dict[str, Any]:
     }
 
 
-def proof_checks(spec: EnvironmentSpec, found: Sequence[Proof], accepted: Sequence[Task]) -> list[dg.AssetCheckResult]:
+def audited(found: Audit) -> dict[str, Any]:
+    """How far the verifiers can be trusted, as measured."""
+    return {
+        "false_positive_rate": _share(found.rate("false_positive")),
+        "false_negative_rate": _share(found.rate("false_negative")),
+        "blocked_task_rate": found.blocked_rate,
+        "tool_coverage": found.coverage,
+        "audit": table(
+            [
+                {"fault": r.fault, "operator": r.operator, "trials": r.trials, "wrong": r.wrong, "at most": r.high}
+                for r in found.rates
+            ]
+        ),
+        "idle_tools": ", ".join(found.idle_tools) or "none",
+    }
+
+
+def _share(rate: Rate) -> str:
+    share = rate.wrong / rate.trials if rate.trials else 0.0
+    return f"{share:.2%} of {rate.trials} (95 %: {rate.low:.2%} to {rate.high:.2%})"
+
+
+def proof_checks(spec: EnvironmentSpec, accepted: Sequence[Task], found: Audit) -> list[dg.AssetCheckResult]:
     """Asset checks on the proven tasks of one domain."""
-    discriminating = (
-        "not_vacuous",
-        "minimal",
-        "rejects_wrong_argument",
-        "rejects_collateral",
-        "rejects_partial_answer",
-    )
-    proven = {task.id for task in accepted}
-    weak = [p.task_id for p in found if p.task_id in proven and any(_failed(p, name) for name in discriminating)]
-    exercised = {call.tool for task in accepted for call in task.golden}
-    idle = [tool.name for tool in spec.tools if tool.writes and tool.name not in exercised]
+    idle = [name for name in found.idle_tools if spec.tool(name).writes]
     return [
         dg.AssetCheckResult(
             passed=bool(accepted), check_name="some_tasks_are_proven", metadata={"accepted": len(accepted)}
         ),
-        dg.AssetCheckResult(passed=not weak, check_name="verifiers_discriminate", metadata={"weak": len(weak)}),
+        dg.AssetCheckResult(
+            passed=found.discriminates,
+            check_name="verifiers_discriminate",
+            metadata={
+                "false positives": _share(found.rate("false_positive")),
+                "false negatives": _share(found.rate("false_negative")),
+                "bound": BOUND,
+                "judged wrongly": dg.MetadataValue.md("\n\n".join(found.evidence) or "nothing"),
+            },
+        ),
         dg.AssetCheckResult(
             passed=not idle,
             check_name="every_write_tool_is_exercised",
@@ -126,10 +148,6 @@ def proof_checks(spec: EnvironmentSpec, found: Sequence[Proof], accepted: Sequen
             metadata={"not exercised": ", ".join(idle) or "none"},
         ),
     ]
-
-
-def _failed(proof: Proof, name: str) -> bool:
-    return proof.check(name).outcome is CheckOutcome.FAILED
 
 
 def dataset(tasks: Sequence[Task], splits: Sequence[Split]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from envs.environment import Environment
-from envs.proof import POLICY, Proof
+from envs.proof import POLICY, Audit, Proof
 from envs.spec import EnvironmentSpec
 from envs.task import Rejection, Task
 from serving.endpoint import LlmCall
@@ -81,6 +81,20 @@ def check_rows(proofs: Iterable[Proof], environment_id: str) -> Rows:
         }
         for proof in proofs
         for check in proof.checks
+    ]
+
+
+def audit_rows(audit: Audit) -> Rows:
+    """One row per measured rate of an environment's verifiers; each holds the whole audit."""
+    return [
+        {
+            "id": f"{audit.id}.{rate.fault}.{rate.operator}",
+            "environment_id": audit.environment_id,
+            "domain": audit.domain,
+            **rate.model_dump(),
+            "record": audit.canonical(),
+        }
+        for rate in audit.rates
     ]
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import apsw
 from pydantic import JsonValue
 
+from envs.changes import ChangeLog, Row, operation
 from envs.errors import EnvironmentBroken, SpecError
 from envs.schema import create_table, highest_number, insert_rows, quoted
 from envs.seal import Seal
@@ -116,22 +117,18 @@ class State:
         if reverse_unordered_selects:
             connection.execute("PRAGMA reverse_unordered_selects = ON")
         self.seal = Seal(connection, base.tables)
-        self._session: apsw.Session | None = None
+        self._changes = ChangeLog(connection)
         self._counters = dict(base.highest)
-        self._saved: list[dict[str, int]] = []
+        self._saved: list[tuple[dict[str, int], int]] = []
 
     def begin(self) -> None:
         """Open an episode: from here every change is recorded and none is kept."""
         self._connection.execute("BEGIN")
-        self._session = apsw.Session(self._connection, "main")
-        self._session.attach()
+        self._changes.clear()
         self._counters = dict(self.base.highest)
 
     def rollback(self) -> None:
         """Close the episode: rows and id counters are those of the base state again."""
-        if self._session is not None:
-            self._session.close()
-            self._session = None
         # SQLite rolls back by itself on a full disk or an interrupted write.
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
@@ -141,7 +138,7 @@ class State:
     def savepoint(self) -> None:
         """Remember rows and counters before a call."""
         self._connection.execute("SAVEPOINT call")
-        self._saved.append(dict(self._counters))
+        self._saved.append((dict(self._counters), self._changes.mark()))
 
     def release(self) -> None:
         """Keep what happened since the last `savepoint`."""
@@ -150,7 +147,8 @@ class State:
 
     def undo(self) -> None:
         """Forget what happened since the last `savepoint`. Raises EnvironmentBroken if SQLite already forgot all."""
-        self._counters = self._saved.pop()
+        self._counters, mark = self._saved.pop()
+        self._changes.forget(mark)
         if not self._connection.in_transaction:
             raise EnvironmentBroken("the statement rolled the whole episode back; no tool may use OR ROLLBACK")
         self._connection.execute("ROLLBACK TO call")
@@ -174,6 +172,7 @@ class State:
 
         Raises apsw.ConstraintError when the declared tables refuse the values, EnvironmentBroken for all else.
         """
+        mark = self._changes.mark()
         self.seal.close(may_write)
         try:
             cursor = self._connection.execute(sql, bindings, can_cache=can_cache)
@@ -183,6 +182,7 @@ class State:
             cursor.close()
             return found
         except apsw.ConstraintError:
+            self._changes.forget(mark)  # SQLite undoes a refused statement whole
             raise
         except apsw.InterruptError as error:
             raise EnvironmentBroken(f"stopped after too many steps: {sql}") from error
@@ -218,9 +218,9 @@ class State:
 
     def changeset(self) -> tuple[Change, ...]:
         """The net changes of the episode so far, canonical: sorted by table and key, equal states equal tuples."""
-        if self._session is None:
+        if not self._connection.in_transaction:
             raise RuntimeError("State.changeset: no episode is open. Call begin() first.")
-        changes = [self._change(change) for change in apsw.Changeset.iter(self._session.changeset())]
+        changes = [self._change(table, old, new) for table, old, new in self._changes.net()]
         return tuple(sorted(changes, key=lambda change: (change.table, change.key)))
 
     def content_hash(self) -> str:
@@ -235,27 +235,22 @@ class State:
 
     def close(self) -> None:
         """Close the connection; the state is gone."""
-        if self._session is not None:
-            self._session.close()
         self._connection.close()
 
-    def _change(self, change: apsw.TableChange) -> Change:
-        old, new = self._values(change.name, change.old), self._values(change.name, change.new)
-        if change.op == "UPDATE":
-            key = str(old.pop("id"))
-            return Change(table=change.name, operation="update", key=key, old=old, new=new)
-        if change.op == "INSERT":
-            key = str(new.pop("id"))
-            return Change(table=change.name, operation="insert", key=key, new=new)
-        key = str(old.pop("id"))
-        return Change(table=change.name, operation="delete", key=key, old=old)
+    def _change(self, table: str, old: Row | None, new: Row | None) -> Change:
+        before, after = self._named(table, old), self._named(table, new)
+        key = str((before or after).pop("id"))
+        if old is not None and new is not None:
+            after = {name: after[name] for name in before if after[name] != before[name]}
+            before = {name: before[name] for name in after}
+        # These values come from STRICT tables: validating them again would take a tenth of an episode.
+        return Change.model_construct(table=table, operation=operation(old, new), key=key, old=before, new=after)
 
-    def _values(self, table: str, values: tuple[Any, ...] | None) -> dict[str, JsonValue]:
-        named = zip(self.base.columns[table], values or (), strict=False)
+    def _named(self, table: str, row: Row | None) -> dict[str, JsonValue]:
+        named = zip(self.base.columns[table], row or (), strict=False)
+        booleans = self.base.booleans
         return {
-            name: bool(value) if value is not None and (table, name) in self.base.booleans else value
-            for name, value in named
-            if value is not apsw.no_change
+            name: bool(value) if (table, name) in booleans and value is not None else value for name, value in named
         }
 
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from warehouse.errors import UnknownTable
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _TYPES: dict[str, tuple[Any, str]] = {
     "text": (pa.string(), "VARCHAR"),
@@ -89,6 +89,7 @@ RECORD_TABLES = (
     ),
     _table("splits", "task_id split", key="task_id split"),
     _table("checks", "id task_id environment_id name outcome evidence"),
+    _table("audits", "id environment_id domain fault operator trials:int wrong:int low:real high:real record:json"),
     _table("rejections", "id domain stage reason detail record:json"),
     _table(
         "rollouts",

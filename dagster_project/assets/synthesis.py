@@ -9,11 +9,10 @@ import generators
 from dagster_project import report, stored
 from dagster_project.lineage import code_version, consume, record
 from dagster_project.partitions import DOMAINS
+from dagster_project.proving import prove_all
 from dagster_project.resources import Synthesist, Workshop
 from envs.environment import Environment
-from envs.proof import Proof, prove
 from envs.record import content_id
-from envs.task import Rejection
 from generators import brief as briefs
 from generators import domain as domains
 from generators import phrases, tasks
@@ -108,30 +107,18 @@ def proven_tasks(context: dg.AssetExecutionContext, workshop: Workshop):  # type
     used = consume(warehouse, "candidate_tasks", context.partition_key)
     candidates = stored.read_tasks(warehouse, used)
     loaded = Environment.load(stored.read_spec(warehouse, world))
-    proofs = {task.id: prove(task, loaded) for task in candidates}
-    accepted = [task for task in candidates if proofs[task.id].accepted]
-    rejections = [_rejection(context.partition_key, proof) for proof in proofs.values() if not proof.accepted]
+    found = prove_all(loaded, candidates, workshop.home.held_out_texts())
     result = record(
         context,
         warehouse,
         {
-            "tasks": stored.task_rows(accepted),
-            "checks": stored.check_rows(proofs.values(), loaded.id),
-            "rejections": stored.rejection_rows(rejections),
+            "tasks": stored.task_rows(found.accepted),
+            "checks": stored.check_rows(found.proofs, loaded.id),
+            "audits": stored.audit_rows(found.audit),
+            "rejections": stored.rejection_rows(found.rejections(context.partition_key)),
         },
         inputs=[world, used],
-        edges=[Edge("environment", loaded.id, "task", task.id, "proves") for task in accepted],
-        metadata=report.proofs(list(proofs.values()), accepted),
+        edges=[Edge("environment", loaded.id, "task", task.id, "proves") for task in found.accepted],
+        metadata=report.proofs(found.proofs, found.accepted) | report.audited(found.audit),
     )
-    return result._replace(check_results=report.proof_checks(loaded.spec, list(proofs.values()), accepted))
-
-
-def _rejection(domain: str, proof: Proof) -> Rejection:
-    failed = [proof.check(name) for name in proof.rejected_by]
-    return Rejection(
-        domain=domain,
-        stage="proof",
-        reason=failed[0].name,
-        detail="; ".join(f"{check.name}: {check.evidence}" for check in failed),
-        subject=proof.task_id,
-    )
+    return result._replace(check_results=report.proof_checks(loaded.spec, found.accepted, found.audit))

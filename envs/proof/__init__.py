@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 
 from envs.environment import Environment
 from envs.proof.attempt import Subject
+from envs.proof.audit import Audit, Rate, audit
 from envs.proof.check import Check, CheckOutcome, CheckResult
 from envs.proof.discrimination import (
     AcceptsAlternative,
@@ -15,11 +16,24 @@ from envs.proof.discrimination import (
     RejectsWrongArgument,
 )
 from envs.proof.execution import Deterministic, GoldenExecutes, Minimal, NotVacuous
-from envs.proof.information import Discoverable, NoLeak
+from envs.proof.information import Discoverable, NoLeak, Novel
+from envs.proof.novelty import Known
 from envs.record import Record
 from envs.task import Task
 
-__all__ = ["CHECKS", "POLICY", "Check", "CheckOutcome", "CheckResult", "Proof", "prove"]
+__all__ = [
+    "CHECKS",
+    "POLICY",
+    "Audit",
+    "Check",
+    "CheckOutcome",
+    "CheckResult",
+    "Known",
+    "Proof",
+    "Rate",
+    "audit",
+    "prove",
+]
 
 Severity: TypeAlias = Literal["reject", "label"]
 
@@ -34,6 +48,7 @@ CHECKS: tuple[Check, ...] = (
     AcceptsAlternative(),
     Discoverable(),
     NoLeak(),
+    Novel(),
 )
 
 POLICY: dict[str, Severity] = {
@@ -47,6 +62,7 @@ POLICY: dict[str, Severity] = {
     "accepts_alternative": "reject",
     "discoverable": "reject",
     "no_leak": "reject",
+    "novel": "reject",
 }
 """Per check what a failure does: `reject` the task, or `label` it (the result is kept with it, and it is used)."""
 
@@ -76,8 +92,8 @@ class Proof(Record):
         raise KeyError(name)
 
 
-def prove(task: Task, environment: Environment) -> Proof:
-    """Put every check to a task. Deterministic: what is sampled is seeded by the task's id.
+def prove(task: Task, environment: Environment, known: Known | None = None) -> Proof:
+    """Put every check to a task; `known` is what it must differ from. What is sampled is seeded by the task's id.
 
     Raises ValueError if the task belongs to another environment.
     """
@@ -87,7 +103,7 @@ def prove(task: Task, environment: Environment) -> Proof:
             f"({environment.spec.domain}). Load the environment it was written for."
         )
     first, *others = CHECKS
-    subject = Subject(task, environment)
+    subject = Subject(task, environment, known)
     results = [first.run(subject)]
     for check in others:
         # A golden program that does not run gives the other questions no subject.

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from envs.environment import Environment, Replay
+from envs.proof.novelty import Known
 from envs.task import Task, ToolCall
 from envs.verdict import Outcome
 
@@ -22,9 +23,11 @@ class Attempt:
 class Subject:
     """One task in its environment, with the golden episode played once for all who ask."""
 
-    def __init__(self, task: Task, environment: Environment) -> None:
+    def __init__(self, task: Task, environment: Environment, known: Known | None = None) -> None:
         self.task = task
         self.environment = environment
+        self.known = known or Known()
+        """What the task must differ from."""
 
     @cached_property
     def golden(self) -> Replay:

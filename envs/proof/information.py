@@ -1,4 +1,4 @@
-"""Checks on what is known when: everything needed can be found, and what is to be found is not given away."""
+"""Checks on what is known when: all that is needed can be found, nothing is given away, nothing is known already."""
 
 import re
 
@@ -68,6 +68,16 @@ class NoLeak(Check):
             if mentions(task.instruction, fact.kind, fact.value, clock):
                 return self.failed(f"the instruction tells {fact.label}: {fact.value}")
         return self.passed(f"none of {len(hidden)} facts is in the instruction")
+
+
+class Novel(Check):
+    """No accepted task asks for the same, no held-out text is repeated: nothing evaluated may be trained on."""
+
+    name = "novel"
+
+    def run(self, subject: Subject) -> CheckResult:
+        reason = subject.known.reason_against(subject.task)
+        return self.failed(reason) if reason else self.passed("no accepted task and no held-out text is like it")
 
 
 def _inflected(phrase: str, text: str, every: bool = True) -> bool:

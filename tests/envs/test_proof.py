@@ -6,7 +6,7 @@ import pytest
 
 from envs.environment import Environment
 from envs.episode import verdict_on
-from envs.proof import CHECKS, POLICY, CheckOutcome, prove
+from envs.proof import CHECKS, POLICY, CheckOutcome, Known, prove
 from envs.spec import Column, EnvironmentSpec, Parameter, Returns, Table, Tool
 from envs.task import Fact, Goal, Task, ToolCall
 from envs.verdict import Outcome, Verdict
@@ -182,6 +182,56 @@ def test_rejects_partial_answer_fails_when_one_fact_tells_another(shop: Environm
     assert failures(task, shop) == ["rejects_partial_answer"]
 
 
+class WordForWord(Environment):
+    """A verifier that wants the golden calls and nothing else, as trajectory matching does."""
+
+    def judge(self, task: Task, calls: Sequence[ToolCall], answer: str) -> Verdict:
+        verdict = super().judge(task, calls, answer)
+        same = tuple(calls) == task.golden or verdict.outcome is not Outcome.SOLVED
+        return verdict if same else Verdict(outcome=Outcome.FAILED, reasons=("other calls",))
+
+
+def test_accepts_alternative_fails_when_the_verifier_wants_the_golden_calls() -> None:
+    environment = WordForWord.load(shop_spec())
+    assert failures(shop_tasks(environment)[2], environment) == ["accepts_alternative"]
+
+
+class NoSeparators(Environment):
+    """A verifier that takes no thousands separator."""
+
+    def judge(self, task: Task, calls: Sequence[ToolCall], answer: str) -> Verdict:
+        return super().judge(task, calls, answer.replace(",", " "))
+
+
+def test_accepts_alternative_fails_when_a_notation_is_not_understood() -> None:
+    environment = NoSeparators.load(shop_spec())
+    fact = Fact(label="price_cents", kind="cents", value=1234500)
+    rows = dict(shop_spec().rows)
+    rows["products"] = (*rows["products"], ("PRD-9", "Gold Sofa", 1234500, 1, False))
+    environment = NoSeparators.load(shop_spec(rows=rows))
+    golden = [call("get_product", name="Gold Sofa")]
+    task = make_task(environment, "How much is the Gold Sofa?", golden, [fact], "It costs $12345.00.")
+    assert failures(task, environment) == ["accepts_alternative"]
+
+
+def test_accepts_alternative_fails_when_the_goal_depends_on_the_order_of_independent_calls(shop: Environment) -> None:
+    golden = [
+        call("place_order", customer_id="CUS-1", product_id="PRD-2", quantity=3),
+        call("place_order", customer_id="CUS-2", product_id="PRD-4", quantity=1),
+    ]
+    task = make_task(shop, "Order 3 of PRD-2 for CUS-1, and 1 of PRD-4 for CUS-2.", golden)
+    assert failures(task, shop) == ["accepts_alternative"]
+    assert "in the other order" in prove(task, shop).check("accepts_alternative").evidence
+
+
+def test_calls_that_need_each_other_are_not_reordered(shop: Environment) -> None:
+    golden = [
+        call("set_order_status", order_id="ORD-4", status="pending"),
+        call("change_quantity", order_id="ORD-4", quantity=2),
+    ]
+    assert failures(make_task(shop, "Set ORD-4 to pending and its quantity to 2.", golden), shop) == []
+
+
 def test_discoverable_fails_when_only_the_golden_program_knows_an_id(shop: Environment) -> None:
     task = make_task(shop, "Cancel the order I regret.", [call("cancel_order", order_id="ORD-1")])
     assert failures(task, shop) == ["discoverable"]
@@ -260,6 +310,24 @@ def test_discoverable_reads_amounts_dates_and_documented_constants_as_people_wri
 def test_no_leak_fails_when_the_instruction_tells_the_answer(shop: Environment) -> None:
     task = shop_tasks(shop)[0].model_copy(update={"instruction": "Does the Linen Chair really cost $120.50?"})
     assert failures(task, shop) == ["no_leak"]
+
+
+def test_novel_fails_on_the_same_calls_in_other_words_and_on_the_same_words_for_other_calls(shop: Environment) -> None:
+    known = Known()
+    first = make_task(shop, "Please cancel my order ORD-1.", [call("cancel_order", order_id="ORD-1")])
+    known.add(first)
+    other_words = make_task(shop, "I no longer want ORD-1: cancel it.", first.golden)
+    assert prove(other_words, shop, known).rejected_by == ("novel",)
+    other_calls = make_task(shop, "please cancel my order ORD-1", [call("cancel_order", order_id="ORD-3")])
+    assert "same words" in prove(other_calls, shop, known).check("novel").evidence
+    another = make_task(shop, "Please cancel my order ORD-3.", [call("cancel_order", order_id="ORD-3")])
+    assert prove(another, shop, known).accepted and prove(first, shop, known).accepted
+
+
+def test_novel_fails_on_a_run_of_words_of_a_held_out_benchmark(shop: Environment) -> None:
+    known = Known(["Hi! My email is ada@example.org. Cancel my order that is still pending, and be quick."])
+    assert prove(shop_tasks(shop)[6], shop, known).rejected_by == ("novel",)
+    assert prove(shop_tasks(shop)[2], shop, known).accepted
 
 
 def test_a_failed_check_rejects_only_if_the_policy_says_so(shop: Environment, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,114 @@
+"""The log of changes tells what SQLite's session extension tells, whatever the statements."""
+
+from contextlib import suppress
+
+import apsw
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from envs.changes import ChangeLog, Row
+from envs.environment import Environment
+from envs.errors import EnvironmentBroken
+from envs.spec import Parameter, Returns, Tool
+from tests.fixtures import call, shop_spec
+
+KEYS = st.sampled_from(["a", "b", "c", "d"])
+VALUES = st.integers(0, 2)
+UPSERT = "INSERT INTO t VALUES (?, ?, 'u') ON CONFLICT (id) DO UPDATE SET v = v + 1"
+STATEMENTS = st.one_of(
+    st.builds(lambda k, v: ("INSERT OR IGNORE INTO t VALUES (?, ?, ?)", (k, v, None)), KEYS, VALUES),
+    st.builds(lambda k, v: ("INSERT OR REPLACE INTO t VALUES (?, ?, ?)", (k, v, "r")), KEYS, VALUES),
+    st.builds(
+        lambda k, v: ("INSERT INTO t VALUES (?, ?, 'u') ON CONFLICT (id) DO UPDATE SET v = v + 1", (k, v)), KEYS, VALUES
+    ),
+    st.builds(lambda k, v: ("UPDATE t SET v = ? WHERE id = ?", (v, k)), KEYS, VALUES),
+    st.builds(lambda k, to: ("UPDATE OR IGNORE t SET id = ? WHERE id = ?", (to, k)), KEYS, KEYS),
+    st.builds(lambda v: ("UPDATE t SET v = ?", (v,)), VALUES),
+    st.builds(lambda k: ("DELETE FROM t WHERE id = ?", (k,)), KEYS),
+    st.just(("DELETE FROM t", ())),
+)
+
+
+def database() -> apsw.Connection:
+    connection = apsw.Connection(":memory:")
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("CREATE TABLE t (id TEXT PRIMARY KEY, v INTEGER, note TEXT) STRICT")
+    connection.execute("CREATE TABLE child (id TEXT PRIMARY KEY, t_id TEXT REFERENCES t ON DELETE CASCADE) STRICT")
+    connection.execute("INSERT INTO t VALUES ('a', 0, NULL), ('b', 1, 'x'); INSERT INTO child VALUES ('k', 'b')")
+    return connection
+
+
+def by_session(statements: list[tuple[str, tuple]]) -> set[tuple[str, Row | None, Row | None]]:
+    """Rows before and after, put together from the session extension's changeset."""
+    connection = database()
+    before = rows(connection)
+    session = apsw.Session(connection, "main")
+    session.attach()
+    for sql, bindings in statements:
+        attempt(connection, sql, bindings)
+    after = rows(connection)
+    places = {(c.name, (c.old or c.new)[0]) for c in apsw.Changeset.iter(session.changeset())}
+    return {(table, before.get((table, key)), after.get((table, key))) for table, key in places}
+
+
+def rows(connection: apsw.Connection) -> dict[tuple[str, str], Row]:
+    return {(table, row[0]): row for table in ("t", "child") for row in connection.execute(f"SELECT * FROM {table}")}
+
+
+def attempt(connection: apsw.Connection, sql: str, bindings: tuple) -> bool:
+    try:
+        connection.execute(sql, bindings)
+    except apsw.ConstraintError:
+        return False
+    return True
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(STATEMENTS, max_size=8))
+def test_the_log_nets_to_the_session_extensions_changeset(statements: list[tuple[str, tuple]]) -> None:
+    connection = database()
+    log = ChangeLog(connection)
+    for sql, bindings in statements:
+        mark = log.mark()
+        if not attempt(connection, sql, bindings):
+            log.forget(mark)
+    assert set(log.net()) == by_session(statements)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(STATEMENTS, st.booleans()), max_size=8))
+def test_what_was_rolled_back_is_not_in_the_log(steps: list[tuple[tuple[str, tuple], bool]]) -> None:
+    connection = database()
+    connection.execute("BEGIN")
+    log = ChangeLog(connection)
+    for (sql, bindings), kept in steps:
+        connection.execute("SAVEPOINT s")
+        mark = log.mark()
+        if not (attempt(connection, sql, bindings) and kept):
+            log.forget(mark)
+            connection.execute("ROLLBACK TO s")
+        connection.execute("RELEASE s")
+    assert set(log.net()) == by_session([statement for statement, kept in steps if kept])
+
+
+@pytest.mark.parametrize("clause", ["OR FAIL", "OR ROLLBACK"])
+def test_a_statement_refused_half_way_leaves_nothing_behind(clause: str) -> None:
+    """Both clauses end a statement without undoing it alone; what the call did must be gone all the same."""
+    rename = Tool(
+        name="rename_all",
+        description="",
+        parameters=(Parameter(name="email", type="string"),),
+        effects=(f"UPDATE {clause} customers SET email = :email",),
+        returns=Returns(sql="SELECT 1 AS done"),
+    )
+    environment = Environment.load(shop_spec(tools=(*shop_spec().tools, rename)))
+    with environment.episode() as episode:
+        before = episode.content_hash()
+        assert episode.call("cancel_order", order_id="ORD-1").ok
+        kept = episode.changeset()
+        with suppress(EnvironmentBroken):  # what SQLite rolled back with the whole episode is lost to it
+            assert not episode.attempt(call("rename_all", email="x@example.org")).ok
+            assert episode.changeset() == kept
+    with environment.episode() as episode:
+        assert episode.content_hash() == before
