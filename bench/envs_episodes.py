@@ -1,128 +1,142 @@
-"""How many episodes a second one core judges: golden replay, canonical changeset, facts, verdict, rollback.
+"""How fast environments are: episodes, calls, fresh copies, processes, and whether a hundred thousand leave a trace.
 
-The baseline reloads the database for every episode and compares whole contents, which is what benchmarks that hash
-their database do; both run in the same call, interleaved. Run: `python bench/envs_episodes.py [--quick]`.
+The baseline is what tool-use benchmarks do that compare whole databases (τ²-bench among them): for every episode load
+the database from JSON and validate it, once for the episode and twice for its evaluation, replay the policy's calls and
+the golden ones, and hash both ends. It runs in the same call, interleaved.
+Run: `python bench/envs_episodes.py [--quick]`.
 """
 
+import hashlib
 import json
-import os
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Annotated
 
+import psutil
 import typer
-from rich.console import Console
-from rich.table import Table as RichTable
+from pydantic import BaseModel, TypeAdapter
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from bench.desk import ROWS, TABLES, desk_spec, desk_task, seconds_each
+from bench.figures import Figure, tell
 from envs.environment import Environment
-from envs.spec import Column, EnvironmentSpec, Parameter, Returns, Table, Tool
 from envs.state import open_state
-from envs.task import Goal, Task, Toolbox, ToolCall
-
-TABLES, ROWS = 10, 200
-TARGET_PER_S = 4_000.0
+from envs.task import Task
+from envs.verdict import Outcome
 
 
-def desk_spec() -> EnvironmentSpec:
-    """Ten tables of 200 tickets; each table has a read and a write."""
-    columns = (
-        Column(name="title", type="text"),
-        Column(name="state", type="enum", values=("open", "closed")),
-        Column(name="price_cents", type="cents"),
-        Column(name="opened_on", type="date"),
-    )
-    names = [f"desk_{number}" for number in range(TABLES)]
-    ticket = Parameter(name="ticket_id", type="string")
-    tools: list[Tool] = []
-    for name in names:
-        found = Returns(sql=f"SELECT id, title, state, price_cents FROM {name} WHERE id = :ticket_id")
-        tools.append(Tool(name=f"get_{name}", description="", parameters=(ticket,), returns=found))
-        close = f"UPDATE {name} SET state = 'closed' WHERE id = :ticket_id"
-        tools.append(Tool(name=f"close_{name}", description="", parameters=(ticket,), effects=(close,), returns=found))
-    return EnvironmentSpec(
-        domain="desk",
-        title="A desk",
-        policy="",
-        tables=tuple(Table(name=name, id_prefix=f"T{number}", columns=columns) for number, name in enumerate(names)),
-        rows={
-            name: tuple(
-                (f"T{number}-{row}", f"ticket {row}", "open", 100 * row, "2026-03-02") for row in range(1, ROWS + 1)
-            )
-            for number, name in enumerate(names)
-        },
-        tools=tuple(tools),
-        clock="2026-03-02T09:00:00",
-        seed=1,
-    )
+class Ticket(BaseModel):
+    """A row of the baseline's database."""
+
+    id: str
+    title: str
+    state: str
+    price_cents: int
+    opened_on: str
 
 
-def desk_task(environment: Environment) -> Task:
-    """Five calls: three reads, two writes."""
-    tools = ("get_desk_0", "get_desk_1", "close_desk_1", "get_desk_2", "close_desk_2")
-    golden = tuple(ToolCall(tool=tool, arguments={"ticket_id": f"T{tool[-1]}-7"}) for tool in tools)
-    return Task(
-        environment_id=environment.id,
-        domain="desk",
-        instruction="",
-        golden=golden,
-        golden_answer="",
-        goal=Goal(changeset=environment.replay(golden).changeset),
-        difficulty=len(golden),
-        toolbox=Toolbox(tools=tools, call_prices_usd={}, input_usd_per_mtok=0.0, output_usd_per_mtok=0.0),
-    )
+DATABASE = TypeAdapter(dict[str, dict[str, Ticket]])
 
 
-def reload_and_hash(environment: Environment, task: Task) -> None:
-    """The baseline episode: fresh copies of the database for the policy and the golden program, hashed whole."""
+def as_json(environment: Environment) -> bytes:
+    """The base state as the baseline keeps it: a JSON file."""
+    names = list(Ticket.model_fields)
+    tables = {
+        name: {row[0]: dict(zip(names, row, strict=True)) for row in rows}
+        for name, rows in environment.spec.rows.items()
+    }
+    return json.dumps(tables).encode()
+
+
+def reload_validate_and_hash(content: bytes, task: Task) -> None:
+    """One episode of the baseline."""
+    DATABASE.validate_python(json.loads(content))
     hashes = []
-    for _ in range(2):
-        state = open_state(environment.base)
-        state.begin()
+    for _ in ("the policy's", "the golden"):
+        tables = DATABASE.validate_python(json.loads(content))
         for call in task.golden:
-            environment.tools[call.tool].invoke(state, call.arguments, environment.spec.clock)
-        hashes.append(state.content_hash())
-        state.close()
+            verb, _, table = call.tool.partition("_")
+            ticket = tables[table][str(call.arguments["ticket_id"])]
+            if verb == "close":
+                ticket.state = "closed"
+        dumped = json.dumps(DATABASE.dump_python(tables, mode="json"), sort_keys=True)
+        hashes.append(hashlib.sha256(dumped.encode()).hexdigest())
     assert hashes[0] == hashes[1]
 
 
-def per_second(episode: Callable[[], object], seconds: float) -> float:
-    """Episodes per second of processor time, so that a neighbour's load does not count as ours."""
-    start, count = time.process_time(), 0
-    while (elapsed := time.process_time() - start) < seconds:
-        episode()
-        count += 1
-    return count / elapsed
+def call_seconds(environment: Environment, tool: str, seconds: float, **arguments: str) -> float:
+    """Seconds of one call inside a running episode."""
+    with environment.episode() as episode:
+        return seconds_each(lambda: episode.call(tool, **arguments), seconds)
+
+
+def play(episodes: int) -> float:
+    """Wall seconds that a process of its own needs for so many episodes, once it is warm."""
+    environment = Environment.load(desk_spec())
+    task = desk_task(environment)
+    began = time.perf_counter()
+    for _ in range(episodes):
+        environment.judge(task, task.golden, "")
+    return time.perf_counter() - began
+
+
+def scaling(episodes: int) -> float:
+    """Throughput of two processes at once over that of one."""
+    with ProcessPoolExecutor(2) as pool:
+        list(pool.map(play, [10, 10]))
+        alone = pool.submit(play, episodes).result()
+        together = max(pool.map(play, [episodes, episodes]))
+    return 2 * alone / together
+
+
+def long_run(environment: Environment, task: Task, episodes: int) -> tuple[float, int]:
+    """(growth of resident memory in MiB, verdicts that were not `solved`) over many episodes."""
+    process = psutil.Process()
+    for _ in range(1000):
+        environment.judge(task, task.golden, "")
+    before, wrong = process.memory_info().rss, 0
+    for _ in range(episodes):
+        wrong += environment.judge(task, task.golden, "").outcome is not Outcome.SOLVED
+    after = process.memory_info().rss
+    print(f"resident memory: {before / 2**20:.1f} MiB, after {episodes:,} episodes {after / 2**20:.1f} MiB")
+    return (after - before) / 2**20, wrong
 
 
 def main(quick: Annotated[bool, typer.Option(help="A few seconds in all.")] = False) -> None:
-    """Print episodes per second of the engine and of reloading, with the target."""
+    """Print the figures of the environment engine with their targets."""
     environment = Environment.load(desk_spec())
-    task = desk_task(environment)
-    repeats, seconds = (3, 0.5) if quick else (7, 2.0)
-    engine, baseline = [], []
+    task, content = desk_task(environment), as_json(environment)
+    repeats, seconds, many = (3, 0.2, 10_000) if quick else (5, 1.0, 100_000)
+    median: dict[str, list[float]] = {name: [] for name in ("ours", "theirs", "fresh", "read", "write", "two")}
     for _ in range(repeats):
-        engine.append(per_second(lambda: environment.judge(task, task.golden, ""), seconds))
-        baseline.append(per_second(lambda: reload_and_hash(environment, task), seconds))
-    ours, theirs = statistics.median(engine), statistics.median(baseline)
-    table = RichTable(title=f"{TABLES} tables × {ROWS} rows, five calls an episode, one core")
-    for heading in ("scheme", "episodes/s"):
-        table.add_column(heading)
-    table.add_row("savepoints, changeset, rollback (ours)", f"{ours:,.0f}")
-    table.add_row("reload and hash", f"{theirs:,.0f}")
-    Console().print(table)
-    print(f"load average {os.getloadavg()[0]:.1f}, median of {repeats}")
-    for figure, value, unit, target in (
-        ("envs_episodes_per_s", ours, "episodes/s", TARGET_PER_S),
-        ("envs_episodes_speedup", ours / theirs, "x", 20.0),
-    ):
-        met = value >= target
-        line = {"figure": figure, "value": round(value, 2), "unit": unit, "target": target, "better": "higher"}
-        print(json.dumps({**line, "met": met}))
+        median["ours"].append(1 / seconds_each(lambda: environment.judge(task, task.golden, ""), seconds))
+        median["theirs"].append(1 / seconds_each(lambda: reload_validate_and_hash(content, task), seconds))
+        median["fresh"].append(1e6 * seconds_each(lambda: open_state(environment.base).close(), seconds))
+        median["read"].append(1e6 * call_seconds(environment, "get_desk_3", seconds, ticket_id="T3-7"))
+        median["write"].append(
+            1e6 * call_seconds(environment, "close_and_raise_desk_3", seconds, ticket_id="T3-7", other_id="T3-8")
+        )
+        median["two"].append(scaling(500 if quick else 10_000))
+    middle = {name: statistics.median(values) for name, values in median.items()}
+    growth, wrong = long_run(environment, task, many)
+    tell(
+        f"{TABLES} tables × {ROWS} rows, five calls an episode, one core",
+        [
+            Figure("envs_episodes_per_s", middle["ours"], "episodes/s", 8_000),
+            Figure("envs_episodes_speedup", middle["ours"] / middle["theirs"], "x reload, validate, hash", 1_000),
+            Figure("envs_fresh_us", middle["fresh"], "µs", 300, "lower"),
+            Figure("envs_read_call_us", middle["read"], "µs", 25, "lower"),
+            Figure("envs_two_writes_call_us", middle["write"], "µs", 60, "lower"),
+            Figure("envs_two_processes_speedup", middle["two"], "x one process", 1.8),
+            Figure("envs_memory_growth_mib", growth, f"MiB in {many:,} episodes", 2.0, "lower"),
+            Figure("envs_wrong_verdicts", wrong, f"of {many:,}", 0, "lower"),
+        ],
+        f"median of {repeats}; the baseline judges {middle['theirs']:,.1f} episodes/s",
+    )
 
 
 if __name__ == "__main__":

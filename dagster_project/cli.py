@@ -14,20 +14,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from dagster_project.console import AsJson, fail, stderr
+from dagster_project.env_cli import env_app
 from dagster_project.home import Home
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 domain_app = typer.Typer(no_args_is_help=True, help="Add a domain, or see what is wrong with one.")
 app.add_typer(domain_app, name="domain")
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-stderr = Console(stderr=True)
-
-
-def fail(error: Exception) -> typer.Exit:
-    """Say what went wrong in one message, and end with 1."""
-    stderr.print(f"[red]{type(error).__name__}[/red]: {escape(str(error))}", soft_wrap=True, highlight=False)
-    return typer.Exit(1)
+app.add_typer(env_app, name="env")
 
 
 @app.command()

@@ -2,14 +2,17 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
 
 import apsw
-from pydantic import JsonValue
+from pydantic import JsonValue, ValidationError
 
 from envs.compile import check_structure, compile_tool
 from envs.episode import Episode, verdict_on
-from envs.errors import EnvironmentBroken
+from envs.errors import EnvironmentBroken, SpecError
 from envs.record import Record
+from envs.seal import HEAP_LIMIT_BYTES
 from envs.spec import EnvironmentSpec
 from envs.state import BaseState, State, open_state
 from envs.task import Change, Task, ToolCall
@@ -28,15 +31,21 @@ class Replay(Record):
 
 
 class Environment:
-    """A compiled specification. Episodes borrow a connection from its pool, so several may be open at once."""
+    """A compiled specification that any number of episodes run in, also many at once; each has a connection of its own.
 
-    def __init__(self, spec: EnvironmentSpec, base: BaseState, tools: dict[str, CompiledTool], state: State) -> None:
+    It belongs to one thread: `fork` one for every other thread. Connections are kept for the next episode until
+    `close`, which is final; an episode open then keeps its connection until it ends. Forks close on their own.
+    """
+
+    def __init__(self, spec: EnvironmentSpec, base: BaseState, tools: dict[str, CompiledTool]) -> None:
+        """Use `load`, `open` or `fork`: they check what is put together here."""
         self.spec = spec
         self.base = base
         self.tools = tools
         """Per name the compiled tool."""
-        self._idle: dict[bool, list[State]] = {False: [state], True: []}
+        self._idle: dict[bool, list[State]] = {False: [], True: []}
         self._reader: State | None = None
+        self._closed = False
 
     @classmethod
     def load(cls, spec: EnvironmentSpec) -> "Environment":
@@ -45,7 +54,25 @@ class Environment:
         base = BaseState.build(spec)
         state = open_state(base)
         tools = {tool.name: compile_tool(tool, spec, state) for tool in spec.tools}
-        return cls(spec, base, tools, state)
+        environment = cls(spec, base, tools)
+        environment._idle[False].append(state)
+        return environment
+
+    @classmethod
+    def open(cls, path: str | Path) -> "Environment":
+        """Load the specification in a JSON file. Raises OSError, and SpecError naming file and place."""
+        try:
+            spec = EnvironmentSpec.model_validate_json(Path(path).read_bytes())
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            place = ".".join(str(part) for part in first["loc"])
+            remedy = "Correct it, or write the file anew with `envloom env show --json`"
+            raise SpecError(f"{path}: {place}" if place else str(path), first["msg"], remedy) from error
+        return cls.load(spec)
+
+    def fork(self) -> "Environment":
+        """The same environment with connections of its own: what is compiled and the base state's bytes are shared."""
+        return Environment(self.spec, self.base, self.tools)
 
     @property
     def id(self) -> str:
@@ -53,25 +80,29 @@ class Environment:
         return self.spec.id
 
     @contextmanager
-    def episode(self, reverse_unordered_selects: bool = False) -> Iterator[Episode]:
-        """A fresh episode; everything it did is rolled back on leaving."""
-        idle = self._idle[reverse_unordered_selects]
-        state = idle.pop() if idle else open_state(self.base, reverse_unordered_selects)
-        state.begin()
-        episode = Episode(self.tools, state, self.spec.clock)
+    def episode(self, task: Task | None = None, *, reverse_unordered_selects: bool = False) -> Iterator[Episode]:
+        """A fresh episode, judged against `task`; everything it did is rolled back on leaving.
+
+        Raises ValueError for a task of another environment and for a closed environment, and MemoryError when SQLite
+        has no room for one more.
+        """
+        if task is not None and task.environment_id != self.id:
+            raise ValueError(f"task {task.id} belongs to environment {task.environment_id}, not to {self.id}")
+        state = self._begin(reverse_unordered_selects)
+        episode = Episode(self.tools, state, self.spec.clock, task)
         try:
             yield episode
         finally:
             state.rollback()
-            if episode.broken is None:
-                idle.append(state)
+            if episode.broken is None and not self._closed:
+                self._idle[reverse_unordered_selects].append(state)
             else:
                 state.close()
 
     def replay(self, calls: Sequence[ToolCall], reverse_unordered_selects: bool = False) -> Replay:
         """Make the calls in a fresh episode and report what they answered and changed."""
         results: list[ToolResult] = []
-        with self.episode(reverse_unordered_selects) as episode:
+        with self.episode(reverse_unordered_selects=reverse_unordered_selects) as episode:
             try:
                 for call in calls:
                     results.append(episode.attempt(call))
@@ -90,7 +121,7 @@ class Environment:
     def query(self, sql: str, parameters: Mapping[str, JsonValue] | None = None) -> list[dict[str, JsonValue]]:
         """Rows of the base state, for those who write tasks. Sealed and read-only; raises EnvironmentBroken."""
         if self._reader is None:
-            self._reader = open_state(self.base)
+            self._reader = self._borrow(reverse_unordered_selects=False)
         bindings = dict(parameters or {})
         try:
             columns = self._reader.inspect(sql, may_write=False).columns
@@ -105,8 +136,35 @@ class Environment:
         return rows
 
     def close(self) -> None:
-        """Close every connection. Episodes still open keep theirs until they end."""
+        """Close every connection that no episode holds, for good. Closing twice is fine."""
+        self._closed = True
         for state in [*self._idle[False], *self._idle[True], *([self._reader] if self._reader else [])]:
             state.close()
         self._idle = {False: [], True: []}
         self._reader = None
+
+    def __enter__(self) -> "Environment":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _begin(self, reverse_unordered_selects: bool) -> State:
+        try:
+            state = self._borrow(reverse_unordered_selects)
+            state.begin()
+        except apsw.NoMemError as error:
+            limit = f"SQLite may use {HEAP_LIMIT_BYTES >> 20} MiB in one process"
+            raise MemoryError(
+                f"no room for another episode: {limit}. End some first, or use another process"
+            ) from error
+        return state
+
+    def _borrow(self, reverse_unordered_selects: bool) -> State:
+        """An idle connection, or a new one."""
+        if self._closed:
+            raise ValueError(f"environment {self.spec.domain} ({self.id}) is closed. Load it again, or fork it")
+        idle = self._idle[reverse_unordered_selects]
+        return idle.pop() if idle else open_state(self.base, reverse_unordered_selects)

@@ -15,7 +15,9 @@ _MAX_REASONS = 20
 class Episode:
     """Opened by `Environment.episode()`. Every call is all or nothing; a broken environment stays broken."""
 
-    def __init__(self, tools: dict[str, CompiledTool], state: State, clock: str) -> None:
+    def __init__(self, tools: dict[str, CompiledTool], state: State, clock: str, task: Task | None = None) -> None:
+        self.task = task
+        """What `verdict` judges against; None for an episode without a task."""
         self._tools = tools
         self._state = state
         self._clock = clock
@@ -38,11 +40,20 @@ class Episode:
         self._alive()
         return self._state.changeset()
 
-    def verdict(self, task: Task, answer: str) -> Verdict:
-        """Solved when the state reached is the goal's and the answer tells every fact."""
+    def content_hash(self) -> str:
+        """The sha256 of every row as it is now: equal for equal content. It reads everything; changes are cheaper."""
+        return self._state.content_hash()
+
+    def verdict(self, answer: str) -> Verdict:
+        """Solved when the state reached is that of the task's goal and the answer tells every fact.
+
+        Judging changes nothing: the episode may go on. Raises ValueError if the episode has no task.
+        """
+        if self.task is None:
+            raise ValueError("this episode has no task to be judged by: open it with `environment.episode(task)`")
         if self.broken is not None:
             return Verdict(outcome=Outcome.ENVIRONMENT_ERROR, reasons=(self.broken,))
-        return verdict_on(task, self._state.changeset(), answer, self._clock)
+        return verdict_on(self.task, self._state.changeset(), answer, self._clock)
 
     def _run(self, name: str, arguments: dict[str, JsonValue]) -> ToolResult:
         self._alive()

@@ -4,8 +4,9 @@ What lives here: identity (RFC 8785 canonical JSON, sha256) and seeds derived fr
 """
 
 import hashlib
+from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import rfc8785
 from pydantic import BaseModel, ConfigDict
@@ -34,6 +35,12 @@ class Record(BaseModel):
     def canonical(self) -> bytes:
         """The canonical JSON of this record; `type(self).model_validate_json` gives an equal record back."""
         return canonical_json(self.model_dump(mode="json"))
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy with other content, and so with an id of its own."""
+        copy = super().model_copy(update=update, deep=deep)
+        copy.__dict__.pop("id", None)
+        return copy
 
     @cached_property
     def id(self) -> str:

@@ -132,7 +132,7 @@ class _Player:
         self.answer: str | None = None
 
     async def play(self, sample: int) -> Rollout:
-        with self.environment.episode() as episode:
+        with self.environment.episode(self.task) as episode:
             stop_reason = await self._converse(episode)
             verdict = self._verdict(episode, stop_reason)
         return Rollout(
@@ -217,7 +217,7 @@ class _Player:
         )
 
     def _verdict(self, episode: Episode, stop_reason: StopReason) -> Verdict:
-        verdict = episode.verdict(self.task, self.answer or "")
+        verdict = episode.verdict(self.answer or "")
         if self.answer is None and verdict.outcome is not Outcome.ENVIRONMENT_ERROR:
             # The right state without a word to the user is not a solution: nobody told them it was done.
             return Verdict(outcome=Outcome.FAILED, reasons=(f"no answer: {stop_reason}", *verdict.reasons))

@@ -44,7 +44,7 @@ def system_prompt(spec: EnvironmentSpec, toolbox: Toolbox) -> str:
     absent = tuple(f"- {tool.name}:" for tool in spec.tools if tool.name not in toolbox.tools)
     lines = (line.strip() for line in spec.policy.splitlines())
     policy = "\n".join(line for line in lines if line and not line.startswith(absent))
-    signatures = [_signature(spec.tool(name), toolbox.call_prices_usd.get(name, 0.0)) for name in toolbox.tools]
+    signatures = [signature(spec.tool(name), toolbox.call_prices_usd.get(name, 0.0)) for name in toolbox.tools]
     return "\n".join(
         [
             f"{spec.title}. Today is {spec.clock[:10]}.",
@@ -62,7 +62,8 @@ def user_message(task: Task) -> str:
     return f"{task.instruction}\n{task.preference.text}" if task.preference.text else task.instruction
 
 
-def _signature(tool: Tool, price_usd: float) -> str:
+def signature(tool: Tool, price_usd: float = 0.0) -> str:
+    """A tool in one line: `change_quantity(order_id, quantity: integer) - Change …`, and its price if it has one."""
     parameters = ", ".join(parameter.name + _hint(parameter) for parameter in tool.parameters)
     price = f" [${price_usd:.6g}]" if price_usd else ""
     return f"{tool.name}({parameters}) - {tool.description}{price}"

@@ -185,14 +185,13 @@ def test_a_tool_that_breaks_is_an_environment_error_and_never_a_failure(case: st
 )
 def test_a_write_that_takes_the_transaction_with_it_breaks_the_episode_only(effect: str) -> None:
     environment = Environment.load(shop_with(tool("broken", effect)))
-    with environment.episode() as episode:
+    with environment.episode(shop_tasks(environment)[2]) as episode:
         episode.call("cancel_order", order_id="ORD-1")
         with pytest.raises(EnvironmentBroken, match="tool broken"):
             episode.call("broken")
         with pytest.raises(EnvironmentBroken):
             episode.call("cancel_order", order_id="ORD-3")
-        task = shop_tasks(environment)[2]
-        assert episode.verdict(task, "").outcome is Outcome.ENVIRONMENT_ERROR
+        assert episode.verdict("").outcome is Outcome.ENVIRONMENT_ERROR
     assert environment.replay([call("cancel_order", order_id="ORD-1")]).broken is None
 
 

@@ -193,3 +193,10 @@ def test_no_sql_of_a_tool_reaches_beyond_its_tables(escape: str, place: str) -> 
     }[place]()
     with pytest.raises(SpecError):
         Environment.load(spec)
+
+
+def test_a_changed_copy_has_an_id_of_its_own() -> None:
+    spec = shop_spec()
+    first = spec.id
+    assert spec.model_copy(update={"seed": 8}).id != first
+    assert spec.model_copy().id == first

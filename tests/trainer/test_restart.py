@@ -45,6 +45,7 @@ def test_an_engine_killed_in_the_middle_is_restarted_and_nothing_is_lost_or_doub
         tasks[:3], {shop.id: shop}, policy, config,
         campaign="test", iteration=0, purpose="training", on_rollout=kill_after_three,
     )  # fmt: skip
+    vllm_server.start()  # other tests want it, and the engine has given up this process's claim
     assert len({rollout.id for rollout in rollouts}) == 12
     assert len(ended) == 12, "a finished rollout was played again"
     assert vllm_server.alive()

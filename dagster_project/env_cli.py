@@ -1,0 +1,168 @@
+"""`envloom env`: see the environments there are, play one by hand, serve its tools to any MCP client."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from dagster_project.console import AsJson, fail, stderr
+from dagster_project.home import Home
+
+if TYPE_CHECKING:
+    from dagster_project.env_play import Play, Reply
+    from envs.environment import Environment
+    from warehouse.warehouse import Warehouse
+
+env_app = typer.Typer(no_args_is_help=True, help="List environments, play one by hand, serve one over MCP.")
+
+Name = Annotated[str, typer.Argument(help="A domain (its newest environment), an id, or the start of one.")]
+QUIT = ("quit", "exit")
+
+
+class Transport(StrEnum):
+    STDIO = "stdio"
+    STREAMABLE_HTTP = "streamable-http"
+
+
+@env_app.command("list")
+def env_list(as_json: AsJson = False) -> None:
+    """The newest environment of each domain."""
+    from dagster_project.finding import newest_environments
+
+    rows = newest_environments(_warehouse())
+    if as_json:
+        typer.echo(json.dumps(rows))
+        return
+    if not rows:
+        stderr.print("There is no environment yet: run `make demo`.")
+    width = max((len(row["domain"]) for row in rows), default=0)
+    for row in rows:
+        counts = f"{row['n_tables']} tables, {row['n_tools']} tools, {row['n_proven_tasks']} proven tasks"
+        typer.echo(f"{row['domain']:{width}}  {row['id']}  {counts}  {row['title']}")
+
+
+@env_app.command("show")
+def env_show(name: Name, as_json: AsJson = False) -> None:
+    """What an environment says of itself; with --json its whole specification, which `Environment.open` reads."""
+    from dagster_project.env_play import Play
+
+    environment = _environment(_warehouse(), name)
+    if as_json:
+        typer.echo(environment.spec.model_dump_json())
+        return
+    tables = [
+        f"{table.name}({', '.join(['id', *(column.name for column in table.columns)])})"
+        for table in environment.spec.tables
+    ]
+    typer.echo("\n\n".join([Play(environment).opening().text, "\n".join(tables)]))
+
+
+@env_app.command("play")
+def env_play(
+    name: Name,
+    task: Annotated[str, typer.Option(help="The id of a task, the start of one, or `random`.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Try an environment by hand: write calls as a policy does, see what changes, be judged.
+
+    Reads lines from a pipe as well; `--json` prints one object per line. Exits with 1 if the last verdict was not
+    `solved`.
+    """
+    from dagster_project.env_play import Play
+    from dagster_project.finding import NotFound, find_task
+
+    warehouse = _warehouse()
+    with _environment(warehouse, name) as environment:
+        try:
+            play = Play(environment, find_task(warehouse, environment.id, task) if task else None)
+        except NotFound as error:
+            raise fail(error, 2) from error
+        _show(play.opening(), as_json)
+        stderr.print("Write a call, or `help`.")
+        for line in _lines(play):
+            if line.strip() in QUIT:
+                break
+            if line.strip():
+                _show(play.reply(line), as_json)
+        play.close()
+    if play.solved is False:
+        raise typer.Exit(1)
+
+
+@env_app.command("serve")
+def env_serve(
+    name: Name,
+    transport: Annotated[Transport, typer.Option(help="How clients connect.")] = Transport.STDIO,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="For streamable-http; 0 takes a free one.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Serve the environment's tools over MCP; each session is an episode of its own, rolled back at its end."""
+    from dagster_project import env_mcp
+
+    environment = _environment(_warehouse(), name)
+    if transport is Transport.STDIO:
+        stderr.print(f"{environment.spec.domain} {environment.id}: MCP on stdin and stdout", highlight=False)
+        with suppress(KeyboardInterrupt):
+            env_mcp.serve_stdio(environment)
+        return
+    try:
+        listening = env_mcp.listen(port)
+    except OSError as error:
+        stderr.print(f"port {port} cannot be listened on ({error.strerror}). Choose another, or 0 for a free one.")
+        raise typer.Exit(2) from error
+    told = {"url": env_mcp.address(listening), "environment": environment.id}
+    typer.echo(json.dumps(told) if as_json else told["url"])
+    with suppress(KeyboardInterrupt):
+        env_mcp.serve_http(environment, listening)
+
+
+def _warehouse() -> "Warehouse":
+    from warehouse.warehouse import Warehouse
+
+    home = Home.here()
+    return Warehouse(home.warehouse, home.parts)
+
+
+def _environment(warehouse: "Warehouse", name: str) -> "Environment":
+    """The environment of that name, loaded; an unknown name ends the command with 2."""
+    from dagster_project.finding import NotFound, find_environment
+    from envs.environment import Environment
+
+    try:
+        return Environment.load(find_environment(warehouse, name))
+    except NotFound as error:
+        raise fail(error, 2) from error
+
+
+def _lines(play: "Play") -> Iterator[str]:
+    """Lines of the terminal, with editing, history and completion; or of the pipe, as they come."""
+    if not sys.stdin.isatty():
+        yield from sys.stdin
+        return
+    from prompt_toolkit import PromptSession
+    from prompt_toolkit.completion import WordCompleter
+    from prompt_toolkit.history import FileHistory
+
+    words = [*play.commands, *QUIT, "judge", "Answer:", *play.environment.tools]
+    history = FileHistory(str(Home.here().prepare().state / "play_history"))
+    session: PromptSession[str] = PromptSession(history=history, completer=WordCompleter(words))
+    while True:
+        try:
+            yield session.prompt(f"{play.environment.spec.domain}> ")
+        except KeyboardInterrupt:
+            continue  # as in a shell: the line is given up, not the episode
+        except EOFError:
+            return
+
+
+def _show(reply: "Reply", as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(reply.content, ensure_ascii=False))
+    else:
+        Console().print(escape(reply.text), soft_wrap=True)
