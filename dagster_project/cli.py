@@ -17,6 +17,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from dagster_project.console import AsJson, fail, stderr
 from dagster_project.env_cli import env_app
 from dagster_project.home import Home
+from dagster_project.prove_cli import prove
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 domain_app = typer.Typer(no_args_is_help=True, help="Add a domain, or see what is wrong with one.")
@@ -183,6 +184,9 @@ def serve(
         signal.pause()
     except KeyboardInterrupt:
         server.stop()
+
+
+app.command()(prove)
 
 
 @domain_app.command("new")

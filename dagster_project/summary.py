@@ -69,15 +69,15 @@ def gather(home: Home, name: str, campaign: Campaign, ran: Sequence[Ran]) -> dic
 
 def show(figures: dict[str, Any], console: Console) -> None:
     """The summary for people."""
-    console.print(_table("Tasks, from candidate to proven", figures["funnel"]))
-    console.print(_table("Rejected, and why", figures["rejections"]))
-    console.print(_table("Held-out tasks", [_held_out(row) for row in figures["held_out"]]))
-    console.print(_table("Training", [_short(row) for row in figures["training"]]))
-    console.print(_table("Tokens", figures["tokens"]))
+    console.print(table("Tasks, from candidate to proven", figures["funnel"]))
+    console.print(table("Rejected, and why", figures["rejections"]))
+    console.print(table("Held-out tasks", [_held_out(row) for row in figures["held_out"]]))
+    console.print(table("Training", [_short(row) for row in figures["training"]]))
+    console.print(table("Tokens", figures["tokens"]))
     seconds = [
         row | {"seconds": "already there" if row["seconds"] is None else row["seconds"]} for row in figures["seconds"]
     ]
-    console.print(_table("Seconds", seconds))
+    console.print(table("Seconds", seconds))
     for what, path in figures["where"].items():
         console.print(f"{what:12} {path}", highlight=False, soft_wrap=True)
     last = [row["checkpoint"] for row in figures["training"]][-1:]
@@ -121,14 +121,15 @@ def _counts(column: Any) -> dict[str, int]:
     return json.loads(column) if isinstance(column, str) else dict(column or {})
 
 
-def _table(title: str, rows: Sequence[dict[str, Any]]) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold")
+def table(title: str, rows: Sequence[dict[str, Any]]) -> Table:
+    """Rows as a terminal table, numbers to the right."""
+    shown = Table(title=title, title_justify="left", title_style="bold")
     for name in rows[0] if rows else ["nothing"]:
         numeric = bool(rows) and isinstance(rows[0][name], int | float) and not isinstance(rows[0][name], bool)
-        table.add_column(name.replace("_", " "), justify="right" if numeric else "left")
+        shown.add_column(name.replace("_", " "), justify="right" if numeric else "left")
     for row in rows:
-        table.add_row(*(_cell(value) for value in row.values()))
-    return table
+        shown.add_row(*(_cell(value) for value in row.values()))
+    return shown
 
 
 def _cell(value: Any) -> str:
