@@ -78,8 +78,6 @@ def vllm_arguments(config: VllmConfig, port: int) -> list[str]:
         # A seeded request whose prompt is prefilled in chunks kills the engine ("CPU Generator does not use offset").
         arguments += ["--no-enable-chunked-prefill"]
         arguments += ["--enforce-eager"]  # compiling takes longer than it saves on small models
-        # A single worker needs no process of its own, which at the start would import torch and vLLM once more.
-        arguments += ["--distributed-executor-backend", "uni"]
     else:
         arguments += ["--gpu-memory-utilization", str(config.gpu_memory_fraction)]
     return [*arguments, *config.extra_args]
