@@ -12,7 +12,7 @@ import apsw
 
 from envs.errors import SpecError
 from envs.schema import IDENTIFIER
-from envs.spec import Column, EnvironmentSpec, Table, Tool
+from envs.spec import Column, EnvironmentSpec, Rule, Table, Tool
 from envs.state import State, Statement
 from envs.tools import CompiledTool, placeholders
 
@@ -79,6 +79,17 @@ def compile_tool(tool: Tool, spec: EnvironmentSpec, state: State) -> CompiledToo
         if (table, origin) in state.base.booleans
     )
     return CompiledTool(tool=tool, result_columns=names, boolean_columns=booleans)
+
+
+def check_rule(number: int, rule: Rule, spec: EnvironmentSpec, state: State) -> None:
+    """Prepare a rule's SQL over the arguments of its tool. Raises SpecError."""
+    place = f"rules[{number}]"
+    names = [tool.name for tool in spec.tools]
+    if rule.tool not in names:
+        raise SpecError(f"{place}.tool", f"there is no tool {rule.tool}", _did_you_mean(rule.tool, names))
+    if not rule.text.strip():
+        raise SpecError(f"{place}.text", "it is empty", "Word the rule as the policy does")
+    _check_sql(f"{place}.sql", rule.sql, spec.tool(rule.tool), state, may_write=False)
 
 
 def _check_column(place: str, column: Column, tables: set[str]) -> None:

@@ -8,7 +8,7 @@ from types import TracebackType
 import apsw
 from pydantic import JsonValue, ValidationError
 
-from envs.compile import check_structure, compile_tool
+from envs.compile import check_rule, check_structure, compile_tool
 from envs.episode import Episode, verdict_on
 from envs.errors import EnvironmentBroken, SpecError
 from envs.record import Record
@@ -54,6 +54,8 @@ class Environment:
         base = BaseState.build(spec)
         state = open_state(base)
         tools = {tool.name: compile_tool(tool, spec, state) for tool in spec.tools}
+        for number, rule in enumerate(spec.rules):
+            check_rule(number, rule, spec, state)
         environment = cls(spec, base, tools)
         environment._idle[False].append(state)
         return environment
@@ -89,7 +91,7 @@ class Environment:
         if task is not None and task.environment_id != self.id:
             raise ValueError(f"task {task.id} belongs to environment {task.environment_id}, not to {self.id}")
         state = self._begin(reverse_unordered_selects)
-        episode = Episode(self.tools, state, self.spec.clock, task)
+        episode = Episode(self.tools, state, self.spec.clock, task, self.spec.rules)
         try:
             yield episode
         finally:

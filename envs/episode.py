@@ -4,6 +4,7 @@ from pydantic import JsonValue
 
 from envs.errors import EnvironmentBroken
 from envs.facts import tells
+from envs.spec import Rule
 from envs.state import State
 from envs.task import Change, Task, ToolCall
 from envs.tools import CompiledTool, ToolResult
@@ -15,12 +16,20 @@ _MAX_REASONS = 20
 class Episode:
     """Opened by `Environment.episode()`. Every call is all or nothing; a broken environment stays broken."""
 
-    def __init__(self, tools: dict[str, CompiledTool], state: State, clock: str, task: Task | None = None) -> None:
+    def __init__(
+        self,
+        tools: dict[str, CompiledTool],
+        state: State,
+        clock: str,
+        task: Task | None = None,
+        rules: tuple[Rule, ...] = (),
+    ) -> None:
         self.task = task
         """What `verdict` judges against; None for an episode without a task."""
         self._tools = tools
         self._state = state
         self._clock = clock
+        self._rules = rules
         self.broken: str | None = None
         """What broke the environment, if it did."""
 
@@ -34,6 +43,21 @@ class Episode:
         Raises EnvironmentBroken if the tool's own SQL fails; the episode's verdict is then `environment_error`.
         """
         return self._run(call.tool, call.arguments)
+
+    def broken_rules(self, call: ToolCall) -> list[str]:
+        """The rules of the policy that this call would break if it were made now, in their own words.
+
+        Raises EnvironmentBroken if a rule's SQL fails.
+        """
+        self._alive()
+        bindings = {**call.arguments, "now": self._clock, "today": self._clock[:10]}
+        broken = []
+        for rule in self._rules:
+            if rule.tool == call.tool:
+                rows = self._state.run(rule.sql, bindings, rows=1)
+                if not rows or not rows[0][0]:
+                    broken.append(rule.text)
+        return broken
 
     def changeset(self) -> tuple[Change, ...]:
         """The net changes so far, sorted by table and key. Raises EnvironmentBroken."""

@@ -91,6 +91,16 @@ class Tool(Record):
         return bool(self.effects)
 
 
+class Rule(Record):
+    """A rule of the policy that the tool itself does not enforce: whoever calls must see to it."""
+
+    tool: str
+    sql: str
+    """One SELECT over the tool's arguments, asked before a call; a first column that is not truthy breaks the rule."""
+    text: str
+    """The rule as the policy words it."""
+
+
 class EnvironmentSpec(Record):
     """A domain, closed over everything it needs: the same specification behaves the same on every machine."""
 
@@ -102,6 +112,7 @@ class EnvironmentSpec(Record):
     rows: dict[str, tuple[tuple[JsonValue, ...], ...]]
     """Per table its rows: `id`, then the columns in order."""
     tools: tuple[Tool, ...]
+    rules: tuple[Rule, ...] = ()
     clock: str
     """The frozen present, ISO 8601 without zone: `2026-03-02T09:00:00`."""
     seed: int

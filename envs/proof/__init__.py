@@ -15,7 +15,7 @@ from envs.proof.discrimination import (
     RejectsPartialAnswer,
     RejectsWrongArgument,
 )
-from envs.proof.execution import Deterministic, GoldenExecutes, Minimal, NotVacuous
+from envs.proof.execution import Deterministic, GoldenExecutes, Minimal, NotVacuous, PolicyConsistent
 from envs.proof.information import Discoverable, NoLeak, Novel
 from envs.proof.novelty import Known
 from envs.record import Record
@@ -48,6 +48,7 @@ CHECKS: tuple[Check, ...] = (
     AcceptsAlternative(),
     Discoverable(),
     NoLeak(),
+    PolicyConsistent(),
     Novel(),
 )
 
@@ -62,6 +63,7 @@ POLICY: dict[str, Severity] = {
     "accepts_alternative": "reject",
     "discoverable": "reject",
     "no_leak": "reject",
+    "policy_consistent": "reject",
     "novel": "reject",
 }
 """Per check what a failure does: `reject` the task, or `label` it (the result is kept with it, and it is used)."""

@@ -98,6 +98,25 @@ class Minimal(Check):
         return False
 
 
+class PolicyConsistent(Check):
+    """No golden call breaks a rule of the policy: a program that does would teach to disobey it."""
+
+    name = "policy_consistent"
+
+    def run(self, subject: Subject) -> CheckResult:
+        environment, golden = subject.environment, subject.task.golden
+        called = {call.tool for call in golden}
+        rules = [rule for rule in environment.spec.rules if rule.tool in called]
+        if not rules:
+            return self.not_applicable("no rule speaks of these tools")
+        with environment.episode() as episode:
+            for number, call in enumerate(golden):
+                for text in episode.broken_rules(call):
+                    return self.failed(f"call {number} ({call.tool}) breaks the rule: {text}")
+                episode.attempt(call)
+        return self.passed(f"{len(rules)} rules are kept")
+
+
 def _difference(one: Replay, other: Replay) -> str | None:
     if one.broken != other.broken:
         return f"it broke: {other.broken or one.broken}"

@@ -7,7 +7,7 @@ import pytest
 from envs.environment import Environment
 from envs.episode import verdict_on
 from envs.proof import CHECKS, POLICY, CheckOutcome, Known, prove
-from envs.spec import Column, EnvironmentSpec, Parameter, Returns, Table, Tool
+from envs.spec import Column, EnvironmentSpec, Parameter, Returns, Rule, Table, Tool
 from envs.task import Fact, Goal, Task, ToolCall
 from envs.verdict import Outcome, Verdict
 from tests.fixtures import call, make_task, shop_spec, shop_tasks
@@ -310,6 +310,25 @@ def test_discoverable_reads_amounts_dates_and_documented_constants_as_people_wri
 def test_no_leak_fails_when_the_instruction_tells_the_answer(shop: Environment) -> None:
     task = shop_tasks(shop)[0].model_copy(update={"instruction": "Does the Linen Chair really cost $120.50?"})
     assert failures(task, shop) == ["no_leak"]
+
+
+OLD_ENOUGH = Rule(
+    tool="set_order_status",
+    sql="SELECT placed_on <= date(:today, '-7 days') FROM orders WHERE id = :order_id",
+    text="An order's status is not touched in its first week.",
+)
+
+
+def test_policy_consistent_fails_when_a_golden_call_breaks_a_rule_that_no_tool_enforces() -> None:
+    environment = Environment.load(shop_spec(rules=(OLD_ENOUGH,)))
+
+    def dropping(order: str) -> Task:
+        golden = [call("set_order_status", order_id=order, status="cancelled")]
+        return make_task(environment, f"Please set my order {order} to cancelled.", golden)
+
+    assert failures(dropping("ORD-4"), environment) == ["policy_consistent"]
+    assert "first week" in prove(dropping("ORD-4"), environment).check("policy_consistent").evidence
+    assert prove(dropping("ORD-2"), environment).check("policy_consistent").outcome is CheckOutcome.PASSED
 
 
 def test_novel_fails_on_the_same_calls_in_other_words_and_on_the_same_words_for_other_calls(shop: Environment) -> None:

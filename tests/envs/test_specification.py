@@ -7,7 +7,7 @@ from pydantic import JsonValue
 
 from envs.environment import Environment
 from envs.errors import SpecError
-from envs.spec import Column, EnvironmentSpec, Guard, Parameter, Returns, Table, Tool
+from envs.spec import Column, EnvironmentSpec, Guard, Parameter, Returns, Rule, Table, Tool
 from tests.fixtures import shop_spec
 
 ORDER_ID = Parameter(name="order_id", type="string")
@@ -200,3 +200,18 @@ def test_a_changed_copy_has_an_id_of_its_own() -> None:
     first = spec.id
     assert spec.model_copy(update={"seed": 8}).id != first
     assert spec.model_copy().id == first
+
+
+@pytest.mark.parametrize(
+    ("rule", "place"),
+    [
+        (Rule(tool="cancel_ordr", sql="SELECT 1", text="x"), r"rules\[0\].tool.*Did you mean cancel_order"),
+        (Rule(tool="cancel_order", sql="SELECT 1 FROM ordrs", text="x"), r"rules\[0\].sql.*Did you mean orders"),
+        (Rule(tool="cancel_order", sql="SELECT :why", text="x"), r"rules\[0\].sql.*:why"),
+        (Rule(tool="cancel_order", sql="DELETE FROM orders", text="x"), r"rules\[0\].sql.*only a SELECT"),
+        (Rule(tool="cancel_order", sql="SELECT 1", text=" "), r"rules\[0\].text"),
+    ],
+)
+def test_a_wrong_rule_is_named(rule: Rule, place: str) -> None:
+    with pytest.raises(SpecError, match=f"(?s){place}"):
+        Environment.load(shop_spec(rules=(rule,)))
