@@ -55,6 +55,31 @@ _TIME = re.compile(
 _NEAR = 40
 """Characters a time of day may stand away from its date."""
 _CLAUSE = re.compile(r"[.;,!\n]+(?:\s|$)|\bbut\b|\bwhile\b|\bwhereas\b")
+_NOTHING = re.compile(r"\b(?:no|none|nothing|nobody|no one|zero|empty)\b|\bnot any\b|n't any\b")
+_UNIT = re.compile(r"\s?(?P<unit>[a-z]+|%)")
+_UNITS: dict[str, tuple[str, Decimal]] = {
+    word: (dimension, Decimal(factor))
+    for dimension, factor, words in (
+        ("mass", "0.001", "mg milligram milligrams"),
+        ("mass", "1", "g gram grams"),
+        ("mass", "1000", "kg kilo kilos kilogram kilograms"),
+        ("mass", "1000000", "t ton tons tonne tonnes"),
+        ("length", "0.001", "mm millimeter millimeters millimetre millimetres"),
+        ("length", "0.01", "cm centimeter centimeters centimetre centimetres"),
+        ("length", "1", "m meter meters metre metres"),
+        ("length", "1000", "km kilometer kilometers kilometre kilometres"),
+        ("time", "1", "s sec secs second seconds"),
+        ("time", "60", "min mins minute minutes"),
+        ("time", "3600", "h hr hrs hour hours"),
+        ("time", "86400", "d day days"),
+        ("time", "604800", "week weeks"),
+        ("volume", "1", "ml milliliter milliliters millilitre millilitres"),
+        ("volume", "1000", "l liter liters litre litres"),
+        ("share", "1", "% percent"),
+    )
+    for word in words.split()
+}
+"""Per word its dimension, and how much of the dimension's first unit it stands for."""
 _YES = re.compile(r"\b(?:yes|true|yep|indeed|correct)\b")
 _NO = re.compile(rf"{_NEGATION}|\b(?:no|false|nope|none|unable|neither|nor)\b")
 _LABEL_NOISE = frozenset({"is", "has", "are", "was", "the", "can", "of", "be", "for", "if", "whether", "id"})
@@ -64,15 +89,26 @@ def tells(answer: str, fact: Fact, clock: str) -> bool:
     """Whether the answer states the fact's value. `clock` is the environment's present, ISO: it fills in years."""
     if fact.value is None:
         return False
+    if isinstance(fact.value, list):
+        return _tells_all(answer, fact, fact.value, clock)
     if fact.kind == "boolean":
         return _tells_boolean(_normal(answer), fact)
-    return _states(_normal(answer), fact.kind, fact.value, clock, _undenied)
+    return _states(_normal(answer), fact.kind, fact.value, clock, _undenied, fact.unit)
+
+
+def _tells_all(answer: str, fact: Fact, values: list[JsonValue], clock: str) -> bool:
+    """Each value told, in any order; that there is none told by saying so."""
+    if not values:
+        return _NOTHING.search(_normal(answer)) is not None
+    return all(tells(answer, fact.model_copy(update={"value": value}), clock) for value in values)
 
 
 def mentions(text: str, kind: FactKind, value: JsonValue, clock: str) -> bool:
     """Whether a text contains a value in any notation, stated or denied ("I cannot find ORD-3" mentions ORD-3)."""
     if value is None:
         return False
+    if isinstance(value, list):
+        return bool(value) and all(mentions(text, kind, item, clock) for item in value)
     if kind == "boolean":
         return (_YES if value else _NO).search(_normal(text)) is not None
     return _states(_normal(text), kind, value, clock, _anywhere)
@@ -90,7 +126,7 @@ def _anywhere(_text: str, _match: re.Match[str]) -> bool:
     return True
 
 
-def _states(text: str, kind: FactKind, value: JsonValue, clock: str, counts: _Where) -> bool:
+def _states(text: str, kind: FactKind, value: JsonValue, clock: str, counts: _Where, unit: str = "") -> bool:
     if kind == "text":
         return any(counts(text, match) for match in _phrase(str(value)).finditer(text))
     if kind in ("date", "datetime"):
@@ -104,11 +140,23 @@ def _states(text: str, kind: FactKind, value: JsonValue, clock: str, counts: _Wh
         number = Decimal(str(value))
     except InvalidOperation:
         return False
-    return any(_same_number(said, number, kind) for said, match in _numbers(text) if counts(text, match))
+    said = ((_in_unit(said, text, match, unit), match) for said, match in _numbers(text))
+    return any(each is not None and _same_number(each, number, kind) and counts(text, match) for each, match in said)
+
+
+def _in_unit(said: "_Number", text: str, match: re.Match[str], unit: str) -> "_Number | None":
+    """The number in the fact's unit; None if it counts something else. Without a known unit it is taken as it is."""
+    after = _UNIT.match(text, match.end())
+    told, wanted = _UNITS.get(after["unit"]) if after else None, _UNITS.get(unit.casefold())
+    if told is None or wanted is None:
+        return said
+    return _Number(said.value * told[1] / wanted[1], said.unit) if told[0] == wanted[0] else None
 
 
 def _normal(text: str) -> str:
+    """Lower case, without accents, emphasis or typographic variants."""
     text = unicodedata.normalize("NFKC", text.replace("\u00a0", "\u202f")).replace("’", "'").replace("**", "")
+    text = "".join(char for char in unicodedata.normalize("NFD", text) if not unicodedata.combining(char))
     return re.sub(r"[ \t]+", " ", text.casefold())
 
 

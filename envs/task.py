@@ -32,6 +32,9 @@ class Fact(Record):
     label: str
     kind: FactKind
     value: JsonValue
+    """A value of that kind, or a list of such values: then each must be told, in any order."""
+    unit: str = ""
+    """What a number counts, such as `kg` or `minutes`: `1.5 kg` then tells 1500 g, and `1500 kg` does not."""
 
 
 class Goal(Record):

@@ -13,7 +13,7 @@ from pydantic import JsonValue
 
 from envs.environment import Environment
 from envs.proof.attempt import Attempt, Subject
-from envs.proof.wording import plainly
+from envs.proof.wording import each, plainly
 from envs.schema import quoted
 from envs.spec import Parameter, Tool
 from envs.task import Fact, ToolCall
@@ -197,7 +197,10 @@ def _random_value(parameter: Parameter, environment: Environment, rng: Random) -
 
 
 def _altered(fact: Fact) -> JsonValue:
-    """Another value of the same kind."""
+    """Another value of the same kind; of a list, another last value."""
+    if isinstance(fact.value, list):
+        *kept, last = each(fact) or [fact.model_copy(update={"kind": "text", "value": ""})]
+        return [*(item.value for item in kept), _altered(last)]
     if fact.kind == "boolean":
         return not fact.value
     if fact.kind == "date":

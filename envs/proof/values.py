@@ -29,6 +29,8 @@ def feeds(told: JsonValue, argument: JsonValue) -> bool:
 
 def supports(value: JsonValue, fact: Fact) -> bool:
     """Whether a fact can be taken from a tool's answer: a value in it, a count of its rows, or a sum of a column."""
+    if isinstance(fact.value, list):
+        return all(supports(value, fact.model_copy(update={"value": item})) for item in fact.value)
     if fact.kind == "boolean":
         return any(item in (0, 1) and bool(item) == fact.value for item in scalars(value))
     if any(feeds(item, fact.value) for item in scalars(value)):

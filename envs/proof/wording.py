@@ -15,10 +15,18 @@ def rewordings(facts: Sequence[Fact]) -> Iterator[str]:
     """Answers that tell these facts in other notations; none when there is no fact."""
     notations = [_notations(fact) for fact in facts]
     for number in range(max(map(len, notations), default=0)):
-        yield "; ".join(each[number % len(each)] for each in notations) + "."
+        yield "; ".join(others[number % len(others)] for others in notations) + "."
+
+
+def each(fact: Fact) -> list[Fact]:
+    """The facts inside a fact: one per value of a list, else itself."""
+    values = fact.value if isinstance(fact.value, list) else [fact.value]
+    return [fact.model_copy(update={"value": value}) for value in values]
 
 
 def _plain(fact: Fact) -> str:
+    if isinstance(fact.value, list):
+        return ", ".join(_plain(item) for item in each(fact)) or "none"
     if fact.kind == "boolean":
         return f"{fact.label.replace('_', ' ')}: {'yes' if fact.value else 'no'}"
     if fact.kind == "cents":
@@ -28,6 +36,8 @@ def _plain(fact: Fact) -> str:
 
 def _notations(fact: Fact) -> list[str]:
     label = fact.label.replace("_", " ")
+    if isinstance(fact.value, list):
+        return [" and ".join(_plain(item) for item in reversed(each(fact))) or f"there is no {label}"]
     match fact.kind, fact.value:
         case "cents", int(cents):
             sign, whole = "-" if cents < 0 else "", abs(cents)

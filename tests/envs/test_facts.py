@@ -52,6 +52,12 @@ TOLD: list[tuple[FactKind, JsonValue, str]] = [
     ("text", "ada@example.org", "Write to ada@example.org."),
     ("text", "St. John's (east)", "It stands at St. John’s (East)."),
     ("text", "delivered", "It is not pending but delivered."),
+    ("text", "José Álvarez", "It belongs to Jose Alvarez."),
+    ("text", ["red", "blue"], "We have blue and red."),
+    ("text", ["ORD-1", "ORD-12"], "They are ORD-12, ORD-1."),
+    ("date", ["2026-03-05", "2026-03-09"], "March 9 and March 5"),
+    ("integer", [3, 1000], "1,000 of one and 3 of the other"),
+    ("text", [], "There are none."),
     ("boolean", True, "Yes."),
     ("boolean", True, "The lamp is available."),
     ("boolean", True, "available: true"),
@@ -106,6 +112,10 @@ NOT_TOLD: list[tuple[FactKind, JsonValue, str]] = [
     ("text", "delivered", "It has not yet been delivered."),
     ("text", "Ada Byron", "Ada and Byron"),
     ("text", "ada@example.org", "Write to ada@example.org.uk"),
+    ("text", ["red", "blue"], "We have red."),
+    ("text", ["red", "blue"], "We have red, but not blue."),
+    ("text", ["ORD-1", "ORD-12"], "It is ORD-12."),
+    ("text", [], "We have red."),
     ("boolean", True, "No."),
     ("boolean", True, "It is not available."),
     ("boolean", True, "Is it available?"),
@@ -125,6 +135,26 @@ def test_an_answer_tells_a_fact_in_any_common_notation(kind: FactKind, value: Js
 @pytest.mark.parametrize(("kind", "value", "answer"), NOT_TOLD)
 def test_an_answer_does_not_tell_what_merely_looks_alike(kind: FactKind, value: JsonValue, answer: str) -> None:
     assert not tells(answer, Fact(label="available", kind=kind, value=value), CLOCK)
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "answer", "told"),
+    [
+        (1500, "g", "It weighs 1.5 kg.", True),
+        (1500, "g", "It weighs 1,500 grams.", True),
+        (1500, "g", "It weighs 1500.", True),
+        (1500, "g", "It weighs 1500 kg.", False),
+        (90, "minutes", "It takes 1.5 hours.", True),
+        (90, "minutes", "It takes 90 min", True),
+        (90, "minutes", "It takes 90 hours.", False),
+        (90, "minutes", "It is 90 km long.", False),
+        (12, "%", "12 percent", True),
+        (3, "nights", "It is 3 nights.", True),
+    ],
+)
+def test_a_number_with_a_unit_is_compared_in_that_unit(value: int, unit: str, answer: str, told: bool) -> None:
+    fact = Fact(label="size", kind="number", value=value, unit=unit)
+    assert tells(answer, fact, CLOCK) is told
 
 
 def test_two_properties_are_told_apart_by_their_names() -> None:

@@ -112,6 +112,15 @@ def test_a_read_is_used_when_its_rows_are_counted_or_summed(shop: Environment) -
         assert failures(task, shop) == []
 
 
+def test_a_list_of_facts_is_proven_like_its_parts(shop: Environment) -> None:
+    golden = [call("list_orders", customer_id="CUS-3")]
+    fact = Fact(label="orders", kind="text", value=["ORD-4", "ORD-5"])
+    task = make_task(shop, "I am CUS-3. Which orders are mine?", golden, [fact], "ORD-5 and ORD-4.")
+    assert failures(task, shop) == []
+    leaky = task.model_copy(update={"instruction": "I am CUS-3. Are ORD-4 and ORD-5 mine, and what else?"})
+    assert failures(leaky, shop) == ["no_leak"]
+
+
 def test_rejects_wrong_argument_fails_when_no_argument_matters() -> None:
     close = Tool(
         name="ship_order_four",
