@@ -1,6 +1,7 @@
 """Everything that can be wrong with a specification, found before its first episode and named by its place.
 
-Structure first (names, references, enums), then each tool's SQL, prepared under the seal that episodes run under.
+Structure first (names, references, enums), then each tool's SQL, prepared under the seal that episodes run under, and
+each program, read here and compiled in the sandbox it runs in.
 """
 
 import difflib
@@ -8,18 +9,17 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
-import apsw
-
 from envs.errors import SpecError
+from envs.program import GIVEN, ProgramRefused, read_program
+from envs.python_tools import PythonBody
 from envs.schema import IDENTIFIER
-from envs.spec import Column, EnvironmentSpec, Rule, Table, Tool
+from envs.spec import Column, EnvironmentSpec, Program, Rule, Table, Tool
 from envs.state import State, Statement
+from envs.statements import StatementRefused, check_statement, is_ordered
 from envs.tools import CompiledTool, placeholders
 
 RESERVED = ("today", "now", "new_id")
 """Names the engine binds itself."""
-_QUOTED = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*|/\*.*?\*/", re.DOTALL)
-_PARENTHESISED = re.compile(r"\([^()]*\)")
 _NO_SUCH = re.compile(r"no such (?:column|table): (?:\w+\.)?(\w+)")
 
 
@@ -45,14 +45,14 @@ def check_structure(spec: EnvironmentSpec) -> None:
 
 
 def compile_tool(tool: Tool, spec: EnvironmentSpec, state: State) -> CompiledTool:
-    """Check a tool's declaration and prepare its SQL against the tables. Raises SpecError."""
+    """Check a tool's declaration and prepare its SQL and program against the tables.
+
+    Raises SpecError, and PythonToolsRefused for a program on a machine that cannot confine one.
+    """
     place = f"tools.{tool.name}"
     _named(place, tool.name)
     _check_parameters(place, tool, spec)
-    if tool.mints is not None and tool.mints not in state.base.tables:
-        raise SpecError(f"{place}.mints", f"no such table: {tool.mints}", f"Use one of {', '.join(state.base.tables)}")
-    if tool.mints is not None and not tool.effects:
-        raise SpecError(f"{place}.mints", "a read mints an id", "Add the INSERT to `effects` or remove `mints`")
+    _check_kind(place, tool, state)
     used: set[str] = set()
     for number, guard in enumerate(tool.guards):
         guard_place = f"{place}.guards[{number}]"
@@ -60,25 +60,9 @@ def compile_tool(tool: Tool, spec: EnvironmentSpec, state: State) -> CompiledToo
         unknown = set(placeholders(guard)) - {parameter.name for parameter in tool.parameters}
         if unknown:
             raise SpecError(f"{guard_place}.message", f"no parameter {min(unknown)}", "Name a parameter in the braces")
-    for number, effect in enumerate(tool.effects):
-        used.update(_check_sql(f"{place}.effects[{number}]", effect, tool, state, may_write=True).names_bound)
-    returns = _check_sql(f"{place}.returns", tool.returns.sql, tool, state, may_write=False)
-    used.update(returns.names_bound)
-    names = tuple(name for name, _, _ in returns.columns)
-    _distinct(f"{place}.returns", names, "column; give one of them another name with AS,")
-    if tool.returns.shape == "many" and not _is_ordered(tool.returns.sql):
-        raise SpecError(f"{place}.returns", "many rows without an order", "Add ORDER BY with the id as the last key")
-    unused = [parameter.name for parameter in tool.parameters if parameter.name not in used]
-    if unused:
-        raise SpecError(f"{place}.parameters.{unused[0]}", "no SQL of the tool uses it", "Bind it or remove it")
-    if tool.mints is not None and "new_id" not in used:
-        raise SpecError(f"{place}.mints", "no SQL of the tool uses :new_id", "Bind it or remove `mints`")
-    booleans = frozenset(
-        position
-        for position, (_, table, origin) in enumerate(returns.columns)
-        if (table, origin) in state.base.booleans
-    )
-    return CompiledTool(tool=tool, result_columns=names, boolean_columns=booleans)
+    if tool.program is not None:
+        return _compile_program(f"{place}.program", tool, tool.program, state, used)
+    return _compile_sql(place, tool, state, used)
 
 
 def check_rule(number: int, rule: Rule, spec: EnvironmentSpec, state: State) -> None:
@@ -90,6 +74,64 @@ def check_rule(number: int, rule: Rule, spec: EnvironmentSpec, state: State) -> 
     if not rule.text.strip():
         raise SpecError(f"{place}.text", "it is empty", "Word the rule as the policy does")
     _check_sql(f"{place}.sql", rule.sql, spec.tool(rule.tool), state, may_write=False)
+
+
+def _compile_sql(place: str, tool: Tool, state: State, used: set[str]) -> CompiledTool:
+    for number, effect in enumerate(tool.effects):
+        used.update(_check_sql(f"{place}.effects[{number}]", effect, tool, state, may_write=True).names_bound)
+    if tool.returns is None:
+        raise SpecError(place, "it answers nothing", "Write `returns`, or a program")
+    returns = _check_sql(f"{place}.returns", tool.returns.sql, tool, state, may_write=False)
+    used.update(returns.names_bound)
+    names = tuple(name for name, _, _ in returns.columns)
+    _distinct(f"{place}.returns", names, "column; give one of them another name with AS,")
+    if tool.returns.shape == "many" and not is_ordered(tool.returns.sql):
+        raise SpecError(f"{place}.returns", "many rows without an order", "Add ORDER BY with the id as the last key")
+    _check_used(place, tool, used, "no SQL of the tool uses it")
+    if tool.mints is not None and "new_id" not in used:
+        raise SpecError(f"{place}.mints", "no SQL of the tool uses :new_id", "Bind it or remove `mints`")
+    booleans = frozenset(
+        position
+        for position, (_, table, origin) in enumerate(returns.columns)
+        if (table, origin) in state.base.booleans
+    )
+    return CompiledTool(tool=tool, result_columns=names, boolean_columns=booleans)
+
+
+def _compile_program(place: str, tool: Tool, program: Program, state: State, used: set[str]) -> CompiledTool:
+    try:
+        text = read_program(program, tool.parameters)
+    except ProgramRefused as refused:
+        raise SpecError(place, refused.what, refused.remedy) from refused
+    for literal in text.literals:
+        statement = _statement(place, literal.sql, state, literal.may_write, f"line {literal.line}: ")
+        unbound = {name for name in statement.names if name} - {*GIVEN, *(literal.bound or ())}
+        if literal.bound is not None and unbound:
+            what = f"line {literal.line}: binds :{min(unbound)}, which is not given"
+            raise SpecError(place, what, "Give it in `params`")
+    body = PythonBody(program=text, writes=program.writes)
+    for line, what in body.check():
+        raise SpecError(place, f"line {line}: {what}", "Correct the Python")
+    _check_used(place.removesuffix(".program"), tool, used | text.names, "neither the program nor a guard uses it")
+    return CompiledTool(tool=tool, body=body)
+
+
+def _check_kind(place: str, tool: Tool, state: State) -> None:
+    if tool.program is not None and (tool.effects or tool.returns is not None):
+        what = "both a program and " + ("`effects`" if tool.effects else "`returns`")
+        raise SpecError(place, what, "Leave one of them out: a program does and answers all by itself")
+    if tool.program is not None and tool.mints is not None:
+        raise SpecError(f"{place}.mints", "a program mints by itself", "Call new_id(table) and remove `mints`")
+    if tool.mints is not None and tool.mints not in state.base.tables:
+        raise SpecError(f"{place}.mints", f"no such table: {tool.mints}", f"Use one of {', '.join(state.base.tables)}")
+    if tool.mints is not None and not tool.effects:
+        raise SpecError(f"{place}.mints", "a read mints an id", "Add the INSERT to `effects` or remove `mints`")
+
+
+def _check_used(place: str, tool: Tool, used: set[str], what: str) -> None:
+    unused = [parameter.name for parameter in tool.parameters if parameter.name not in used]
+    if unused:
+        raise SpecError(f"{place}.parameters.{unused[0]}", what, "Bind it or remove it")
 
 
 def _check_column(place: str, column: Column, tables: set[str]) -> None:
@@ -132,20 +174,7 @@ class _Checked(Statement):
 
 
 def _check_sql(place: str, sql: str, tool: Tool, state: State, may_write: bool) -> _Checked:
-    if "localtime" in sql.casefold():
-        raise SpecError(place, "uses localtime, which differs between machines", "The clock has no zone: leave it out")
-    try:
-        seen = state.inspect(sql, may_write)
-    except apsw.Error as error:
-        what = state.seal.refused or str(error).removeprefix("SQLError: ")
-        raise SpecError(place, what, _sql_remedy(what, state)) from error
-    if not seen.text or (not seen.columns and not may_write):
-        raise SpecError(place, "there is no statement", "Write one SELECT" if not may_write else "Write one statement")
-    if sql[len(seen.text) :].strip("; \n\t") or seen.explains:
-        what = "explains a statement" if seen.explains else "more than one statement"
-        raise SpecError(place, what, "Write exactly one statement")
-    if may_write and not seen.writes:
-        raise SpecError(place, "an effect that changes nothing", "Write an INSERT, UPDATE or DELETE")
+    seen = _statement(place, sql, state, may_write)
     allowed = {parameter.name for parameter in tool.parameters} | {"today", "now"}
     allowed |= {"new_id"} if tool.mints is not None else set()
     for name in seen.names:
@@ -154,20 +183,20 @@ def _check_sql(place: str, sql: str, tool: Tool, state: State, may_write: bool) 
     return _Checked(**vars(seen))
 
 
+def _statement(place: str, sql: str, state: State, may_write: bool, where: str = "") -> Statement:
+    try:
+        return check_statement(sql, state, may_write)
+    except StatementRefused as refused:
+        remedy = refused.remedy or _sql_remedy(refused.what, state)
+        raise SpecError(place, where + refused.what, remedy) from refused
+
+
 def _sql_remedy(what: str, state: State) -> str:
     missing = _NO_SUCH.search(what)
     if not missing:
         return "Correct the SQL"
     known = {name for names in state.base.columns.values() for name in names} | set(state.base.tables)
     return _did_you_mean(missing.group(1), known)
-
-
-def _is_ordered(sql: str) -> bool:
-    """Whether the outermost SELECT has ORDER BY: literals, comments and everything in parentheses left out."""
-    text = _QUOTED.sub(" ", sql)
-    while _PARENTHESISED.search(text):
-        text = _PARENTHESISED.sub(" ", text)
-    return re.search(r"\border\s+by\b", text, re.IGNORECASE) is not None
 
 
 def _column_names(table: Table) -> list[str]:

@@ -1,8 +1,8 @@
 """Starts one program that can do nothing but compute and talk over the pipes it was given.
 
-Run as a script, never imported by the engine: `python -I -S confinement.py PROGRAM READABLE,… [ARGUMENT …]`. It
+Run as a script, never imported by the engine: `python -I -S confinement.py PROGRAM READABLE:… [ARGUMENT …]`. It
 confines itself with Landlock (no file but PROGRAM and its libraries) and seccomp (a list of allowed system calls: no
-sockets, no files to write, no processes, no tracing), proves to itself that both hold, and then becomes PROGRAM.
+sockets, no processes, no signals, no tracing), proves to itself that both hold, and then becomes PROGRAM.
 Whatever is missing ends it with one line on standard error: nothing is ever started half confined.
 Only the standard library is used, because the worker's environment is not importable here.
 """
@@ -12,11 +12,12 @@ import errno
 import os
 import platform
 import resource
-import signal
 import socket
 import struct
 import sys
 import threading
+from collections.abc import Callable
+from queue import SimpleQueue
 
 # Numbers of x86-64 Linux (`asm/unistd_64.h`); another architecture is refused by name.
 LANDLOCK_CREATE_RULESET, LANDLOCK_ADD_RULE, LANDLOCK_RESTRICT_SELF, SECCOMP = 444, 445, 446, 317
@@ -24,8 +25,8 @@ EXECVE, CLONE, CLONE3, OPENAT, PRCTL, PRLIMIT, TGKILL = 59, 56, 435, 257, 157, 3
 PLAIN = {
     "read": 0, "write": 1, "close": 3, "fstat": 5, "poll": 7, "lseek": 8, "mmap": 9, "mprotect": 10, "munmap": 11,
     "brk": 12, "rt_sigaction": 13, "rt_sigprocmask": 14, "rt_sigreturn": 15, "pread64": 17, "readv": 19, "writev": 20,
-    "access": 21, "sched_yield": 24, "mremap": 25, "madvise": 28, "nanosleep": 35, "getpid": 39, "exit": 60,
-    "fcntl": 72, "sigaltstack": 131, "arch_prctl": 158, "gettid": 186, "futex": 202, "sched_getaffinity": 204,
+    "access": 21, "sched_yield": 24, "mremap": 25, "madvise": 28, "dup2": 33, "nanosleep": 35, "getpid": 39,
+    "exit": 60, "sigaltstack": 131, "arch_prctl": 158, "gettid": 186, "futex": 202, "sched_getaffinity": 204,
     "set_tid_address": 218, "restart_syscall": 219, "clock_gettime": 228, "clock_nanosleep": 230, "exit_group": 231,
     "openat": OPENAT, "newfstatat": 262, "ppoll": 271, "set_robust_list": 273, "getrandom": 318, "membarrier": 324,
     "statx": 332, "rseq": 334,
@@ -52,17 +53,21 @@ def main(program: str, readable: str, *arguments: str) -> None:
     if sys.platform != "linux" or platform.machine() != "x86_64":
         raise RuntimeError(f"{sys.platform} on {platform.machine()} is not supported; it takes Linux on x86_64")
     os.closerange(3, 256)
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    silence = os.open(os.devnull, os.O_WRONLY)
     _limit_resources()
+    listeners: SimpleQueue[int] = SimpleQueue()
+    # Landlock and seccomp bind the thread that asks for them: this one stays free to answer for the other.
+    threading.Thread(target=_let_one_pass, args=(listeners,), daemon=True).start()
     _check("no_new_privs", _libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0))
-    restrict_files([program, *(path for path in readable.split(",") if path)], executable=2)
-    silence = os.open(os.devnull, os.O_WRONLY) if not _refuses(lambda: os.open(os.devnull, os.O_WRONLY)) else None
-    if silence is not None or not _refuses(lambda: os.open(__file__, os.O_RDONLY)):
+    restrict_files([program, *(path for path in readable.split(":") if path)], executable=2)
+    if not _refuses(lambda: os.open(os.devnull, os.O_WRONLY)) or not _refuses(lambda: os.open(__file__, os.O_RDONLY)):
         raise RuntimeError("Landlock was asked to refuse files and does not")
     listener = restrict_calls(os.getpid())
     if not _refuses(lambda: socket.socket().close()) or not _refuses(lambda: os.kill(os.getpid(), 0)):
         raise RuntimeError("seccomp was asked to refuse sockets and signals and does not")
-    threading.Thread(target=_let_one_pass, args=(listener,), daemon=True).start()
+    # What a worker has to say goes over its pipes; its last words when memory ends are not for our own log.
+    os.dup2(silence, 2)
+    listeners.put(listener)
     _become(program, arguments)
 
 
@@ -142,8 +147,9 @@ def _return(action: int) -> bytes:
     return struct.pack("HBBI", 0x06, 0, 0, action)
 
 
-def _let_one_pass(listener: int) -> None:
-    """Answer the one execve that follows. It ends this thread and closes the listener: no later one has an answer."""
+def _let_one_pass(listeners: SimpleQueue[int]) -> None:
+    """Answer one execve. That ends this thread and closes the listener, so a later execve fails with ENOSYS."""
+    listener = listeners.get()
     asked = ctypes.create_string_buffer(80)
     _libc.ioctl(listener, ctypes.c_ulong(_NOTIFICATION_RECEIVE), asked)
     answer = struct.pack("QqiI", struct.unpack_from("Q", asked)[0], 0, 0, _CONTINUE)
@@ -162,7 +168,6 @@ def _limit_resources() -> None:
     for kind, most in (
         (resource.RLIMIT_AS, 2 << 30),
         (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_NOFILE, 32),
     ):
         _, hard = resource.getrlimit(kind)
@@ -170,10 +175,10 @@ def _limit_resources() -> None:
         resource.setrlimit(kind, (most, most))
 
 
-def _refuses(attempt: object) -> bool:
+def _refuses(attempt: Callable[[], object]) -> bool:
     """Whether the kernel refuses this with a permission error."""
     try:
-        attempt()  # type: ignore[operator]
+        attempt()
     except PermissionError:
         return True
     return False

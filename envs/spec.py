@@ -5,7 +5,7 @@ A specification is plain JSON: a synthesiser writes it, a person reads it, `Envi
 
 from typing import Literal, TypeAlias
 
-from pydantic import JsonValue
+from pydantic import Field, JsonValue
 
 from envs.record import Record
 
@@ -73,8 +73,23 @@ class Returns(Record):
     shape: Literal["one", "many"] = "one"
 
 
+class Program(Record):
+    """What a tool does where SQL alone cannot say it: Python, run in a sandbox (`envs.python_tools`).
+
+    The parameters, `today` and `now` are its variables, `db_query(sql, params)` its way to the rows; one that writes
+    also has `db_exec(sql, params)` and `new_id(table)`. It answers with the value it ends with or returns, and refuses
+    a call with `raise ValueError("what to do differently")`.
+    """
+
+    code: str
+    writes: bool = False
+
+
 class Tool(Record):
-    """A declarative tool. SQL binds `:parameter`, `:today`, `:now` and, when it mints, `:new_id`."""
+    """A tool, declared in SQL, or with a program where logic needs one.
+
+    SQL binds `:parameter`, `:today`, `:now` and, when it mints, `:new_id`.
+    """
 
     name: str
     description: str
@@ -84,11 +99,20 @@ class Tool(Record):
     """INSERT, UPDATE or DELETE statements, in order. A tool without effects is a read."""
     mints: str | None = None
     """The table whose next id the host mints and binds as `:new_id`."""
-    returns: Returns
+    returns: Returns | None = None
+    """What the tool answers; None exactly where a program answers."""
+    # Left out of the JSON where it is None: specifications without programs keep the ids they always had.
+    program: Program | None = Field(default=None, exclude_if=lambda program: program is None)
+    """Takes the place of `effects` and `returns`. Guards are asked before it."""
 
     @property
     def writes(self) -> bool:
-        return bool(self.effects)
+        return bool(self.effects) or (self.program is not None and self.program.writes)
+
+    @property
+    def shape(self) -> Literal["one", "many"] | None:
+        """How many rows the answer stands for; None for a program, which declares no shape."""
+        return self.returns.shape if self.returns is not None else None
 
 
 class Rule(Record):

@@ -5,7 +5,7 @@ Here are the base state, the sealed connection, the frozen clock and the canonic
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -146,10 +146,14 @@ class State:
         self._saved.pop()
 
     def undo(self) -> None:
-        """Forget what happened since the last `savepoint`. Raises EnvironmentBroken if SQLite already forgot all."""
+        """Forget what happened since the last `savepoint`.
+
+        Raises EnvironmentBroken if SQLite already forgot all; what came before the savepoint is made again first.
+        """
         self._counters, mark = self._saved.pop()
         self._changes.forget(mark)
         if not self._connection.in_transaction:
+            self._make_again()
             raise EnvironmentBroken("the statement rolled the whole episode back; no tool may use OR ROLLBACK")
         self._connection.execute("ROLLBACK TO call")
         self._connection.execute("RELEASE call")
@@ -166,9 +170,10 @@ class State:
         *,
         may_write: bool = False,
         rows: int | None = None,
+        characters: int | None = None,
         can_cache: bool = True,
     ) -> list[tuple[Any, ...]]:
-        """Run one statement of a specification under the seal; at most `rows` result rows.
+        """Run one statement of a specification under the seal; at most `rows` result rows, in all of `characters`.
 
         Raises apsw.ConstraintError when the declared tables refuse the values, EnvironmentBroken for all else.
         """
@@ -178,7 +183,8 @@ class State:
             cursor = self._connection.execute(sql, bindings, can_cache=can_cache)
             if rows is None:
                 return cursor.fetchall()
-            found = [row for row, _ in zip(cursor, range(rows), strict=False)]
+            seen = cursor if characters is None else _within(characters, cursor)
+            found = [row for row, _ in zip(seen, range(rows), strict=False)]
             cursor.close()
             return found
         except apsw.ConstraintError:
@@ -186,10 +192,14 @@ class State:
             raise
         except apsw.InterruptError as error:
             raise EnvironmentBroken(f"stopped after too many steps: {sql}") from error
-        except (apsw.Error, MemoryError) as error:
+        except (apsw.Error, MemoryError, UnicodeDecodeError) as error:
             raise EnvironmentBroken(f"{self.seal.refused or error}: {sql}") from error
         finally:
             self.seal.open()
+
+    def changed_rows(self) -> int:
+        """How many rows the last INSERT, UPDATE or DELETE changed."""
+        return self._connection.changes()
 
     def inspect(self, sql: str, may_write: bool) -> "Statement":
         """Prepare SQL under the seal without running it. Raises apsw.Error (refused or wrong SQL)."""
@@ -237,6 +247,20 @@ class State:
         """Close the connection; the state is gone."""
         self._connection.close()
 
+    def _make_again(self) -> None:
+        """The episode's changes once more, after a statement that took the whole transaction with it."""
+        changes = list(self._changes.net())
+        self._changes.clear()
+        self._connection.execute("BEGIN; PRAGMA defer_foreign_keys = ON")
+        for table, old, _ in changes:
+            if old is not None:
+                self._connection.execute(f"DELETE FROM {quoted(table)} WHERE id = ?", (old[0],))
+        for table, _, new in changes:
+            if new is not None:
+                values = ", ".join("?" * len(new))
+                self._connection.execute(f"INSERT INTO {quoted(table)} VALUES ({values})", new)
+        self._connection.execute("PRAGMA defer_foreign_keys = OFF")
+
     def _change(self, table: str, old: Row | None, new: Row | None) -> Change:
         before, after = self._named(table, old), self._named(table, new)
         key = str((before or after).pop("id"))
@@ -266,6 +290,15 @@ class Statement:
     writes: bool
     columns: tuple[tuple[str, str | None, str | None], ...]
     """Per result column its name, and the table and column it comes from if it is one."""
+
+
+def _within(characters: int, rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+    """The rows as they come, until their texts are longer than that in all."""
+    for row in rows:
+        characters -= sum(len(value) for value in row if isinstance(value, str | bytes))
+        if characters < 0:
+            raise EnvironmentBroken("the rows hold too much text; select fewer rows or columns")
+        yield row
 
 
 class _AnyBinding(dict[str, None]):

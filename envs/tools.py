@@ -1,13 +1,14 @@
-"""How one tool call runs: arguments checked, guards asked, effects made, the answer selected.
+"""How one tool call runs: arguments checked, guards asked, effects made, the answer selected, or a program run.
 
-A call that cannot be made is an answer (`ToolResult(ok=False)`), and leaves no trace. A tool whose own SQL fails breaks
-the environment (`EnvironmentBroken`). How specifications are checked before that is in `envs.compile`.
+A call that cannot be made is an answer (`ToolResult(ok=False)`), and leaves no trace. A tool whose own SQL or program
+fails breaks the environment (`EnvironmentBroken`). How specifications are checked before that is in `envs.compile`.
 """
 
 import json
 import math
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -15,17 +16,19 @@ import apsw
 from pydantic import JsonValue
 
 from envs.errors import EnvironmentBroken
+from envs.python_tools import CallRefused, PythonBody
 from envs.record import Record
 from envs.schema import explain_constraint
 from envs.spec import Guard, Parameter, Tool
 from envs.state import State
+from envs.strict_json import MAX_INTEGER
 
 MAX_ROWS = 50
 """Rows a `many` answer shows at most; a tool that needs more must be asked more narrowly."""
+MAX_ANSWER = 1_000_000
+"""Characters of all texts of an answer."""
 MAX_TEXT = 4_000
 """Characters of one text argument."""
-MAX_INTEGER = 2**53 - 1
-"""The integers JSON can carry between any two programs (RFC 8785)."""
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _DATETIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}")
@@ -50,12 +53,14 @@ class CompiledTool:
     """A tool whose SQL was prepared once against the tables (`envs.compile.compile_tool`)."""
 
     tool: Tool
-    result_columns: tuple[str, ...]
-    boolean_columns: frozenset[int]
+    result_columns: tuple[str, ...] = ()
+    boolean_columns: frozenset[int] = frozenset()
     """Positions of result columns that come from a boolean column."""
+    body: PythonBody | None = None
+    """The program, where the tool has one."""
 
     def invoke(self, state: State, arguments: Mapping[str, JsonValue], clock: str) -> ToolResult:
-        """Run the call, a write inside its own savepoint. Raises EnvironmentBroken if the tool's SQL fails."""
+        """Run the call, a write inside its own savepoint. Raises EnvironmentBroken if the tool itself fails."""
         error = argument_error(self.tool, arguments)
         if error is not None:
             return ToolResult(ok=False, error=error)
@@ -72,6 +77,10 @@ class CompiledTool:
             result = self._run(state, bindings)
         except apsw.ConstraintError as refused:
             result = ToolResult(ok=False, error=f"{self.tool.name}: {explain_constraint(refused)}")
+        except EnvironmentBroken:
+            with suppress(EnvironmentBroken):
+                state.undo()
+            raise
         if result.ok:
             state.release()
         else:
@@ -83,14 +92,25 @@ class CompiledTool:
             rows = state.run(guard.sql, bindings, rows=1)
             if not rows or not rows[0][0]:
                 return ToolResult(ok=False, error=f"{self.tool.name}: {fill(guard, bindings)}")
+        if self.body is not None:
+            try:
+                return ToolResult(ok=True, value=self.body.run(state, bindings))
+            except CallRefused as refused:
+                return ToolResult(ok=False, error=f"{self.tool.name}: {refused}")
         if self.tool.mints is not None:
             bindings["new_id"] = state.mint(self.tool.mints)
         for effect in self.tool.effects:
             state.run(effect, bindings, may_write=True)
-        if self.tool.returns.shape == "many":
-            found = state.run(self.tool.returns.sql, bindings, rows=MAX_ROWS)
+        return self._select(state, bindings)
+
+    def _select(self, state: State, bindings: dict[str, JsonValue]) -> ToolResult:
+        returns = self.tool.returns
+        if returns is None:
+            raise EnvironmentBroken("it has neither `returns` nor a program; compile_tool refuses such a tool")
+        if returns.shape == "many":
+            found = state.run(returns.sql, bindings, rows=MAX_ROWS, characters=MAX_ANSWER)
             return ToolResult(ok=True, value=[self._row(row) for row in found])
-        found = state.run(self.tool.returns.sql, bindings, rows=1)
+        found = state.run(returns.sql, bindings, rows=1, characters=MAX_ANSWER)
         if not found:
             return ToolResult(ok=False, error=f"{self.tool.name}: nothing found for {self._shown(bindings)}")
         return ToolResult(ok=True, value=self._row(found[0]))
@@ -100,6 +120,8 @@ class CompiledTool:
         for position, (name, value) in enumerate(zip(self.result_columns, row, strict=True)):
             if isinstance(value, float) and not math.isfinite(value):
                 raise EnvironmentBroken(f"the answer's {name} is {value}, which is not JSON")
+            if isinstance(value, int) and abs(value) > MAX_INTEGER:
+                raise EnvironmentBroken(f"the answer's {name} is {value}, beyond the integers that JSON carries safely")
             if value is None or isinstance(value, str | int | float):
                 shown[name] = bool(value) if position in self.boolean_columns and value is not None else value
             else:

@@ -73,7 +73,7 @@ def asks(spec: EnvironmentSpec) -> list[Ask]:
 
 def is_lookup(tool: Tool) -> bool:
     """Whether a tool finds rows by a text that stands for one of them, such as a name or an e-mail address."""
-    return tool.returns.shape == "many" and any(
+    return tool.shape == "many" and any(
         p.source is not None and not p.source.endswith(".id") and not p.enum and p.type == "string"
         for p in tool.parameters
     )
@@ -176,7 +176,7 @@ def _ask(tool: Tool) -> Ask:
     if tool.writes:
         return Ask(tool, placeholders, _order(tool))
     subject = " and ".join(f"{_noun(p)} {{{p.name}}}" for p in tool.parameters)
-    if tool.returns.shape == "one":
+    if tool.shape == "one":
         return Ask(tool, (*placeholders, FIELD), f"Ask what the {{{FIELD}}} of {subject} is.")
     what = tool.name.removeprefix("find_").split("_by_")[0].replace("_", " ")
     return Ask(tool, placeholders, f"Ask how many {what} there are with the {subject}.")

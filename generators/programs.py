@@ -105,7 +105,7 @@ class Sampler:
         finders = [
             other
             for other in self.environment.spec.tools
-            if not other.writes and other.returns.shape == "many" and f' "{table}" ' in other.returns.sql
+            if not other.writes and other.returns and other.shape == "many" and f' "{table}" ' in other.returns.sql
         ]
         if not finders:
             return None
@@ -155,8 +155,8 @@ def sort_tools(environment: Environment) -> dict[str, list[Tool]]:
     """Kind of step → the tools that can carry it. A kind no tool can carry is absent."""
     tools = environment.spec.tools
     kinds = {
-        "field": [t for t in tools if not t.writes and t.returns.shape == "one" and len(t.parameters) == 1],
-        "count": [t for t in tools if not t.writes and t.returns.shape == "many" and not is_lookup(t)],
+        "field": [t for t in tools if not t.writes and t.shape == "one" and len(t.parameters) == 1],
+        "count": [t for t in tools if not t.writes and t.shape == "many" and not is_lookup(t)],
         "write": [t for t in tools if t.writes],
         "lookup_write": [t for t in tools if t.writes and not t.mints and t.parameters],
     }
