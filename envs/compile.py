@@ -20,6 +20,17 @@ from envs.tools import CompiledTool, placeholders
 
 RESERVED = ("today", "now", "new_id")
 """Names the engine binds itself."""
+_INSERT = re.compile(
+    r'\s*INSERT\s+(?:OR\s+\w+\s+)?INTO\s+"?(?P<table>\w+)"?\s*(?:\((?P<columns>[^)]*)\))?\s*'
+    r"VALUES\s*\((?P<values>.*)\)[^)]*$",
+    re.IGNORECASE | re.DOTALL,
+)
+_UPDATE = re.compile(
+    r'\s*UPDATE\s+(?:OR\s+\w+\s+)?"?(?P<table>\w+)"?\s+SET\s+(?P<sets>.*?)(?:\bWHERE\b.*)?$', re.IGNORECASE | re.DOTALL
+)
+_NAME_ONLY = re.compile(r":(\w+)")
+_QUOTED = re.compile(r"'(?:[^']|'')*'")
+_PARENTHESISED = re.compile(r"\([^()]*\)")
 _NO_SUCH = re.compile(r"no such (?:column|table): (?:\w+\.)?(\w+)")
 
 
@@ -30,6 +41,7 @@ def check_structure(spec: EnvironmentSpec) -> None:
     _distinct("tables", (table.name for table in spec.tables), "name")
     _distinct("tables", (table.id_prefix for table in spec.tables), "id_prefix")
     _distinct("tools", (tool.name for tool in spec.tools), "name")
+    _check_constants(spec)
     known = {table.name for table in spec.tables}
     for name in spec.rows:
         if name not in known:
@@ -44,6 +56,20 @@ def check_structure(spec: EnvironmentSpec) -> None:
             _check_column(f"{place}.columns.{column.name}", column, known)
 
 
+def _check_constants(spec: EnvironmentSpec) -> None:
+    _distinct("constants", (constant.name for constant in spec.constants), "name")
+    for constant in spec.constants:
+        place = f"constants.{constant.name}"
+        _named(place, constant.name)
+        if constant.name in RESERVED:
+            raise SpecError(place, "the engine binds this name itself", "Choose another name")
+        if not constant.description.strip():
+            raise SpecError(f"{place}.description", "it is empty", "Say what the constant means")
+        taken = [tool.name for tool in spec.tools if constant.name in {p.name for p in tool.parameters}]
+        if taken:
+            raise SpecError(place, f"is also a parameter of {taken[0]}", "Rename one of them")
+
+
 def compile_tool(tool: Tool, spec: EnvironmentSpec, state: State) -> CompiledTool:
     """Check a tool's declaration and prepare its SQL and program against the tables.
 
@@ -56,13 +82,13 @@ def compile_tool(tool: Tool, spec: EnvironmentSpec, state: State) -> CompiledToo
     used: set[str] = set()
     for number, guard in enumerate(tool.guards):
         guard_place = f"{place}.guards[{number}]"
-        used.update(_check_sql(guard_place, guard.sql, tool, state, may_write=False).names_bound)
+        used.update(_check_sql(guard_place, guard.sql, tool, spec, state, may_write=False).names_bound)
         unknown = set(placeholders(guard)) - {parameter.name for parameter in tool.parameters}
         if unknown:
             raise SpecError(f"{guard_place}.message", f"no parameter {min(unknown)}", "Name a parameter in the braces")
     if tool.program is not None:
         return _compile_program(f"{place}.program", tool, tool.program, state, used)
-    return _compile_sql(place, tool, state, used)
+    return _compile_sql(place, tool, spec, state, used)
 
 
 def check_rule(number: int, rule: Rule, spec: EnvironmentSpec, state: State) -> None:
@@ -73,18 +99,21 @@ def check_rule(number: int, rule: Rule, spec: EnvironmentSpec, state: State) -> 
         raise SpecError(f"{place}.tool", f"there is no tool {rule.tool}", _did_you_mean(rule.tool, names))
     if not rule.text.strip():
         raise SpecError(f"{place}.text", "it is empty", "Word the rule as the policy does")
-    _check_sql(f"{place}.sql", rule.sql, spec.tool(rule.tool), state, may_write=False)
+    _check_sql(f"{place}.sql", rule.sql, spec.tool(rule.tool), spec, state, may_write=False)
 
 
-def _compile_sql(place: str, tool: Tool, state: State, used: set[str]) -> CompiledTool:
+def _compile_sql(place: str, tool: Tool, spec: EnvironmentSpec, state: State, used: set[str]) -> CompiledTool:
     for number, effect in enumerate(tool.effects):
-        used.update(_check_sql(f"{place}.effects[{number}]", effect, tool, state, may_write=True).names_bound)
+        used.update(_check_sql(f"{place}.effects[{number}]", effect, tool, spec, state, may_write=True).names_bound)
+        _check_references(f"{place}.effects[{number}]", effect, tool, spec)
     if tool.returns is None:
         raise SpecError(place, "it answers nothing", "Write `returns`, or a program")
-    returns = _check_sql(f"{place}.returns", tool.returns.sql, tool, state, may_write=False)
+    returns = _check_sql(f"{place}.returns", tool.returns.sql, tool, spec, state, may_write=False)
     used.update(returns.names_bound)
     names = tuple(name for name, _, _ in returns.columns)
     _distinct(f"{place}.returns", names, "column; give one of them another name with AS,")
+    if tool.returns.shape == "scalar" and len(names) != 1:
+        raise SpecError(f"{place}.returns", f"a scalar of {len(names)} columns", "Select one, or make it `one`")
     if tool.returns.shape == "many" and not is_ordered(tool.returns.sql):
         raise SpecError(f"{place}.returns", "many rows without an order", "Add ORDER BY with the id as the last key")
     _check_used(place, tool, used, "no SQL of the tool uses it")
@@ -95,7 +124,49 @@ def _compile_sql(place: str, tool: Tool, state: State, used: set[str]) -> Compil
         for position, (_, table, origin) in enumerate(returns.columns)
         if (table, origin) in state.base.booleans
     )
-    return CompiledTool(tool=tool, result_columns=names, boolean_columns=booleans)
+    constants = {constant.name: constant.value for constant in spec.constants}
+    return CompiledTool(tool=tool, result_columns=names, boolean_columns=booleans, constants=constants)
+
+
+def _check_references(place: str, effect: str, tool: Tool, spec: EnvironmentSpec) -> None:
+    """A reference written from an argument needs a guard that asks for the row: a refusal then says what is missing."""
+    for table, column, parameter in assigned_parameters(effect, spec):
+        target = spec.table(table).column(column).references if column != "id" else None
+        if target is None:
+            continue
+        asked = re.compile(rf"\b{target}\b.*:{parameter}\b|:{parameter}\b.*\b{target}\b", re.DOTALL)
+        if not any(asked.search(guard.sql) for guard in tool.guards):
+            what = f"writes {table}.{column} from :{parameter}, and no guard asks whether {target} has it"
+            raise SpecError(place, what, f"Add a guard: SELECT 1 FROM {target} WHERE id = :{parameter}")
+
+
+def assigned_parameters(effect: str, spec: EnvironmentSpec) -> list[tuple[str, str, str]]:
+    """(table, column, parameter) for every column that an INSERT or UPDATE sets to a bound name and nothing else."""
+    tables = {table.name: ["id", *(column.name for column in table.columns)] for table in spec.tables}
+    pairs: list[tuple[str, str]] = []
+    if insert := _INSERT.match(effect):
+        table = insert["table"]
+        names = [_bare(name) for name in insert["columns"].split(",")] if insert["columns"] else tables.get(table, [])
+        pairs = list(zip(names, _split(insert["values"]), strict=False))
+    elif update := _UPDATE.match(effect):
+        table = update["table"]
+        parts = (part.partition("=") for part in _split(update["sets"]))
+        pairs = [(_bare(name), value) for name, _, value in parts]
+    found = [(name, _NAME_ONLY.fullmatch(value.strip())) for name, value in pairs]
+    return [(table, name, match[1]) for name, match in found if match and name in tables.get(table, [])]
+
+
+def _split(text: str) -> list[str]:
+    """At the commas that stand in no parentheses and no string."""
+    blank = _QUOTED.sub(lambda match: "_" * len(match[0]), text)
+    while _PARENTHESISED.search(blank):
+        blank = _PARENTHESISED.sub(lambda match: "_" * len(match[0]), blank)
+    ends = [*(at for at, char in enumerate(blank) if char == ","), len(text)]
+    return [text[start + 1 : end] for start, end in zip([-1, *ends], ends, strict=False)]
+
+
+def _bare(name: str) -> str:
+    return name.strip().strip('"')
 
 
 def _compile_program(place: str, tool: Tool, program: Program, state: State, used: set[str]) -> CompiledTool:
@@ -173,9 +244,10 @@ class _Checked(Statement):
         return {name for name in self.names if name is not None}
 
 
-def _check_sql(place: str, sql: str, tool: Tool, state: State, may_write: bool) -> _Checked:
+def _check_sql(place: str, sql: str, tool: Tool, spec: EnvironmentSpec, state: State, may_write: bool) -> _Checked:
     seen = _statement(place, sql, state, may_write)
     allowed = {parameter.name for parameter in tool.parameters} | {"today", "now"}
+    allowed |= {constant.name for constant in spec.constants}
     allowed |= {"new_id"} if tool.mints is not None else set()
     for name in seen.names:
         if name not in allowed:

@@ -50,7 +50,8 @@ class Episode:
         Raises EnvironmentBroken if a rule's SQL fails.
         """
         self._alive()
-        bindings = {**call.arguments, "now": self._clock, "today": self._clock[:10]}
+        constants = self._tools[call.tool].constants if call.tool in self._tools else {}
+        bindings = {**constants, **call.arguments, "now": self._clock, "today": self._clock[:10]}
         broken = []
         for rule in self._rules:
             if rule.tool == call.tool:

@@ -67,10 +67,13 @@ class Guard(Record):
 
 
 class Returns(Record):
-    """What a tool answers: one SELECT, and how many rows it stands for. `many` shows the first 50 rows."""
+    """What a tool answers: one SELECT, and what it stands for.
+
+    `one` is a row as an object, `many` a list of the first 50 of them, `scalar` the only column of the only row.
+    """
 
     sql: str
-    shape: Literal["one", "many"] = "one"
+    shape: Literal["one", "many", "scalar"] = "one"
 
 
 class Program(Record):
@@ -110,8 +113,8 @@ class Tool(Record):
         return bool(self.effects) or (self.program is not None and self.program.writes)
 
     @property
-    def shape(self) -> Literal["one", "many"] | None:
-        """How many rows the answer stands for; None for a program, which declares no shape."""
+    def shape(self) -> Literal["one", "many", "scalar"] | None:
+        """What the answer stands for; None for a program, which declares no shape."""
         return self.returns.shape if self.returns is not None else None
 
 
@@ -123,6 +126,15 @@ class Rule(Record):
     """One SELECT over the tool's arguments, asked before a call; a first column that is not truthy breaks the rule."""
     text: str
     """The rule as the policy words it."""
+
+
+class Constant(Record):
+    """A number or word of the domain that SQL binds as `:name` and the policy tells, such as a limit or a fee."""
+
+    name: str
+    value: str | int | float
+    description: str
+    """What it means, in one line of the policy."""
 
 
 class EnvironmentSpec(Record):
@@ -137,6 +149,7 @@ class EnvironmentSpec(Record):
     """Per table its rows: `id`, then the columns in order."""
     tools: tuple[Tool, ...]
     rules: tuple[Rule, ...] = ()
+    constants: tuple[Constant, ...] = ()
     clock: str
     """The frozen present, ISO 8601 without zone: `2026-03-02T09:00:00`."""
     seed: int

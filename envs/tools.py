@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 
 import apsw
@@ -58,13 +58,15 @@ class CompiledTool:
     """Positions of result columns that come from a boolean column."""
     body: PythonBody | None = None
     """The program, where the tool has one."""
+    constants: Mapping[str, JsonValue] = field(default_factory=dict)
+    """The domain's constants, which SQL binds by name."""
 
     def invoke(self, state: State, arguments: Mapping[str, JsonValue], clock: str) -> ToolResult:
         """Run the call, a write inside its own savepoint. Raises EnvironmentBroken if the tool itself fails."""
         error = argument_error(self.tool, arguments)
         if error is not None:
             return ToolResult(ok=False, error=error)
-        bindings: dict[str, JsonValue] = {**arguments, "now": clock, "today": clock[:10]}
+        bindings: dict[str, JsonValue] = {**self.constants, **arguments, "now": clock, "today": clock[:10]}
         try:
             # A read cannot change anything (its SQL was prepared under a seal that refuses it): nothing to undo.
             return self._run_whole(state, bindings) if self.tool.writes else self._run(state, bindings)
@@ -113,7 +115,8 @@ class CompiledTool:
         found = state.run(returns.sql, bindings, rows=1, characters=MAX_ANSWER)
         if not found:
             return ToolResult(ok=False, error=f"{self.tool.name}: nothing found for {self._shown(bindings)}")
-        return ToolResult(ok=True, value=self._row(found[0]))
+        row = self._row(found[0])
+        return ToolResult(ok=True, value=row[self.result_columns[0]] if returns.shape == "scalar" else row)
 
     def _row(self, row: tuple[object, ...]) -> dict[str, JsonValue]:
         shown: dict[str, JsonValue] = {}

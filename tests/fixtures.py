@@ -133,6 +133,10 @@ _TOOLS = (
         parameters=(_CUSTOMER_ID, _PRODUCT_ID, _QUANTITY),
         guards=(
             Guard(
+                sql="SELECT count(*) FROM customers WHERE id = :customer_id",
+                message="there is no customer {customer_id}",
+            ),
+            Guard(
                 sql="SELECT stock >= :quantity FROM products WHERE id = :product_id",
                 message="{product_id} does not have {quantity} in stock",
             ),

@@ -35,7 +35,7 @@ class ParsedTurn(Record):
 
 
 def system_prompt(spec: EnvironmentSpec, toolbox: Toolbox) -> str:
-    """Title, date, policy, the toolbox's tools as one line each, and the two lines of format.
+    """Title, date, policy, constants, the toolbox's tools as one line each, and the two lines of format.
 
     Prompt tokens are what a small model's rollout costs: only tools of the toolbox are named, in its order, and rules
     of the policy on other tools (lines such as `- cancel_order: …`) are left out.
@@ -49,6 +49,7 @@ def system_prompt(spec: EnvironmentSpec, toolbox: Toolbox) -> str:
         [
             f"{spec.title}. Today is {spec.clock[:10]}.",
             *([policy] if policy else []),
+            *(f"{constant.description}: {constant.value}" for constant in spec.constants),
             "Tools:",
             *signatures,
             'Write one tool call per line, such as name(key="value"), and wait for its result.',

@@ -49,7 +49,8 @@ class Discoverable(Check):
             return True
         if not _inflected(parameter.name, task.instruction, every=False):
             return False
-        documented = f"{parameter.description}\n{environment.spec.policy}"
+        constants = (f"{constant.description}: {constant.value}" for constant in environment.spec.constants)
+        documented = "\n".join([parameter.description, environment.spec.policy, *constants])
         return parameter.type == "boolean" or mentions(documented, kind, value, clock)
 
 

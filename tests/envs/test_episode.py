@@ -104,7 +104,7 @@ def test_new_ids_follow_the_highest_seeded_one_and_are_given_back(shop: Environm
         (call("cancel_order", order_id="\ud800"), "order_id is not valid text"),
         (call("cancel_order", order_id="x" * 5_000), "order_id must be text of at most"),
         (call("get_order", order_id="ORD-99"), 'nothing found for order_id "ORD-99"'),
-        (call("place_order", customer_id="CUS-9", product_id="PRD-2", quantity=1), "a referred row does not exist"),
+        (call("place_order", customer_id="CUS-9", product_id="PRD-2", quantity=1), "there is no customer CUS-9"),
     ],
 )
 def test_a_wrong_call_is_answered_with_one_helpful_line_and_changes_nothing(

@@ -7,7 +7,7 @@ import pytest
 from envs.environment import Environment
 from envs.episode import verdict_on
 from envs.proof import CHECKS, POLICY, CheckOutcome, Known, prove
-from envs.spec import Column, EnvironmentSpec, Parameter, Returns, Rule, Table, Tool
+from envs.spec import Column, Constant, EnvironmentSpec, Parameter, Returns, Rule, Table, Tool
 from envs.task import Fact, Goal, Task, ToolCall
 from envs.verdict import Outcome, Verdict
 from tests.fixtures import call, make_task, shop_spec, shop_tasks
@@ -314,6 +314,15 @@ def test_discoverable_reads_amounts_dates_and_documented_constants_as_people_wri
     environment = Environment.load(account_spec())
     golden = [call("configure", account_id="ACC-1", limit=12050, review_on="2026-03-05", locked=True, level="L1")]
     assert failures(make_task(environment, instruction, golden), environment) == ([] if found else ["discoverable"])
+
+
+def test_discoverable_takes_a_documented_constant(shop: Environment) -> None:
+    most = Constant(name="most", value=20, description="The largest quantity of one order")
+    documented = Environment.load(shop_spec(constants=(most,)))
+    golden = [call("change_quantity", order_id="ORD-3", quantity=20)]
+    for environment, found in ((documented, []), (shop, ["discoverable"])):
+        task = make_task(environment, "Set order ORD-3 to the largest quantity there may be.", golden)
+        assert failures(task, environment) == found
 
 
 def test_no_leak_fails_when_the_instruction_tells_the_answer(shop: Environment) -> None:

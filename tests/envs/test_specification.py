@@ -7,7 +7,7 @@ from pydantic import JsonValue
 
 from envs.environment import Environment
 from envs.errors import SpecError
-from envs.spec import Column, EnvironmentSpec, Guard, Parameter, Returns, Rule, Table, Tool
+from envs.spec import Column, Constant, EnvironmentSpec, Guard, Parameter, Returns, Rule, Table, Tool
 from tests.fixtures import shop_spec
 
 ORDER_ID = Parameter(name="order_id", type="string")
@@ -215,3 +215,64 @@ def test_a_changed_copy_has_an_id_of_its_own() -> None:
 def test_a_wrong_rule_is_named(rule: Rule, place: str) -> None:
     with pytest.raises(SpecError, match=f"(?s){place}"):
         Environment.load(shop_spec(rules=(rule,)))
+
+
+def without_guards(tool: str) -> EnvironmentSpec:
+    spec = shop_spec()
+    return shop_spec(tools=tuple(t.model_copy(update={"guards": ()}) if t.name == tool else t for t in spec.tools))
+
+
+def test_a_reference_that_no_guard_asks_for_is_named() -> None:
+    with pytest.raises(SpecError, match=r"tools.place_order.effects\[1\].*orders.customer_id from :customer_id.*guard"):
+        Environment.load(without_guards("place_order"))
+    give = Tool(
+        name="give_order",
+        description="",
+        parameters=(ORDER_ID, Parameter(name="customer_id", type="string")),
+        effects=("UPDATE orders SET quantity = max(1, 2), customer_id = :customer_id WHERE id = :order_id",),
+        returns=ONE,
+    )
+    with pytest.raises(SpecError, match=r"give_order.effects\[0\].*SELECT 1 FROM customers WHERE id = :customer_id"):
+        Environment.load(shop_spec(tools=(give,)))
+    asked = Guard(sql="SELECT 1 FROM customers WHERE id = :customer_id", message="there is no {customer_id}")
+    environment = Environment.load(shop_spec(tools=(give.model_copy(update={"guards": (asked,)}),)))
+    with environment.episode() as episode:
+        assert (
+            episode.call("give_order", order_id="ORD-1", customer_id="CUS-9").error == "give_order: there is no CUS-9"
+        )
+
+
+def test_a_scalar_is_the_value_itself() -> None:
+    stock = Tool(
+        name="total_stock", description="", returns=Returns(sql="SELECT sum(stock) AS n FROM products", shape="scalar")
+    )
+    with Environment.load(shop_spec(tools=(stock,))).episode() as episode:
+        assert episode.call("total_stock").value == 23
+    wide = stock.model_copy(update={"returns": Returns(sql="SELECT 1 AS a, 2 AS b", shape="scalar")})
+    with pytest.raises(SpecError, match="a scalar of 2 columns"):
+        Environment.load(shop_spec(tools=(wide,)))
+
+
+FEE = Constant(name="late_fee", value=250, description="The late fee in cents")
+
+
+def test_a_constant_is_bound_by_its_name() -> None:
+    fee = Tool(name="fee", description="", returns=Returns(sql="SELECT :late_fee * 2 AS cents", shape="scalar"))
+    with Environment.load(shop_spec(tools=(fee,), constants=(FEE,))).episode() as episode:
+        assert episode.call("fee").value == 500
+    with pytest.raises(SpecError, match="binds :late_fee, which is not declared"):
+        Environment.load(shop_spec(tools=(fee,)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"name": "today"}, "constants.today: the engine binds"),
+        ({"name": "order_id"}, "constants.order_id: is also a parameter of"),
+        ({"name": "Late fee"}, "is no name"),
+        ({"description": " "}, "constants.late_fee.description: it is empty"),
+    ],
+)
+def test_a_wrong_constant_is_named(changes: dict[str, str], problem: str) -> None:
+    with pytest.raises(SpecError, match=problem):
+        Environment.load(shop_spec(constants=(FEE.model_copy(update=changes),)))
