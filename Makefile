@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup demo dev test lint bench
+.PHONY: setup demo dev test lint bench toolscale
 
 setup: $(STAMP)
 
@@ -31,6 +31,9 @@ lint: $(STAMP)
 
 test: lint
 	$(BIN)/python -m pytest
+
+toolscale: $(STAMP)
+	$(BIN)/envloom toolscale
 
 bench: $(STAMP)
 	$(BIN)/python bench/run_all.py

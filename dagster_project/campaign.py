@@ -35,6 +35,8 @@ class Campaign(Record):
     """A packaged model, a folder, or a hub id."""
     revision: str | None = None
     """Of a hub id."""
+    max_calls: int | None = Field(None, ge=1)
+    """Tasks with more golden calls are left out of the dataset: a small policy learns nothing from them."""
     tasks_per_iteration: int = Field(8, ge=1)
     """Training tasks rolled out per iteration; each makes one group."""
     redraws: int = Field(2, ge=0)

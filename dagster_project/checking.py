@@ -36,7 +36,8 @@ def check_domain(name: str, home: Home, *, live: bool = False) -> dict[str, Any]
     proposal = propose_tasks(environment, phrasings, DRY_TASKS, brief.seed)
     proofs = [prove(task, environment) for task in proposal.tasks]
     proven = [task for task, proof in zip(proposal.tasks, proofs, strict=True) if proof.accepted]
-    lines.append(f"phrased      {len(phrasings)} of {len(made.spec.tools)} tools")
+    worded = sum(phrasing.call_id is not None for phrasing in phrasings.values())
+    lines.append(f"phrased      {worded} of {len(made.spec.tools)} tools")
     lines.append(f"proven       {len(proven)} of {len(proposal.tasks)} tasks from {DRY_TASKS} draws")
     lines += [f"  {task.instruction}" for task in proven[:5]]
     lines.append(f"refused      {len(made.rejections) + len(refused) + len(proposal.rejections)} answers and draws")
@@ -52,7 +53,7 @@ def record_domain(name: str, home: Home, *, model: str, base_url: str = "") -> d
     made = synthesise(brief, name, ledger)
     phrasings, refused = propose_phrases(made.spec, ledger)
     rejections = [*made.rejections, *refused]
-    calls = {*made.spec.made_from, *(p.call_id for p in phrasings.values())}
+    calls = {*made.spec.made_from, *(p.call_id for p in phrasings.values() if p.call_id)}
     calls |= {call for rejection in rejections for call in rejection.made_from}
     header = {
         "model": ledger.model,
@@ -65,5 +66,5 @@ def record_domain(name: str, home: Home, *, model: str, base_url: str = "") -> d
         "recording": folder / RECORDING,
         "calls": len(calls),
         "tools": len(made.spec.tools),
-        "phrased": len(phrasings),
+        "phrased": sum(phrasing.call_id is not None for phrasing in phrasings.values()),
     }

@@ -18,6 +18,7 @@ from dagster_project.console import AsJson, fail, stderr
 from dagster_project.env_cli import env_app
 from dagster_project.home import Home
 from dagster_project.prove_cli import prove
+from dagster_project.toolscale import toolscale
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 domain_app = typer.Typer(no_args_is_help=True, help="Add a domain, or see what is wrong with one.")
@@ -187,6 +188,7 @@ def serve(
 
 
 app.command()(prove)
+app.command()(toolscale)
 
 
 @domain_app.command("new")

@@ -74,7 +74,7 @@ class Synthesist(dg.ConfigurableResource):
             endpoint = Endpoint(base_url=self.base_url, model=self.model, api_key=key or "none")
             return Ledger(home.ledger, f"{self.model}@{self.base_url}", "live", endpoint, **budget)
         model = resolve_model(self.model, home.models)
-        config = VllmConfig(model=str(model.path), served_name=self.model, max_model_len=3072, max_num_seqs=32)
+        config = VllmConfig(model=str(model.path), served_name=self.model, max_model_len=3072, max_num_seqs=64)
         server = VllmServer(config, home.logs, home.state)
         return Ledger(home.ledger, model.fingerprint, "live", server.start, **budget)
 

@@ -15,6 +15,7 @@ from envs.record import Record
 from envs.spec import EnvironmentSpec, Parameter, Tool
 from envs.task import Rejection
 from generators.stage import Llm, Refused, Stage, run_stage
+from generators.tools import FIND, TOTAL
 
 WANTED = 5
 ENOUGH = 2
@@ -31,26 +32,31 @@ ASKING = (
     r"|confirm|details|information)\b)"
 )
 COUNTING = r"\b(how many|number of|count|how often)\b"
+_COUNT = "([Hh]ow many|[Nn]umber of)"
+_SUM = "([Tt]otal|[Ss]um|[Aa]dd up|[Aa]ltogether)"
 
 
-def patterns_response(placeholders: tuple[str, ...]) -> type[BaseModel]:
-    """Answer of stage `phrases`. The schema makes the engine write every placeholder exactly once in each pattern.
+def patterns_response(ask: "Ask") -> type[BaseModel]:
+    """Answer of stage `phrases`. The schema makes the engine write one sentence with every placeholder, and with the
+    words that make it this request and no other, exactly once.
 
     Only the engine is held to it: an endpoint that does not decode under a schema has its patterns judged one by one.
     """
-    plain = "[^{}0-9]*"
-    orders = ("".join(f"\\{{{name}\\}}{plain}" for name in order) for order in permutations(placeholders))
-    holding = WithJsonSchema({"type": "string", "pattern": f"^{plain}({'|'.join(orders)})$"})
+    # No full stop inside: what follows a first sentence is where a small model loses the thread.
+    plain = "[A-Za-z ,':-]*"
+    pieces = (*(f"\\{{{name}\\}}" for name in ask.placeholders), *ask.required)
+    orders = ("".join(f"{piece}{plain}" for piece in order) for order in permutations(pieces))
+    holding = WithJsonSchema({"type": "string", "pattern": f"^{plain}({'|'.join(orders)})[.?]$"})
     pattern: Any = Annotated[str, holding]
     return create_model("Patterns", patterns=(list[pattern], Field(min_length=ENOUGH, max_length=WANTED)))
 
 
 class Phrasing(Record):
-    """The accepted patterns of one tool and the call that wrote them."""
+    """The accepted patterns of one tool and the call that wrote them; none where they are worded by rule."""
 
     tool: str
     patterns: tuple[str, ...]
-    call_id: str
+    call_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,8 @@ class Ask:
     tool: Tool
     placeholders: tuple[str, ...]
     plainly: str
+    required: tuple[str, ...] = ()
+    """Regular expressions of the words without which a pattern would ask for something else."""
 
 
 def asks(spec: EnvironmentSpec) -> list[Ask]:
@@ -80,14 +88,16 @@ def is_lookup(tool: Tool) -> bool:
 
 
 def propose_phrases(spec: EnvironmentSpec, llm: Llm) -> tuple[dict[str, Phrasing], list[Rejection]]:
-    """Patterns per tool name, and what was refused. A tool without patterns gets no tasks, and that is stored too."""
+    """Patterns per tool name, and what was refused. What the model has no words for is worded by rule, and reported."""
     stage: Stage[Ask, tuple[str, ...]] = Stage(
         name="phrases",
         key=lambda ask: ask.tool.name,
         prompt=lambda ask: {"spec": spec, "ask": ask, "wanted": WANTED},
-        response=lambda ask: patterns_response(ask.placeholders),
+        response=patterns_response,
         accept=lambda ask, answer: accept_patterns(ask, answer.patterns),
         max_tokens=240,
+        repairs=1,  # a second one seldom helps a small model, and there is always the plain wording
+        list_answer=True,
         temperature=0.7,
     )
     result = run_stage(stage, asks(spec), llm, spec.domain, spec.seed)
@@ -95,7 +105,28 @@ def propose_phrases(spec: EnvironmentSpec, llm: Llm) -> tuple[dict[str, Phrasing
         name: Phrasing(tool=name, patterns=patterns, call_id=result.made_from[name])
         for name, patterns in result.accepted.items()
     }
-    return phrasings, result.rejections
+    plain = [ask for ask in asks(spec) if ask.tool.name not in phrasings]
+    phrasings |= {ask.tool.name: _plain_phrasing(ask) for ask in plain}
+    return phrasings, [*result.rejections, *(_worded_plainly(ask, spec.domain) for ask in plain)]
+
+
+def _plain_phrasing(ask: Ask) -> Phrasing:
+    """Stiff but true patterns for a tool that the model found no words for, so that no tool stays without tasks."""
+    if not ask.tool.writes:
+        question = ask.plainly.removeprefix("Ask for ").removeprefix("Ask ")
+        return Phrasing(tool=ask.tool.name, patterns=(f"I want to know {question}", f"Please tell me {question}"))
+    order = ask.plainly[0].lower() + ask.plainly[1:]
+    return Phrasing(tool=ask.tool.name, patterns=(f"Please {order}", f"I would like you to {order}"))
+
+
+def _worded_plainly(ask: Ask, domain: str) -> Rejection:
+    return Rejection(
+        domain=domain,
+        stage="phrases",
+        reason="worded_plainly",
+        detail=f"tool {ask.tool.name}: no pattern of the model was accepted; its tasks are worded by rule",
+        subject=ask.tool.name,
+    )
 
 
 def accept_patterns(ask: Ask, patterns: list[str]) -> tuple[str, ...]:
@@ -132,8 +163,8 @@ def _fault(ask: Ask, text: str, siblings: list[str]) -> tuple[str, str] | None:
         return fault
     if re.search(r"[.?!] ", text) or text.startswith("We are {"):
         return "not_one_request", f"'{text}' must be one sentence that asks for exactly this."
-    if not 3 <= len(text.split()) <= 30:
-        return "length", f"'{text}' must have 3 to 30 words."
+    if not 3 <= len(text.split()) <= 22:
+        return "length", f"'{text}' must have 3 to 22 words."
     if re.search(r"\b[A-Z]+-\d+|\d{2,}|[_<>\[\]]", re.sub(r"\{\w+\}", "", text)):
         return "leaks_a_value", f"'{text}' must not contain ids, numbers or code besides {needed}."
     words = _words(text)
@@ -145,6 +176,9 @@ def _fault(ask: Ask, text: str, siblings: list[str]) -> tuple[str, str] | None:
 def _other_meaning(ask: Ask, text: str) -> tuple[str, str] | None:
     """What small models get wrong most: they ask about a thing instead of asking for it, or for another thing."""
     if not ask.tool.writes:
+        if ask.tool.name.startswith(TOTAL):
+            adds = re.search(_SUM, text) is not None
+            return None if adds else ("does_not_add_up", f"'{text}' must ask for the sum: {ask.plainly}")
         counts = FIELD not in ask.placeholders
         if counts and not re.search(COUNTING, text, re.IGNORECASE):
             return "does_not_count", f"'{text}' must ask how many there are."
@@ -174,12 +208,26 @@ def _words(text: str) -> set[str]:
 def _ask(tool: Tool) -> Ask:
     placeholders = tuple(parameter.name for parameter in tool.parameters)
     if tool.writes:
-        return Ask(tool, placeholders, _order(tool))
-    subject = " and ".join(f"{_noun(p)} {{{p.name}}}" for p in tool.parameters)
+        return Ask(tool, placeholders, _order(tool), _required(tool))
+    subject = " and the ".join(f"{_noun(p)} {{{p.name}}}" for p in tool.parameters)
+    if tool.name.startswith(TOTAL):
+        what = tool.description.removeprefix("Add up the ").split(" with this ")[0]
+        return Ask(tool, placeholders, f"Ask for the sum of the {what} with the {subject}.", (_SUM,))
     if tool.shape == "one":
         return Ask(tool, (*placeholders, FIELD), f"Ask what the {{{FIELD}}} of {subject} is.")
-    what = tool.name.removeprefix("find_").split("_by_")[0].replace("_", " ")
-    return Ask(tool, placeholders, f"Ask how many {what} there are with the {subject}.")
+    what = tool.name.removeprefix(FIND).split("_by_")[0].replace("_", " ")
+    return Ask(tool, placeholders, f"Ask how many {what} there are with the {subject}.", (_COUNT,))
+
+
+def _required(tool: Tool) -> tuple[str, ...]:
+    """The verb of a step in a life, the field of a change: what small models like to replace by something likelier."""
+    verb = tool.description.split()[0].lower()
+    if verb == "change":
+        return (_noun(tool.parameters[-1]),)
+    if len(tool.parameters) > 2 or verb == "add":
+        return ()
+    stem = verb.removesuffix("e").removesuffix("y")
+    return (f"[{stem[0].upper()}{stem[0]}]{stem[1:]}[a-z]*",)
 
 
 def _order(tool: Tool) -> str:
@@ -188,8 +236,9 @@ def _order(tool: Tool) -> str:
     unsaid = []
     for parameter in tool.parameters:
         noun = _noun(parameter)
-        if f"one {noun}" in text:
-            text = text.replace(f"one {noun}", f"{noun} {{{parameter.name}}}")
+        said = next((said for said in (f"one {noun}", f"another {noun}") if said in text), None)
+        if said:
+            text = text.replace(said, f"{noun} {{{parameter.name}}}")
         else:
             unsaid.append(parameter)
     if len(unsaid) == 1 and len(tool.parameters) == 2:

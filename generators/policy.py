@@ -16,6 +16,8 @@ from generators.tools import ONLY_WHILE
 # Words with which prose would make a rule of its own.
 RULING = r"\b(must|never|always|only|cannot|can't|not allowed|forbidden|require[sd]?|refuse|unless)\b"
 
+WHEN_REFUSED = "- If the status does not allow a request: change nothing, and tell the user the status."
+
 
 class Introduction(BaseModel):
     """Answer of stage `policy`."""
@@ -36,7 +38,7 @@ def propose_policy(
         max_tokens=120,
     )
     result = run_stage(stage, [domain], llm, domain, brief.seed)
-    rules = "\n".join(f"- {rule}" for rule in rules_of(tools))
+    rules = "\n".join([*(f"- {rule}" for rule in rules_of(tools)), *([WHEN_REFUSED] if rules_of(tools) else [])])
     return f"{result.accepted[domain]}\n\n{rules}", result.rejections, list(result.made_from.values())
 
 

@@ -1,10 +1,14 @@
 """Golden programs, sampled by executing tools: what cannot be executed never becomes a task.
 
-A program is one or two steps. A step reads a field, counts what a search finds, writes, or first looks up the row to
-write to by something else than its id. Nothing here knows a domain or words a request.
+A program is one to three steps. A step reads a field, counts or adds up what a search finds, writes, first looks up the
+row to write to by something else than its id, or finds that a request is not allowed. Nothing here knows a domain or
+words a request.
 """
 
 import random
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -17,9 +21,11 @@ from envs.spec import Parameter, Tool
 from envs.task import Fact, FactKind, ToolCall
 from generators.phrases import is_lookup
 from generators.rows import fake_text
+from generators.tools import FIND, ONLY_WHILE, TOTAL, label
 
 ATTEMPTS = 12
 MAX_FOUND = 6
+EXTREMES = {"date": ("earliest", "latest"), "integer": ("lowest", "highest"), "cents": ("lowest", "highest")}
 FACT_KINDS: dict[str, FactKind] = {
     "text": "text", "enum": "text", "integer": "integer", "cents": "cents", "boolean": "boolean", "date": "date",
     "datetime": "datetime", "real": "number",
@@ -31,7 +37,7 @@ class Step:
     """One request inside a program: its calls, the values of its wording, and the facts it asks for."""
 
     kind: str
-    """`field`, `count`, `write` or `lookup_write`."""
+    """`field`, `count`, `total`, `write`, `lookup_write`, `extreme_write` or `refusal`."""
     tool: Tool
     """The tool whose phrase patterns word this step."""
     calls: tuple[ToolCall, ...]
@@ -41,26 +47,47 @@ class Step:
     answer: str = ""
 
 
+@dataclass(frozen=True)
+class _Found:
+    """Rows that a search finds, and how a user would say what was searched for."""
+
+    table: str
+    what: str
+    said: str
+    search: ToolCall
+    rows: list[dict[str, JsonValue]]
+
+
 @dataclass
 class Sampler:
     """Draws executable steps in one environment."""
 
     environment: Environment
-    rng: random.Random
-    faker: Faker = field(init=False)
+    rng: random.Random = field(init=False)
+    uses: Counter[str] = field(init=False)
+    faker: Faker = field(default_factory=lambda: Faker("en_US"))
 
     def __post_init__(self) -> None:
-        self.faker = Faker("en_US")
-        self.faker.seed_instance(self.rng.randrange(2**31))
         spec = self.environment.spec
         self.ids = {t.name: [str(row[0]) for row in spec.rows.get(t.name, ())] for t in spec.tables}
         self.today = datetime.fromisoformat(spec.clock).date()
 
-    def step(self, kind: str, tools: list[Tool], episode: Episode) -> Step | None:
-        """A step of that kind that executes in the state of `episode`, or None after a bounded number of attempts."""
+    def begin(self, seed: int, uses: Counter[str]) -> None:
+        """Start a program: draws follow from `seed`, and tools that are in few programs so far are likelier."""
+        self.rng = random.Random(seed)
+        self.faker.unique.clear()
+        self.faker.seed_instance(seed)
+        self.uses = uses
+
+    def step(self, kind: str, tools: list[Tool], done: Sequence[ToolCall]) -> Step | None:
+        """A step of that kind that executes after the calls `done`, or None after a bounded number of attempts."""
         for _ in range(ATTEMPTS):
-            tool = self.rng.choice(tools)
-            step = getattr(self, f"_{kind}")(tool, episode)
+            tool = self.rng.choices(tools, [1 / (1 + self.uses[tool.name]) for tool in tools])[0]
+            # An attempt that came to nothing may have changed rows: each begins in a state of its own.
+            with self.environment.episode() as episode:
+                for call in done:
+                    episode.attempt(call)
+                step = getattr(self, f"_{kind}")(tool, episode)
             if step is not None:
                 return step
         return None
@@ -71,23 +98,33 @@ class Sampler:
         if not result.ok or not isinstance(result.value, dict):
             return None
         table = self.environment.spec.table(_source(tool.parameters[0])[0])
-        columns = [c for c in table.columns if not c.references and result.value.get(c.name) is not None]
+        # "What is the is-open?" is nobody's question.
+        asked = [c for c in table.columns if not c.references and c.type != "boolean"]
+        columns = [c for c in asked if result.value.get(c.name) is not None]
         if not columns:
             return None
         column = self.rng.choice(columns)
-        label = column.name.removesuffix("_cents").replace("_", " ")
-        value = result.value[column.name]
-        fact = Fact(label=f"{label} of {slots[tool.parameters[0].name]}", kind=FACT_KINDS[column.type], value=value)
-        return Step("field", tool, (call,), {**slots, "field": label}, (fact,), f"{fact.label}: {say(fact)}.")
+        what, value = label(column.name), result.value[column.name]
+        fact = Fact(label=f"{what} of {slots[tool.parameters[0].name]}", kind=FACT_KINDS[column.type], value=value)
+        return Step("field", tool, (call,), {**slots, "field": what}, (fact,), f"{fact.label}: {say(fact)}.")
 
     def _count(self, tool: Tool, episode: Episode) -> Step | None:
         call, slots = self._call(tool)
         result = episode.attempt(call)
         if not result.ok or not isinstance(result.value, list) or not 1 <= len(result.value) <= MAX_FOUND:
             return None
-        what = tool.name.removeprefix("find_").split("_by_")[0].replace("_", " ")
+        what = tool.name.removeprefix(FIND).split("_by_")[0].replace("_", " ")
         fact = Fact(label=f"number of {what}", kind="integer", value=len(result.value))
         return Step("count", tool, (call,), slots, (fact,), f"{fact.label}: {fact.value}.")
+
+    def _total(self, tool: Tool, episode: Episode) -> Step | None:
+        call, slots = self._call(tool)
+        result = episode.attempt(call)
+        if not result.ok or not isinstance(result.value, dict) or not result.value["sum_cents"]:
+            return None
+        what = tool.name.removeprefix(TOTAL).split("_by_")[0].replace("_", " ")
+        fact = Fact(label=f"sum of the {what}", kind="cents", value=result.value["sum_cents"])
+        return Step("total", tool, (call,), slots, (fact,), f"{fact.label}: {say(fact)}.")
 
     def _write(self, tool: Tool, episode: Episode) -> Step | None:
         call, slots = self._call(tool)
@@ -97,36 +134,96 @@ class Sampler:
         return Step("write", tool, (call,), slots)
 
     def _lookup_write(self, tool: Tool, episode: Episode) -> Step | None:
-        """Find the row by something else first: `the only loan of member M-12`, `the member with the e-mail …`."""
+        """Find the row by something else first: `the only loan with member M-12`."""
+        found = self._found(tool, episode)
+        if found is None or len(found.rows) != 1:
+            return None
+        return self._write_to(tool, episode, found, found.rows[0], f"the only {found.what} with {found.said}")
+
+    def _extreme_write(self, tool: Tool, episode: Episode) -> Step | None:
+        """Find the row as the latest or highest of several: `the loan with member M-12 that has the latest …`."""
+        found = self._found(tool, episode)
+        if found is None or not 2 <= len(found.rows) <= MAX_FOUND:
+            return None
+        table = self.environment.spec.table(found.table)
+        columns = [c for c in table.columns if c.type in EXTREMES and c.name in found.rows[0]]
+        if not columns:
+            return None
+        column, least = self.rng.choice(columns), self.rng.random() < 0.5
+        values = sorted((row[column.name] for row in found.rows), reverse=not least)  # type: ignore[type-var]
+        if values[0] == values[1]:
+            return None
+        row = next(row for row in found.rows if row[column.name] == values[0])
+        word = EXTREMES[column.type][0 if least else 1]
+        said = f"the {found.what} with {found.said} that has the {word} {label(column.name)}"
+        return self._write_to(tool, episode, found, row, said, kind="extreme_write")
+
+    def _refusal(self, tool: Tool, episode: Episode) -> Step | None:
+        """A request that the status of its row forbids: the right answer changes nothing and tells the status."""
+        table, _ = _source(tool.parameters[0])
+        call, slots = self._call(tool)
+        refused = episode.attempt(call)
+        if refused.ok or ONLY_WHILE not in (refused.error or ""):
+            return None
+        identity = call.arguments[tool.parameters[0].name]
+        look = ToolCall(tool=f"get_{table}", arguments={f"{table}_id": identity})
+        seen = episode.attempt(look)
+        if not seen.ok or not isinstance(seen.value, dict):
+            return None
+        fact = Fact(label=f"status of {identity}", kind="text", value=seen.value["status"])
+        allowed = (refused.error or "").split(ONLY_WHILE)[1]
+        answer = f"That is not possible: {identity} is {say(fact)}, and it is allowed only while {allowed}."
+        return Step("refusal", tool, (look,), slots, (fact,), answer)
+
+    def _found(self, tool: Tool, episode: Episode) -> "_Found | None":
+        """What a search finds among which is the row that `tool` is to write to."""
         target = tool.parameters[0]
         table, column = _source(target)
-        if column != "id":
-            return None
         finders = [
             other
             for other in self.environment.spec.tools
-            if not other.writes and other.returns and other.shape == "many" and f' "{table}" ' in other.returns.sql
+            if not other.writes and other.shape == "many" and _searched(other) == table
         ]
-        if not finders:
+        if column != "id" or not finders:
             return None
         finder = self.rng.choice(finders)
         search, said = self._call(finder)
-        found = episode.attempt(search)
-        if not found.ok or not isinstance(found.value, list) or len(found.value) != 1:
+        result = episode.attempt(search)
+        if not result.ok or not isinstance(result.value, list):
             return None
-        call, slots = self._call(tool, {target.name: str(found.value[0]["id"])})  # type: ignore[index,call-overload]
+        rows = [row for row in result.value if isinstance(row, dict)]
+        by = " and ".join(f"{parameter.description} {said[parameter.name]}" for parameter in finder.parameters)
+        return _Found(table, table.replace("_", " "), by, search, rows)
+
+    def _write_to(
+        self,
+        tool: Tool,
+        episode: Episode,
+        found: "_Found",
+        row: dict[str, JsonValue],
+        said: str,
+        kind: str = "lookup_write",
+    ) -> Step | None:
+        target = tool.parameters[0]
+        call, slots = self._call(tool, {target.name: str(row["id"])})
         before = episode.changeset()
         if not episode.attempt(call).ok or episode.changeset() == before:
             return None
-        by = finder.parameters[0]
-        slots[target.name] = f"the only {table.replace('_', ' ')} with {by.description} {said[by.name]}"
-        return Step("lookup_write", tool, (search, call), slots)
+        return Step(kind, tool, (found.search, call), {**slots, target.name: said})
 
-    def _call(self, tool: Tool, fixed: dict[str, str] | None = None) -> tuple[ToolCall, dict[str, str]]:
+    def _of_some_row(self, tool: Tool) -> dict[str, JsonValue]:
+        """Arguments with which a search finds at least one row."""
+        table = self.environment.spec.table(_searched(tool))
+        row = self.rng.choice(self.environment.spec.rows[table.name])
+        values = dict(zip((column.name for column in table.columns), row[1:], strict=True))
+        return {parameter.name: values[parameter.name] for parameter in tool.parameters if parameter.name in values}
+
+    def _call(self, tool: Tool, fixed: Mapping[str, JsonValue] | None = None) -> tuple[ToolCall, dict[str, str]]:
         """A call with arguments drawn for each parameter, and what the user says for each."""
         arguments: dict[str, JsonValue] = {}
+        fixed = fixed or (self._of_some_row(tool) if tool.shape == "many" else {})
         for parameter in tool.parameters:
-            given = (fixed or {}).get(parameter.name)
+            given = fixed.get(parameter.name)
             arguments[parameter.name] = given if given is not None else self._argument(tool, parameter)
         slots = {p.name: _spoken(p, arguments[p.name]) for p in tool.parameters}
         return ToolCall(tool=tool.name, arguments=arguments), slots
@@ -155,10 +252,13 @@ def sort_tools(environment: Environment) -> dict[str, list[Tool]]:
     """Kind of step → the tools that can carry it. A kind no tool can carry is absent."""
     tools = environment.spec.tools
     kinds = {
-        "field": [t for t in tools if not t.writes and t.shape == "one" and len(t.parameters) == 1],
+        "field": [t for t in tools if not t.writes and t.name.startswith("get_")],
         "count": [t for t in tools if not t.writes and t.shape == "many" and not is_lookup(t)],
+        "total": [t for t in tools if not t.writes and t.name.startswith(TOTAL)],
         "write": [t for t in tools if t.writes],
         "lookup_write": [t for t in tools if t.writes and not t.mints and t.parameters],
+        "extreme_write": [t for t in tools if t.writes and not t.mints and t.parameters],
+        "refusal": [t for t in tools if any(ONLY_WHILE in guard.message for guard in t.guards)],
     }
     return {kind: carriers for kind, carriers in kinds.items() if carriers}
 
@@ -176,6 +276,12 @@ def _spoken(parameter: Parameter, value: JsonValue) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return str(value).replace("_", " ") if parameter.enum else str(value)
+
+
+def _searched(tool: Tool) -> str:
+    """The table that a search looks through."""
+    found = re.search(r'\bFROM "?(\w+)', tool.returns.sql if tool.returns else "")
+    return found.group(1) if found else ""
 
 
 def _source(parameter: Parameter) -> tuple[str, str]:

@@ -61,6 +61,7 @@ def propose_values(
         response=lambda _: Values,
         accept=lambda _, answer: _accept_values(answer),
         max_tokens=300,
+        list_answer=True,
         temperature=0.8,
     )
     result = run_stage(stage, items, llm, domain, brief.seed)

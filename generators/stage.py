@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json
 
 from envs.record import derive_seed
 from envs.task import Rejection
@@ -54,6 +55,8 @@ class Stage(Generic[Item, Accepted]):
     max_tokens: int = 500
     temperature: float = 0.6
     repairs: int = 2
+    list_answer: bool = False
+    """Whether an answer is a list whose finished items are of use when the last one never ended."""
 
 
 @dataclass
@@ -95,7 +98,7 @@ def run_stage(
         for item, call in zip(pending, calls, strict=True):
             key = stage.key(item)
             try:
-                result.accepted[key] = stage.accept(item, _parse(stage.response(item), call.text))
+                result.accepted[key] = stage.accept(item, _parse(stage, stage.response(item), call.text))
                 result.made_from[key] = call.id
             except Refused as refusal:
                 refused.append(item)
@@ -133,13 +136,18 @@ def _request(stage: Stage[Any, Any], item: Any, messages: tuple[Message, ...], s
     )
 
 
-def _parse(response: type[BaseModel], text: str) -> BaseModel:
+def _parse(stage: Stage[Any, Any], response: type[BaseModel], text: str) -> BaseModel:
     try:
+        if stage.list_answer:
+            # Small models lose themselves in one item of many: what was finished before is as good as without it.
+            return response.model_validate(from_json(text, allow_partial=True))
         return response.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the answer"
         raise Refused("schema", f"{where}: {first['msg']}") from error
+    except ValueError as error:
+        raise Refused("schema", f"the answer: {error}") from error
 
 
 def _with_refusal(messages: tuple[Message, ...], answer: str, error: str) -> tuple[Message, ...]:

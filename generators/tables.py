@@ -38,6 +38,8 @@ COLUMN_TYPES: dict[str, ColumnType] = {
 PEOPLE = re.compile(r"person|people|customer|member|user|patient|student|client|guest|passenger|employee|staff")
 MAX_COLUMNS = 7
 RESERVED = {"id", "new_id", "today", "now", "order_by", "group", "select", "values", "index"}
+BOOKKEEPING = re.compile(r"^(is_)?deleted$|^(created|updated|deleted|modified)(_at|_on|_date)?$")
+"""Columns that databases have and nobody asks about."""
 
 
 class Entities(BaseModel):
@@ -163,7 +165,7 @@ def _normalise(entity: Entity, name: str, asked: str, values: list[str], refers_
     if name not in (f"{entity.name}_date", f"{entity.name}_number"):
         name = name.removeprefix(f"{entity.name}_")
     target = next((o for o in entity.others if name in (o, f"{o}_id")), refers_to if refers_to != "none" else "")
-    if name in RESERVED or name == entity.name:
+    if name in RESERVED or name == entity.name or BOOKKEEPING.match(name):
         return None
     if asked == "reference" or name.endswith("_id") or name in entity.others:
         return Proposed(f"{target}_id", "reference", refers_to=target) if target else None

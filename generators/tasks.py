@@ -4,25 +4,24 @@ Whether a candidate is a task is decided elsewhere (`envs.proof`): what is propo
 """
 
 import random
+import re
+from collections import Counter
 from dataclasses import dataclass
 
 from pydantic import JsonValue
 
 from envs.environment import Environment
 from envs.record import derive_seed
+from envs.spec import Tool
 from envs.task import Goal, Preference, Rejection, Task, Toolbox
 from generators.phrases import Phrasing, asks
 from generators.programs import Sampler, Step, sort_tools
 
-# How many of a hundred candidates have each shape, as kinds of steps.
-MIX = {
-    ("field",): 22,
-    ("count",): 8,
-    ("write",): 30,
-    ("write", "write"): 12,
-    ("field", "write"): 12,
-    ("lookup_write",): 16,
-}
+TRIES_PER_STEP = 3
+STEPS = {1: 34, 2: 18, 3: 12, 4: 11, 5: 10, 6: 7, 7: 5, 8: 3}
+"""How many of a hundred candidates have so many steps; a step is one or two calls."""
+KINDS = {"write": 34, "field": 18, "lookup_write": 16, "extreme_write": 12, "refusal": 8, "count": 7, "total": 5}
+"""How often a step is of a kind, among the kinds that some tool can carry."""
 OPENINGS = ("", "", "", "Hi, ", "Hello. ", "Please help me. ")
 CONNECTIVES = (" Also, ", " And then: ", " After that, ", " One more thing: ")
 PREFERENCES = (
@@ -47,7 +46,7 @@ def propose_tasks(environment: Environment, phrasings: dict[str, Phrasing], coun
     worded = {
         kind: [tool for tool in tools if tool.name in phrasings] for kind, tools in sort_tools(environment).items()
     }
-    mix = {shape: weight for shape, weight in MIX.items() if all(worded.get(kind) for kind in shape)}
+    kinds = {kind: weight for kind, weight in KINDS.items() if worded.get(kind)}
     rejections = [
         Rejection(
             domain=spec.domain,
@@ -59,13 +58,16 @@ def propose_tasks(environment: Environment, phrasings: dict[str, Phrasing], coun
         for tool in (ask.tool for ask in asks(spec))
         if tool.name not in phrasings
     ]
+    sampler, uses = Sampler(environment), Counter[str]()
     tasks: dict[tuple[str, str], Task] = {}
     for number in range(count):
         rng = random.Random(derive_seed(spec.id, "task", seed, number))
-        shape = rng.choices(list(mix), list(mix.values()))[0]
-        steps = _program(environment, rng, shape, worded)
-        if steps is None:
-            rejections.append(_rejection(spec.domain, "not_executable", f"no program of shape {shape}", number))
+        sampler.begin(rng.randrange(2**31), uses)
+        length = rng.choices(list(STEPS), list(STEPS.values()))[0]
+        steps = _program(sampler, rng, length, kinds, worded)
+        if len(steps) < length:
+            detail = f"no program of {length} steps; it ends after {', '.join(step.kind for step in steps) or 'none'}"
+            rejections.append(_rejection(spec.domain, "not_executable", detail, number))
             continue
         task = _task(environment, rng, steps, phrasings)
         key = (task.instruction, str(task.golden))
@@ -73,26 +75,32 @@ def propose_tasks(environment: Environment, phrasings: dict[str, Phrasing], coun
             rejections.append(_rejection(spec.domain, "duplicate", task.instruction, number))
             continue
         tasks[key] = task
+        uses.update(step.tool.name for step in steps)
     return Proposal(tuple(tasks.values()), tuple(rejections))
 
 
 def _program(
-    environment: Environment, rng: random.Random, shape: tuple[str, ...], worded: dict[str, list]
-) -> list[Step] | None:
-    """The steps of a program, each executed in the state that the ones before left."""
-    sampler = Sampler(environment, rng)
+    sampler: Sampler, rng: random.Random, length: int, kinds: dict[str, int], worded: dict[str, list[Tool]]
+) -> list[Step]:
+    """Up to `length` steps, each executed in the state that the ones before left and on rows of its own."""
     steps: list[Step] = []
-    with environment.episode() as episode:
-        for kind in shape:
-            step = sampler.step(kind, worded[kind], episode)
-            if step is None or any(_same_subject(step, other) for other in steps):
-                return None
+    for _ in range(TRIES_PER_STEP * length):
+        kind = rng.choices(list(kinds), list(kinds.values()))[0]
+        step = sampler.step(kind, worded[kind], [call for step in steps for call in step.calls])
+        if step is not None and not any(_same_subject(step, other) for other in steps):
             steps.append(step)
+        if len(steps) == length:
+            break
     return steps
 
 
 def _same_subject(step: Step, other: Step) -> bool:
-    """Two steps about one row interfere: asking for a status that the other step changes has two right answers."""
+    """Two steps about one row interfere: asking for a status that the other step changes has two right answers.
+
+    So do two that add to one table: their new ids would depend on which comes first.
+    """
+    if step.tool.mints is not None and step.tool.mints == other.tool.mints:
+        return True
     ids = {str(v) for call in step.calls for v in call.arguments.values() if "-" in str(v)}
     return bool(ids & {str(v) for call in other.calls for v in call.arguments.values() if "-" in str(v)})
 
@@ -113,7 +121,7 @@ def _task(environment: Environment, rng: random.Random, steps: list[Step], phras
         difficulty=len(golden),
         toolbox=_toolbox(environment, rng, {call.tool for call in golden}),
         preference=rng.choices([p for _, p in PREFERENCES], [weight for weight, _ in PREFERENCES])[0],
-        made_from=tuple(sorted({phrasings[step.tool.name].call_id for step in steps})),
+        made_from=tuple(sorted({call for step in steps if (call := phrasings[step.tool.name].call_id)})),
     )
 
 
@@ -122,6 +130,8 @@ def _instruction(rng: random.Random, steps: list[Step], phrasings: dict[str, Phr
     for step in steps:
         pattern = rng.choice(phrasings[step.tool.name].patterns)
         for name, value in step.slots.items():
+            if value.startswith("the "):
+                pattern = _without_noun(pattern, name, step.tool)
             pattern = pattern.replace(f"{{{name}}}", value)
         sentences.append(pattern)
     opening = rng.choice(OPENINGS)
@@ -129,6 +139,13 @@ def _instruction(rng: random.Random, steps: list[Step], phrasings: dict[str, Phr
     for sentence in sentences[1:]:
         text += rng.choice(CONNECTIVES) + _lower_first(sentence)
     return text
+
+
+def _without_noun(pattern: str, name: str, tool: Tool) -> str:
+    """`cancel my order {order_id}` as `cancel {order_id}`, for a value that brings its own noun."""
+    parameter = next((p for p in tool.parameters if p.name == name), None)
+    noun = (parameter.description if parameter else "").removesuffix(" id")
+    return re.sub(rf"(?:\b(?:my|the|this|our|a)\s+)?\b{re.escape(noun)}\s+\{{{name}\}}", f"{{{name}}}", pattern)
 
 
 def _lower_first(sentence: str) -> str:

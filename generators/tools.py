@@ -23,6 +23,8 @@ MAX_CREATE_PARAMETERS = 4
 ONLY_WHILE = ": allowed only while "
 """Before the states in the message of a guard on the state of a row; the policy reads its rules from there."""
 LISTED_COLUMNS = 5
+FIND, TOTAL = "find_", "total_"
+"""How the names of searches and of sums begin."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,9 @@ def compile_tools(brief: Brief, schema: Schema, lifecycles: dict[str, Lifecycle]
         lifecycle = lifecycles.get(table.name, Lifecycle())
         kept.append(_get(table))
         kept += [_transition(table, step) for step in lifecycle.transitions]
-        optional += [_find(table, column) for column in table.columns if _findable(column)]
+        optional += [_find(table, (column,)) for column in table.columns if _findable(column)]
+        optional += _more_reads(table)
+        optional += _moves_and_removals(table, schema, lifecycle)
         optional += [
             _set(table, column, lifecycle)
             for column in table.columns
@@ -143,18 +147,84 @@ def _get(table: Table) -> Tool:
     )
 
 
-def _find(table: Table, column: Column) -> Tool:
-    plain = column.name.removesuffix("_id")
-    shown = ["id", *(c.name for c in table.columns if c.name != column.name)][:LISTED_COLUMNS]
-    parameter = _value_parameter(table, column)
+def _find(table: Table, columns: tuple[Column, ...]) -> Tool:
+    """A search by the values of these columns; what is searched by is not shown again."""
+    plain = [column.name.removesuffix("_id") for column in columns]
+    searched = {column.name for column in columns}
+    shown = ["id", *(c.name for c in table.columns if c.name not in searched)][:LISTED_COLUMNS]
+    parameters = tuple(_value_parameter(table, column) for column in columns)
+    where = " AND ".join(f"{_q(c.name)} = :{p.name}" for c, p in zip(columns, parameters, strict=True))
     return Tool(
-        name=f"find_{_plural(table.name)}_by_{plain}",
-        description=f"List the {_words(_plural(table.name))} with this {_words(plain)}.",
+        name=f"{FIND}{_plural(table.name)}_by_{'_and_'.join(plain)}",
+        description=f"List the {_words(_plural(table.name))} with this {' and this '.join(map(_words, plain))}.",
+        parameters=parameters,
+        returns=Returns(sql=f"SELECT {_names(shown)} FROM {_q(table.name)} WHERE {where} ORDER BY id", shape="many"),
+    )
+
+
+def _more_reads(table: Table) -> list[Tool]:
+    """A search by whose it is and its status, and what all that is somebody's comes to."""
+    owner = next((column for column in table.columns if column.references), None)
+    if owner is None:
+        return []
+    status = _status(table)
+    amount = next((column for column in table.columns if column.type == "cents"), None)
+    return [
+        *([_find(table, (owner, status))] if status else []),
+        *([_total(table, owner, amount)] if amount else []),
+    ]
+
+
+def _total(table: Table, owner: Column, amount: Column) -> Tool:
+    parameter = _value_parameter(table, owner)
+    plural, whose = _plural(table.name), _words(owner.name.removesuffix("_id"))
+    return Tool(
+        name=f"{TOTAL}{plural}_by_{owner.name.removesuffix('_id')}",
+        description=f"Add up the {label(amount.name)} of all {_words(plural)} with this {whose}.",
         parameters=(parameter,),
         returns=Returns(
-            sql=f"SELECT {_names(shown)} FROM {_q(table.name)} WHERE {_q(column.name)} = :{parameter.name} ORDER BY id",
-            shape="many",
+            sql=f"SELECT count(*) AS {_q(plural)}, coalesce(sum({_q(amount.name)}), 0) AS sum_cents "
+            f"FROM {_q(table.name)} WHERE {_q(owner.name)} = :{parameter.name}"
         ),
+    )
+
+
+def _moves_and_removals(table: Table, schema: Schema, lifecycle: Lifecycle) -> list[Tool]:
+    """Tools on tables that refer to others and that nothing refers to: moved or removed, they leave no loose end."""
+    references = [column for column in table.columns if column.references]
+    referred_to = any(column.references == table.name for other in schema.tables for column in other.columns)
+    if not references or referred_to:
+        return []
+    if _status(table) is None:
+        return [_remove(table)]
+    target = references[-1]
+    return [] if _priced(table, schema) else [_move(table, target, schema, lifecycle)]
+
+
+def _remove(table: Table) -> Tool:
+    return Tool(
+        name=f"remove_{table.name}",
+        description=f"Remove one {_words(table.name)}.",
+        parameters=(_id_parameter(table),),
+        guards=(_exists(table),),
+        effects=(f"DELETE FROM {_q(table.name)} WHERE id = :{table.name}_id",),
+        returns=Returns(sql=f"SELECT count(*) AS {_q(_plural(table.name) + '_left')} FROM {_q(table.name)}"),
+    )
+
+
+def _move(table: Table, reference: Column, schema: Schema, lifecycle: Lifecycle) -> Tool:
+    target = next(other for other in schema.tables if other.name == reference.references)
+    to = _id_parameter(target)
+    guards = [_exists(table), _exists(target)]
+    if lifecycle.editable_while:
+        guards.append(_in_state(table, lifecycle.editable_while, f"be moved to another {_words(target.name)}"))
+    return Tool(
+        name=f"move_{table.name}_to_{target.name}",
+        description=f"Move one {_words(table.name)} to another {_words(target.name)}.",
+        parameters=(_id_parameter(table), to),
+        guards=tuple(guards),
+        effects=(f"UPDATE {_q(table.name)} SET {_q(reference.name)} = :{to.name} WHERE id = :{table.name}_id",),
+        returns=_row(table),
     )
 
 

@@ -28,14 +28,15 @@ def task_dataset(context: dg.AssetExecutionContext, workshop: Workshop):  # type
     warehouse = workshop.warehouse()
     campaign = load_campaign(context.partition_key)
     used = [consume(warehouse, "proven_tasks", domain) for domain in campaign.domains]
-    tasks = [task for batch in used for task in stored.read_tasks(warehouse, batch)]
+    proven = [task for batch in used for task in stored.read_tasks(warehouse, batch)]
+    tasks = [task for task in proven if campaign.max_calls is None or task.difficulty <= campaign.max_calls]
     divided = splits.split_tasks(tasks, campaign.seed)
     result = record(
         context,
         warehouse,
         {"tasks": stored.task_rows(tasks), "splits": [split.model_dump() for split in divided]},
         inputs=used,
-        metadata=report.dataset(tasks, divided),
+        metadata={"left_out_by_max_calls": len(proven) - len(tasks), **report.dataset(tasks, divided)},
     )
     unproven = stored.unproven(warehouse, tasks)
     return result._replace(check_results=[report.dataset_check(tasks, divided, unproven)])

@@ -73,7 +73,7 @@ def candidate_tasks(
     phrasings, refused = phrases.propose_phrases(spec, ledger)
     proposal = tasks.propose_tasks(Environment.load(spec), phrasings, page.sizes.tasks, page.seed)
     rejections = [*refused, *proposal.rejections]
-    calls = {p.call_id for p in phrasings.values()} | {call for r in rejections for call in r.made_from}
+    calls = {p.call_id for p in phrasings.values() if p.call_id} | {call for r in rejections for call in r.made_from}
     edges = [edge for t in proposal.tasks for edge in stored.call_edges(t.made_from, "task", t.id, "worded")]
     return record(
         context,

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import date, datetime, timedelta
 from random import Random
 from typing import TypeAlias
+from weakref import WeakKeyDictionary
 
 from pydantic import JsonValue
 
@@ -20,6 +21,8 @@ from envs.task import Fact, ToolCall
 
 _VALUES_SHOWN = 200
 _MUTANTS_PER_ARGUMENT = 2
+_MUTATED_ARGUMENTS = 4
+"""Arguments that one operator changes in one task."""
 _TRIES_PER_TOOL = 8
 
 Operator: TypeAlias = Callable[[Subject, Random], Iterator[Attempt]]
@@ -118,6 +121,16 @@ def random_call(tool: Tool, environment: Environment, rng: Random) -> ToolCall:
 
 def column_values(source: str, environment: Environment) -> list[JsonValue]:
     """The distinct values of `table.column` in the base state, sorted, at most 200."""
+    known = _columns.setdefault(environment, {})
+    if source not in known:
+        known[source] = _read_column(source, environment)
+    return known[source]
+
+
+_columns: WeakKeyDictionary[Environment, dict[str, list[JsonValue]]] = WeakKeyDictionary()
+
+
+def _read_column(source: str, environment: Environment) -> list[JsonValue]:
     table, _, column = source.partition(".")
     name = quoted(column)
     rows = environment.query(
@@ -150,14 +163,20 @@ def _other_arguments(
     subject: Subject, rng: Random, operator: str, chosen: Callable[[Parameter], bool]
 ) -> Iterator[Attempt]:
     golden = subject.task.golden
-    for number, call in _writes(subject):
-        for parameter in filter(chosen, subject.environment.spec.tool(call.tool).parameters):
-            value = call.arguments.get(parameter.name)
-            for other in other_values(parameter, value, subject.environment, rng, _MUTANTS_PER_ARGUMENT):
-                mutant = ToolCall(tool=call.tool, arguments={**call.arguments, parameter.name: other})
-                calls = (*golden[:number], mutant, *golden[number + 1 :])
-                what = f"{mutant.tool} {mutant.arguments} in place of call {number}"
-                yield _attempt(subject, operator, calls, what)
+    places = [
+        (number, call, parameter)
+        for number, call in _writes(subject)
+        for parameter in subject.environment.spec.tool(call.tool).parameters
+        if chosen(parameter)
+    ]
+    # The more arguments a program has, the more would be tried: some of many tell as much in bounded time.
+    for number, call, parameter in rng.sample(places, min(len(places), _MUTATED_ARGUMENTS)):
+        value = call.arguments.get(parameter.name)
+        for other in other_values(parameter, value, subject.environment, rng, _MUTANTS_PER_ARGUMENT):
+            mutant = ToolCall(tool=call.tool, arguments={**call.arguments, parameter.name: other})
+            calls = (*golden[:number], mutant, *golden[number + 1 :])
+            what = f"{mutant.tool} {mutant.arguments} in place of call {number}"
+            yield _attempt(subject, operator, calls, what)
 
 
 def _extra_write(subject: Subject, rng: Random) -> ToolCall | None:

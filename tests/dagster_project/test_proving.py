@@ -14,7 +14,7 @@ from dagster_project.proving import prove_all
 from dagster_project.report import proof_checks
 from dagster_project.stored import read_tasks
 from envs.environment import Environment
-from envs.proof import Audit, audit
+from envs.proof import POLICY, Audit, audit
 from envs.task import Task, ToolCall
 from envs.verdict import Verdict
 from tests.fixtures import shop_spec, shop_tasks
@@ -46,13 +46,13 @@ def test_proving_a_domain_shows_checks_rates_and_coverage() -> None:
         assert word in run.output
 
 
-def test_proving_with_verifiers_that_do_not_read_answers_rejects_the_questions_and_exits_with_1(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_proving_exits_with_1_when_the_verifiers_do_not_discriminate(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The proof would reject what such verifiers judge wrongly: here it is switched off, the audit is not.
     monkeypatch.setattr(Environment, "judge", blind)
+    monkeypatch.setattr("envs.proof.POLICY", dict.fromkeys(POLICY, "label"))
     run = CliRunner().invoke(app, ["prove", "library", "--json"])
-    audit = json.loads(run.stdout)
-    assert run.exit_code == 1 and 0 < audit["tasks"] < audit["candidates"]
+    found = json.loads(run.stdout)
+    assert run.exit_code == 1 and found["rates"][0]["wrong"] > 0
 
 
 def test_an_unknown_environment_is_wrong_use() -> None:

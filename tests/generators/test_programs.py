@@ -4,10 +4,138 @@ import re
 
 from envs.environment import Environment
 from envs.proof import prove
+from envs.spec import Column, EnvironmentSpec, Table
+from envs.task import Task
+from generators.brief import Brief, Sizes
 from generators.phrases import Phrasing, asks
+from generators.policy import WHEN_REFUSED, rules_of
+from generators.rows import fill_rows
 from generators.splits import split_tasks
+from generators.tables import Schema
 from generators.tasks import propose_tasks
+from generators.tools import Lifecycle, Transition, compile_tools
 from tests.fixtures import shop_spec
+
+
+def club_spec() -> EnvironmentSpec:
+    """A club as the synthesis compiles it, from tables and a lifecycle written by hand."""
+    member = Table(name="member", id_prefix="M", columns=(Column(name="name", type="text"),))
+    booking = Table(
+        name="booking",
+        id_prefix="B",
+        columns=(
+            Column(name="member_id", type="text", references="member"),
+            Column(name="fee_cents", type="cents"),
+            Column(name="seats", type="integer"),
+            Column(name="booking_date", type="date"),
+            Column(name="status", type="enum", values=("asked", "confirmed", "played", "cancelled")),
+        ),
+    )
+    note = Table(name="note", id_prefix="N", columns=(Column(name="member_id", type="text", references="member"),))
+    kinds = {("member", "name"): "person_name", ("note", "member_id"): "reference"}
+    kinds |= {
+        ("booking", c.name): k
+        for c, k in zip(booking.columns, ("reference", "money", "count", "past_date", "status"), strict=True)
+    }
+    schema = Schema((member, booking, note), kinds)
+    brief = Brief(
+        title="Club",
+        description="A club whose members book courts and leave notes at the desk.",
+        sizes=Sizes(rows=30, tools=40),
+    )
+    lifecycle = Lifecycle(
+        (Transition("confirm", ("asked",), "confirmed"), Transition("cancel", ("asked", "confirmed"), "cancelled")),
+        ("asked", "confirmed"),
+    )
+    tools = compile_tools(brief, schema, {"booking": lifecycle}, "club")
+    return EnvironmentSpec(
+        domain="club",
+        title="Club",
+        policy="\n".join(f"- {rule}" for rule in rules_of(tools)) + WHEN_REFUSED,
+        tables=schema.tables,
+        rows=fill_rows(brief, schema, {}, "club"),
+        tools=tools,
+        clock=brief.clock,
+        seed=1,
+    )
+
+
+def club_tasks() -> tuple[Environment, list[Task]]:
+    environment = Environment.load(club_spec())
+    proposal = propose_tasks(environment, plain_phrasings(environment), 200, seed=1)
+    return environment, [task for task in proposal.tasks if prove(task, environment).accepted]
+
+
+def test_programs_reach_from_one_call_to_many_and_use_every_write_tool() -> None:
+    environment, tasks = club_tasks()
+    lengths = [len(task.golden) for task in tasks]
+    assert min(lengths) == 1 and max(lengths) >= 8
+    used = [call.tool for task in tasks for call in task.golden]
+    assert all(used.count(tool.name) >= 3 for tool in environment.spec.tools if tool.writes)
+
+
+def test_the_operation_algebra_has_every_kind_of_tool() -> None:
+    names = {tool.name for tool in club_spec().tools}
+    assert names >= {
+        "get_booking", "confirm_booking", "cancel_booking", "find_bookings_by_member", "find_bookings_by_status",
+        "find_bookings_by_member_and_status", "total_bookings_by_member", "set_booking_seats",
+        "move_booking_to_member", "remove_note", "create_note",
+    }  # fmt: skip
+
+
+def test_a_forbidden_request_is_refused_with_the_status_and_changes_nothing() -> None:
+    environment, tasks = club_tasks()
+    alone = [task for task in tasks if len(task.golden) == 1]
+    refusals = [task for task in alone if task.golden_answer.startswith("That is not possible")]
+    assert refusals
+    for task in refusals:
+        assert [call.tool for call in task.golden] == ["get_booking"] and task.goal.changeset == ()
+        [fact] = task.goal.facts
+        assert fact.value in ("played", "cancelled", "confirmed")
+        assert environment.judge(task, (), "Done.").outcome == "failed"
+        assert environment.judge(task, (), f"I am sorry, it is {fact.value} already.").outcome == "solved"
+
+
+def test_a_row_can_be_meant_as_the_latest_or_the_highest_of_several() -> None:
+    environment, tasks = club_tasks()
+    short = [task for task in tasks if len(task.golden) == 2]
+    meant = [task for task in short if re.search(r"that has the (latest|earliest|highest|lowest)", task.instruction)]
+    assert meant
+    for task in meant:
+        search, write = task.golden
+        rows = environment.replay([search]).results[0].value
+        assert isinstance(rows, list) and len(rows) > 1
+        column, least = next(
+            (name, "earliest" in task.instruction or "lowest" in task.instruction)
+            for name, label in (("booking_date", "booking date"), ("fee_cents", "fee"), ("seats", "seats"))
+            if re.search(rf"(est) {label}", task.instruction)
+        )
+        values = [row[column] for row in rows]
+        chosen = next(row for row in rows if row["id"] == write.arguments["booking_id"])
+        assert chosen[column] == (min(values) if least else max(values)) and values.count(chosen[column]) == 1
+
+
+def test_a_sum_is_asked_for_and_is_the_sum() -> None:
+    environment, tasks = club_tasks()
+    sums = [task for task in tasks if [call.tool for call in task.golden] == ["total_bookings_by_member"]]
+    assert sums
+    for task in sums:
+        member = task.golden[0].arguments["member_id"]
+        rows = environment.query("SELECT fee_cents FROM booking WHERE member_id = :m", {"m": member})
+        assert task.goal.facts[0].value == sum(row["fee_cents"] for row in rows)
+
+
+def test_a_value_that_brings_its_noun_is_not_told_twice() -> None:
+    environment = Environment.load(club_spec())
+    phrasings = {
+        name: phrasing.model_copy(update={"patterns": ("Please change my booking {booking_id} now.",) * 2})
+        if name == "cancel_booking"
+        else phrasing
+        for name, phrasing in plain_phrasings(environment).items()
+    }
+    tasks = propose_tasks(environment, phrasings, 300, seed=1).tasks
+    said = [task.instruction for task in tasks if "change the " in task.instruction]
+    assert said and not [text for text in said if "booking the" in text]
 
 
 def plain_phrasings(environment: Environment) -> dict[str, Phrasing]:

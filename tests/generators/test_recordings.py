@@ -9,7 +9,7 @@ from envs.environment import Environment
 from envs.proof import prove
 from generators.brief import BUILT_IN, load_brief
 from generators.domain import Synthesis, synthesise
-from generators.phrases import Phrasing, propose_phrases
+from generators.phrases import Phrasing, asks, propose_phrases
 from generators.prompts import template_sha256
 from generators.tasks import Proposal, propose_tasks
 from serving.errors import ReplayMiss
@@ -53,7 +53,7 @@ def test_most_tools_are_phrased_and_most_tasks_are_proven(domain: str, tmp_path:
     made, phrasings, proposal = replay(domain, tmp_path)
     environment = Environment.load(made.spec)
     proven = [task for task in proposal.tasks if prove(task, environment).accepted]
-    assert len(phrasings) >= 0.7 * len(made.spec.tools)
+    assert sum(phrasing.call_id is not None for phrasing in phrasings.values()) >= 0.75 * len(asks(made.spec))
     assert len(proven) >= 0.5 * len(proposal.tasks)
     assert {task.difficulty for task in proven} >= {1, 2}
 
