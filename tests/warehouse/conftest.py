@@ -69,6 +69,9 @@ def told(tmp_path_factory: pytest.TempPathFactory, row: Callable[..., dict[str, 
             "llm_calls": calls,
             "tasks": tasks,
             "rejections": [row("rejections", id="no", domain="retail", stage="proof", reason="not_vacuous")],
+            "audits": [
+                row("audits", id="audit", domain="retail", operator="all", trials=40, wrong=0, low=0.0, high=0.09)
+            ],
             "checks": [row("checks", id="check", task_id="task-1", name="minimal", outcome="passed")],
         },
         [Edge("llm_call", f"call-{n}", "task", f"task-{n}", "worded_by") for n in (1, 2)],
