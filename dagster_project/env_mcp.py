@@ -96,8 +96,9 @@ def _tool(tool: Tool) -> types.Tool:
 
 
 def _instructions(spec: EnvironmentSpec) -> str:
-    """What a policy is told before its tools: title, date and the rules."""
-    return f"{spec.title}. Today is {spec.clock[:10]}.\n{spec.policy}"
+    """What a policy is told before its tools: title, date, the rules and the constants."""
+    constants = (f"{constant.description}: {constant.value}" for constant in spec.constants)
+    return "\n".join([f"{spec.title}. Today is {spec.clock[:10]}.", spec.policy, *constants])
 
 
 def _episode(context: ServerRequestContext[Any], environment: Environment) -> Episode:
