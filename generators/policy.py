@@ -10,8 +10,10 @@ from pydantic import BaseModel, Field
 from envs.spec import Tool
 from envs.task import Rejection
 from generators.brief import Brief
+from generators.clauses import ONLY_IF, ONLY_WHILE
+from generators.names import words
+from generators.plain import orders_its_reader
 from generators.stage import Llm, Refused, Stage, run_stage
-from generators.tools import ONLY_WHILE
 
 # Words with which prose would make a rule of its own.
 RULING = r"\b(must|never|always|only|cannot|can't|not allowed|forbidden|require[sd]?|refuse|unless)\b"
@@ -38,18 +40,27 @@ def propose_policy(
         max_tokens=120,
     )
     result = run_stage(stage, [domain], llm, domain, brief.seed)
-    rules = "\n".join([*(f"- {rule}" for rule in rules_of(tools)), *([WHEN_REFUSED] if rules_of(tools) else [])])
-    return f"{result.accepted[domain]}\n\n{rules}", result.rejections, list(result.made_from.values())
+    rules = [f"- {rule}" for rule in rules_of(tools)]
+    if any(ONLY_WHILE in guard.message for tool in tools for guard in tool.guards):
+        rules.append(WHEN_REFUSED)
+    policy = "\n".join([result.accepted[domain], "", *rules])
+    return policy, result.rejections, list(result.made_from.values())
 
 
 def rules_of(tools: tuple[Tool, ...]) -> list[str]:
-    """One line per tool that is only allowed in some states: `cancel_order: only while pending or paid.`"""
+    """One line per tool that is not always allowed: `cancel_order: only while pending or paid.`"""
     return [
-        f"{tool.name}: only while {guard.message.split(ONLY_WHILE)[1]}."
+        f"{tool.name}: {word} {_in_words(guard.message.split(before)[1])}."
         for tool in tools
         for guard in tool.guards
-        if ONLY_WHILE in guard.message
+        for before, word in ((ONLY_WHILE, "only while"), (ONLY_IF, "only if"))
+        if before in guard.message
     ]
+
+
+def _in_words(condition: str) -> str:
+    """The condition of any call: with the names of arguments in place of their placeholders."""
+    return re.sub(r"\{(\w+)\}", lambda argument: f"the {words(argument[1])}", condition)
 
 
 def _accept(brief: Brief, answer: Introduction) -> str:
@@ -60,6 +71,8 @@ def _accept(brief: Brief, answer: Introduction) -> str:
         )
     if not 30 <= len(text) <= 240:
         raise Refused("length", "write one sentence of 8 to 30 words.")
+    if orders_its_reader(text):
+        raise Refused("orders_its_reader", "it speaks to whoever reads it; say whom the service helps and with what.")
     if match := re.search(RULING, text, re.IGNORECASE):
         raise Refused("adds_a_rule", f"'{match.group()}' states a rule: only introduce the service and its tone.")
     return text

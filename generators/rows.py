@@ -1,14 +1,15 @@
 """Stage `values` and the filling of tables: names from the model, people and places from Faker, numbers from a seed.
 
 Rows obey the schema by construction: references exist, catalogues are as long as they have names, dates stand around
-the clock. Popularity is skewed, so that some customers have many orders and some none.
+the clock. Popularity is skewed, so that some customers have many orders and some none; some dates have passed, and some
+articles are sold out.
 """
 
 import random
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TypeAlias
 
 from faker import Faker
 from pydantic import BaseModel, Field, JsonValue
@@ -17,19 +18,19 @@ from envs.record import derive_seed
 from envs.spec import Column, Table
 from envs.task import Rejection
 from generators.brief import Brief
-from generators.stage import Llm, Refused, Stage, run_stage
+from generators.coherence import EVENT, coherent
+from generators.plain import is_plain, normal, orders_its_reader
+from generators.quantities import limits, stock_of
+from generators.stage import Corrected, Correction, Llm, Refused, Stage, run_stage
 from generators.tables import Schema
 
+Rows: TypeAlias = tuple[tuple[JsonValue, ...], ...]
+OwnRows: TypeAlias = Callable[[Table, Rows, Mapping[str, Rows]], Rows]
+"""A table, the rows it was given and the tables filled before it → the rows it shall have."""
 ASKED = 16
-RANGES = {
-    "money": (300, 60_000),
-    "count": (1, 40),
-    "year": (1950, 2025),
-    "age": (18, 80),
-    "rating": (1, 5),
-    "pages": (60, 900),
-}
-"""Limits by a word of the column's name, else by its kind; money in cents."""
+SOLD_OUT = 0.1
+EXPIRED = 0.2
+"""Shares of a catalogue that nothing is left of, and of the dates to come that have passed."""
 
 
 class Values(BaseModel):
@@ -78,51 +79,36 @@ def labels(schema: Schema) -> dict[str, Labelled]:
     }
 
 
-def _accept_values(answer: Values) -> tuple[str, ...]:
-    values = dict.fromkeys(re.sub(r"\s+", " ", value).strip(" .\"'") for value in answer.values)
-    usable = [v for v in values if 2 <= len(v) <= 40 and v.isprintable() and not re.search(r"[{}<>;\\\"]", v)]
-    if len(usable) < 8:
+def _accept_values(answer: Values) -> Corrected[tuple[str, ...]]:
+    values = dict.fromkeys(normal(value).strip(" .,:'\"") for value in answer.values)
+    usable = tuple(value for value in values if 2 <= len(value) <= 40 and is_plain(value))
+    kept = tuple(value for value in usable if not orders_its_reader(value))
+    if len(kept) < 8:
         raise Refused("too_few_values", f"list {ASKED} different realistic values, 2 to 40 letters each.")
-    return tuple(usable)
+    left_out = {
+        "repeated_value": len(answer.values) - len(values),
+        "not_plain": len(values) - len(usable),
+        "orders_its_reader": len(usable) - len(kept),
+    }
+    corrections = (
+        Correction(why, f"{count} of {len(answer.values)} values") for why, count in left_out.items() if count
+    )
+    return Corrected(kept, tuple(corrections))
 
 
 def fill_rows(
-    brief: Brief, schema: Schema, values: dict[str, tuple[str, ...]], domain: str
+    brief: Brief, schema: Schema, values: dict[str, tuple[str, ...]], domain: str, own: OwnRows | None = None
 ) -> dict[str, tuple[tuple[JsonValue, ...], ...]]:
-    """Rows per table: `id`, then the columns in order. Depends on the arguments only."""
+    """Rows per table: `id`, then the columns in order. Depends on the arguments only.
+
+    `own` may put others in place of a table's rows, before the tables that refer to it are filled.
+    """
     rows: dict[str, tuple[tuple[JsonValue, ...], ...]] = {}
     for table in schema.tables:
-        rows[table.name] = _correlated(schema, table, _Filler(brief, schema, values, table, rows, domain).rows(), rows)
+        filler = _Filler(brief, schema, values, table, rows, domain)
+        filled = coherent(schema, table, filler.rows(), rows, filler.today)
+        rows[table.name] = own(table, filled, rows) if own else filled
     return rows
-
-
-def _correlated(
-    schema: Schema,
-    table: Table,
-    filled: tuple[tuple[JsonValue, ...], ...],
-    rows: Mapping[str, Sequence[Sequence[JsonValue]]],
-) -> tuple[tuple[JsonValue, ...], ...]:
-    """The rows made consistent with what they refer to: the customer of a return is the customer of its order, and the
-    amount of an order is the price of its product times the quantity."""
-    place = {column.name: position for position, column in enumerate(table.columns, start=1)}
-    tables = {other.name: other for other in schema.tables}
-    changed = []
-    for row in (list(row) for row in filled):
-        for column in reversed([column for column in table.columns if column.references]):
-            target = tables[column.references or ""]
-            found = next(other for other in rows[target.name] if other[0] == row[place[column.name]])
-            for position, theirs in enumerate(target.columns, start=1):
-                if theirs.references and theirs.name in place:
-                    row[place[theirs.name]] = found[position]
-                elif theirs.type == "cents" and (ours := _amount(table)) and isinstance(price := found[position], int):
-                    quantity = row[place["quantity"]] if "quantity" in place else 1
-                    row[place[ours]] = price * quantity if isinstance(quantity, int) else price
-        changed.append(tuple(row))
-    return tuple(changed)
-
-
-def _amount(table: Table) -> str | None:
-    return next((column.name for column in table.columns if column.type == "cents"), None)
 
 
 class _Filler:
@@ -145,6 +131,7 @@ class _Filler:
         self.ids = {name: [str(row[0]) for row in filled] for name, filled in rows.items()}
         self.kinds = {column.name: schema.kinds[table.name, column.name] for column in table.columns}
         self.values = {column.name: values.get(f"{table.name}.{column.name}", ()) for column in table.columns}
+        self.stock = stock_of(table, schema.kinds)
         self.today = datetime.fromisoformat(brief.clock).date()
         # A catalogue is as long as its names; people, and tables that refer to others, have the size of the brief.
         names = [len(labels) for labels in self.values.values() if labels]
@@ -167,7 +154,18 @@ class _Filler:
             return list(self.random.sample(cycle, self.length))
         if self.kinds[column.name] in ("person_name", "email"):
             return list(self._distinct(column))
-        return [self._cell(column) for _ in range(self.length)]
+        cells = [self._cell(column) for _ in range(self.length)]
+        if self.kinds[column.name] == "future_date":
+            for place in self._some(EXPIRED):
+                cells[place] = self._days_away(-self.random.randint(1, 30))
+        if column == self.stock:
+            for place in self._some(SOLD_OUT):
+                cells[place] = 0
+        return cells
+
+    def _some(self, share: float) -> list[int]:
+        """That share of the rows, and one at least."""
+        return self.random.sample(range(self.length), max(1, round(share * self.length)))
 
     def _distinct(self, column: Column) -> list[str]:
         """Names and e-mail addresses stand for one person each."""
@@ -179,7 +177,8 @@ class _Filler:
     def _cell(self, column: Column) -> JsonValue:
         if column.references:
             ids = self.ids[column.references]
-            return ids[int(len(ids) * self.random.betavariate(1.0, 2.2))]
+            # Early ones are referred to often, and the last never: somebody has no order at all.
+            return ids[int((len(ids) - 1) * self.random.betavariate(1.0, 2.2))]
         if column.type == "enum":
             # Earlier values are commoner: of a status, the ones in which something can still be done.
             weights = [len(column.values) - i for i in range(len(column.values))]
@@ -187,17 +186,19 @@ class _Filler:
         if column.type == "boolean":
             return self.random.random() < 0.7
         if column.type == "date":
-            days = self.random.randint(1, 60)
-            future = self.kinds[column.name] == "future_date"
-            return (self.today + timedelta(days=days if future else -days)).isoformat()
+            ahead = self.kinds[column.name] == "future_date" or (
+                EVENT.search(column.name) and self.random.random() < 0.5
+            )
+            return self._days_away(self.random.randint(1, 60) * (1 if ahead else -1))
         if column.type in ("integer", "cents"):
             return self._number(column)
         return fake_text(self.faker, column.name, self.kinds[column.name])
 
+    def _days_away(self, days: int) -> str:
+        return (self.today + timedelta(days=days)).isoformat()
+
     def _number(self, column: Column) -> int:
-        low, high = next(
-            (limits for word, limits in RANGES.items() if word in column.name), RANGES[self.kinds[column.name]]
-        )
+        low, high = limits(self.table, column, self.today.year)
         if column.type == "integer":
             return self.random.randint(low, high)
         return int(low * (high / low) ** self.random.random()) // 50 * 50

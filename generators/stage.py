@@ -5,6 +5,7 @@ Every stage goes through `run_stage`; what a stage asks and what it accepts is i
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -17,6 +18,11 @@ from serving.ledger import ChatRequest, LlmCall, Message
 
 Item = TypeVar("Item")
 Accepted = TypeVar("Accepted")
+
+MAX_ANSWER = 8_000
+"""Characters of an answer that is read or kept with a rejection; the whole of it is in the ledger."""
+MAX_DETAIL = 1_000
+"""Characters of a refusal: it goes back into the model's context."""
 
 
 class Llm(Protocol):
@@ -34,12 +40,33 @@ class Refused(ValueError):
     """An answer that parses but cannot be used. The message is fed back to the model; `reason` is for counting."""
 
     def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(detail)
+        super().__init__(detail if len(detail) <= MAX_DETAIL else f"{detail[:MAX_DETAIL]} …")
         self.reason = reason
 
 
+@dataclass(frozen=True)
+class Correction:
+    """Something in an answer that was put right or left out by rule; `reason` is for counting."""
+
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Corrected(Generic[Accepted]):
+    """What is accepted of an answer, and what was not: nothing is asked again, and each correction is a rejection."""
+
+    value: Accepted
+    corrections: tuple[Correction, ...]
+
+
 class StageFailed(RuntimeError):
-    """Every item of a stage was refused: there is nothing to go on with."""
+    """Every item of a stage was refused: there is nothing to go on with. `rejections` are its last answers."""
+
+    def __init__(self, message: str, stage: str, rejections: Sequence[Rejection]) -> None:
+        super().__init__(message)
+        self.stage = stage
+        self.rejections = tuple(rejections)
 
 
 @dataclass(frozen=True)
@@ -50,13 +77,15 @@ class Stage(Generic[Item, Accepted]):
     key: Callable[[Item], str]
     prompt: Callable[[Item], dict[str, Any]]
     response: Callable[[Item], type[BaseModel]]
-    accept: Callable[[Item, Any], Accepted]
+    accept: Callable[[Item, Any], Accepted | Corrected[Accepted]]
     """Normalises and checks the parsed response; raises Refused."""
     max_tokens: int = 500
     temperature: float = 0.6
     repairs: int = 2
     list_answer: bool = False
     """Whether an answer is a list whose finished items are of use when the last one never ended."""
+    needed: bool = True
+    """Whether there is nothing to go on with when every item is refused; else the caller has words of its own."""
 
 
 @dataclass
@@ -75,7 +104,7 @@ def run_stage(
 ) -> StageResult[Accepted]:
     """Ask for every item; repair what is refused; return what is accepted and what is not, losing nothing.
 
-    Raises StageFailed if there were items and none was accepted.
+    Raises StageFailed if the stage is needed, there were items and none was accepted.
     """
     result: StageResult[Accepted] = StageResult()
     conversations = {stage.key(item): render(stage.name, **stage.prompt(item)) for item in items}
@@ -97,30 +126,43 @@ def run_stage(
         refused = []
         for item, call in zip(pending, calls, strict=True):
             key = stage.key(item)
+            reject = partial(_rejection, stage.name, domain, key, attempt, call)
             try:
-                result.accepted[key] = stage.accept(item, _parse(stage, stage.response(item), call.text))
-                result.made_from[key] = call.id
+                accepted = stage.accept(item, _parse(stage, stage.response(item), call.text))
             except Refused as refusal:
                 refused.append(item)
                 conversations[key] = _with_refusal(conversations[key], call.text, str(refusal))
-                result.rejections.append(
-                    Rejection(
-                        domain=domain,
-                        stage=stage.name,
-                        reason=refusal.reason,
-                        detail=str(refusal),
-                        subject={"item": key, "attempt": attempt, "answer": call.text},
-                        made_from=(call.id,),
-                    )
-                )
+                result.rejections.append(reject(refusal.reason, str(refusal)))
+                continue
+            if isinstance(accepted, Corrected):
+                result.rejections += [reject(wrong.reason, wrong.detail, kept=True) for wrong in accepted.corrections]
+                accepted = accepted.value
+            result.accepted[key] = accepted
+            result.made_from[key] = call.id
         pending = refused
-    if items and not result.accepted:
+    if stage.needed and items and not result.accepted:
         reasons = "; ".join(f"{r.reason}: {r.detail}" for r in result.rejections[-3:])
         raise StageFailed(
             f"domain {domain}: stage {stage.name}: none of {len(items)} answers could be used after "
-            f"{stage.repairs} repairs ({reasons}). Use a stronger synthesist, or say more in the brief."
+            f"{stage.repairs} repairs ({reasons}). Use a stronger synthesist, or say more in the brief.",
+            stage.name,
+            result.rejections,
         )
     return result
+
+
+def _rejection(
+    stage: str, domain: str, key: str, attempt: int, call: LlmCall, reason: str, detail: str, *, kept: bool = False
+) -> Rejection:
+    """`kept`: of the answer something is used, and only this was not."""
+    return Rejection(
+        domain=domain,
+        stage=stage,
+        reason=reason,
+        detail=detail,
+        subject={"item": key, "attempt": attempt, "answer": call.text[:MAX_ANSWER], "kept": kept},
+        made_from=(call.id,),
+    )
 
 
 def _request(stage: Stage[Any, Any], item: Any, messages: tuple[Message, ...], seed: int) -> ChatRequest:
@@ -137,6 +179,10 @@ def _request(stage: Stage[Any, Any], item: Any, messages: tuple[Message, ...], s
 
 
 def _parse(stage: Stage[Any, Any], response: type[BaseModel], text: str) -> BaseModel:
+    if len(text) > MAX_ANSWER:
+        raise Refused("too_long", f"the answer has {len(text)} characters; answer in at most {MAX_ANSWER}.")
+    if text.lstrip().startswith("```"):  # an endpoint that does not decode under a schema likes to fence its JSON
+        text = text.strip().partition("\n")[2].removesuffix("```")
     try:
         if stage.list_answer:
             # Small models lose themselves in one item of many: what was finished before is as good as without it.

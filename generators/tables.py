@@ -4,6 +4,7 @@ Normalisation is explicit: names become identifiers, money becomes integer cents
 """
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,7 +13,9 @@ from pydantic import BaseModel, Field, create_model
 from envs.spec import Column, ColumnType, Table
 from envs.task import Rejection
 from generators.brief import Brief
-from generators.stage import Llm, Refused, Stage, one_of, run_stage
+from generators.names import singular
+from generators.plain import orders_its_reader, printable
+from generators.stage import Corrected, Correction, Llm, Refused, Stage, one_of, run_stage
 
 Asked = Literal["text", "choice", "number", "money", "date", "yes_no", "reference"]
 """What the model calls a column: few and plain words, since small models copy a long list instead of choosing."""
@@ -22,13 +25,15 @@ KINDS = {
 }  # fmt: skip
 """What we make of it, unless the name of the column says more."""
 IMPLIED = (
-    (r"(^|_)e?mail", "email"), (r"phone", "phone"), (r"(^|_)city$", "city"), (r"address", "address"),
-    (r"(^|_)(status|state)$", "status"), (r"(price|amount|total|cost|fee|balance|salary)", "money"),
-    (r"(quantity|stock|count|capacity|copies|pages|rating|age|year)$", "count"), (r"^(is|has)_", "flag"),
-    (r"(due|expir|end|until|deliver).*(date|_on|_at)$|^due", "future_date"), (r"(date|_on|_at)$", "past_date"),
-    (r"(category|genre|type|brand|language|role|level|method|reason)$", "category"),
-    (r"(author|artist|director|teacher|doctor|trainer|driver|chef|coach)$", "person_name"),
-    (r"(isbn|code|number|serial|sku)$", "code"),
+    (r"(^|_)e?mail", "email"), (r"(^|_)(tele)?phone", "phone"), (r"(^|_)city$", "city"), (r"address", "address"),
+    (r"(^|_)(status|state)$", "status"),
+    (r"(^|_)(sub)?(price|amount|total|cost|fee|balance|salary)s?(_|$)", "money"),
+    (r"(^|_)(quantity|stock|count|capacity|copies|pages|rating|age|year)$", "count"), (r"^(is|has)_", "flag"),
+    (r"(^|_)(due|expir|end|until|deliver).*(date|_on|_at)$|^due(_|$)", "future_date"),
+    (r"((^|_)date|_on|_at)$", "past_date"),
+    (r"(^|_)(category|genre|type|brand|language|role|level|method|reason)$", "category"),
+    (r"(^|_)(author|artist|director|teacher|doctor|trainer|driver|chef|coach|person)$", "person_name"),
+    (r"(^|_)(isbn|code|number|serial|sku)$", "code"),
 )  # fmt: skip
 COLUMN_TYPES: dict[str, ColumnType] = {
     "person_name": "text", "email": "text", "phone": "text", "city": "text", "address": "text", "label": "text",
@@ -38,6 +43,8 @@ COLUMN_TYPES: dict[str, ColumnType] = {
 PEOPLE = re.compile(r"person|people|customer|member|user|patient|student|client|guest|passenger|employee|staff")
 MAX_COLUMNS = 7
 RESERVED = {"id", "new_id", "today", "now", "order_by", "group", "select", "values", "index"}
+NOT_A_TABLE = re.compile(r"^(.{0,2}|new|sqlite_.*)$")
+"""`new` would give its rows' parameter the name of the id that is minted; SQLite keeps names for itself."""
 BOOKKEEPING = re.compile(r"^(is_)?deleted$|^(created|updated|deleted|modified)(_at|_on|_date)?$")
 """Columns that databases have and nobody asks about."""
 
@@ -114,11 +121,18 @@ def _entities(brief: Brief, domain: str, llm: Llm) -> tuple[dict[str, str], list
     if brief.entities:
         return brief.entities, [], []
 
-    def accept(_: Brief, answer: Entities) -> dict[str, str]:
-        names = {_singular(entity.name): entity.description for entity in answer.entities}
+    def accept(_: Brief, answer: Entities) -> Corrected[dict[str, str]]:
+        proposed = [(singular(_tidy(entity.name)), printable(entity.description)) for entity in answer.entities]
+        unfit = [name for name, hint in proposed if NOT_A_TABLE.match(name) or orders_its_reader(hint)]
+        names = {name: hint for name, hint in proposed if name not in unfit}
         if len(names) < brief.sizes.tables:
             raise Refused("too_few_entities", f"name {brief.sizes.tables} different entities; found {list(names)}.")
-        return dict(list(names.items())[: brief.sizes.tables])
+        corrections = [
+            Correction("unusable_entity", f"{name} is no name or no description of a table") for name in unfit
+        ]
+        if repeated := len(proposed) - len(unfit) - len(names):
+            corrections.append(Correction("repeated_entity", f"{repeated} of {len(proposed)} entities"))
+        return Corrected(dict(list(names.items())[: brief.sizes.tables]), tuple(corrections))
 
     stage: Stage[Brief, dict[str, str]] = Stage(
         name="entities",
@@ -143,12 +157,20 @@ def _columns_response(entity: Entity) -> type[BaseModel]:
     return create_model("Columns", columns=(list[column], Field(min_length=3, max_length=MAX_COLUMNS)))
 
 
-def _accept_columns(entity: Entity, answer: Any) -> tuple[Proposed, ...]:
+def _accept_columns(entity: Entity, answer: Any) -> Corrected[tuple[Proposed, ...]]:
     columns: dict[str, Proposed] = {}
+    corrections = []
     for proposed in answer.columns:
         column = _normalise(entity, proposed.name, proposed.kind, proposed.values, proposed.refers_to)
-        if column is not None:
-            columns.setdefault(column.name, column)
+        if column is None:
+            corrections.append(Correction("unusable_column", f"{entity.name}.{proposed.name} ({proposed.kind})"))
+        elif column.name in columns:
+            corrections.append(Correction("repeated_column", f"{entity.name}.{proposed.name} is {column.name} again"))
+        else:
+            columns[column.name] = column
+            if column.values and len(column.values) < len(proposed.values):
+                kept = f"{len(column.values)} of {len(proposed.values)} values of {entity.name}.{column.name}"
+                corrections.append(Correction("unusable_value", f"{kept} are of use"))
     if "status" in entity.hint.split() and not any(column.kind == "status" for column in columns.values()):
         raise Refused("no_status", f"{entity.name} needs a column status of kind choice with its 3 to 5 values.")
     if len(columns) < 2:
@@ -156,16 +178,17 @@ def _accept_columns(entity: Entity, answer: Any) -> tuple[Proposed, ...]:
     for column in columns.values():
         if column.kind in ("category", "status") and len(column.values) < 2:
             raise Refused("no_values", f"column {column.name} is a choice: list its 3 to 5 possible values.")
-    return tuple(columns.values())
+    return Corrected(tuple(columns.values()), tuple(corrections))
 
 
 def _normalise(entity: Entity, name: str, asked: str, values: list[str], refers_to: str) -> Proposed | None:
-    """The column under the rules of this module, or None for what every table has anyway (its id)."""
-    name = re.sub(r"_+", "_", name).strip("_").removesuffix("_cents")
+    """The column under the rules of this module; None for what every table has anyway (its id), for a reference to
+    nothing and for names that the engine or SQLite keep."""
+    name = _tidy(name).removesuffix("_cents")
     if name not in (f"{entity.name}_date", f"{entity.name}_number"):
         name = name.removeprefix(f"{entity.name}_")
     target = next((o for o in entity.others if name in (o, f"{o}_id")), refers_to if refers_to != "none" else "")
-    if name in RESERVED or name == entity.name or BOOKKEEPING.match(name):
+    if name in RESERVED or name == entity.name or BOOKKEEPING.match(name) or name.startswith("sqlite_"):
         return None
     if asked == "reference" or name.endswith("_id") or name in entity.others:
         return Proposed(f"{target}_id", "reference", refers_to=target) if target else None
@@ -182,8 +205,16 @@ def _normalise(entity: Entity, name: str, asked: str, values: list[str], refers_
     return Proposed(name, kind, tuple(tokens) if kind in ("category", "status") else ())
 
 
+def _tidy(name: str) -> str:
+    return re.sub(r"_+", "_", name).strip("_")
+
+
 def _token(value: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "_", value.lower()).strip("_")[:30]
+    """The value as an identifier; nothing if a letter has no place in one, which would leave another word."""
+    plain = "".join(c for c in unicodedata.normalize("NFKD", value) if not unicodedata.combining(c))
+    if any(letter.isalpha() and not letter.isascii() for letter in plain) or orders_its_reader(plain):
+        return ""
+    return re.sub(r"[^a-z0-9]+", "_", plain.lower())[:30].strip("_")
 
 
 def _schema(columns: dict[str, tuple[Proposed, ...]], hints: dict[str, str]) -> Schema:
@@ -218,9 +249,3 @@ def _prefix(name: str, taken: set[str]) -> str:
     letters = name.replace("_", "").upper()
     candidates = [letters[:length] for length in range(1, len(letters) + 1)] + [f"{letters}{n}" for n in range(2, 99)]
     return next(candidate for candidate in candidates if candidate not in taken)
-
-
-def _singular(name: str) -> str:
-    if name.endswith("ies"):
-        return f"{name[:-3]}y"
-    return name[:-1] if name.endswith("s") and not name.endswith("ss") else name

@@ -1,114 +1,24 @@
-"""Stage `lifecycle` and the operation algebra: tables become declarative tools.
+"""The operation algebra: what can be done to a table follows from its columns and its lifecycle, as declarative tools.
 
-What can be done to a table follows from its columns; the model names the transitions of a status and says from which
-states they are allowed. SQL is compiled here, so a tool is right whatever the model's strength.
+SQL is compiled here, so a tool is right whatever the strength of the model that named the columns and the steps.
 """
 
 import random
-import re
-from dataclasses import dataclass
-from typing import Any
-
-from pydantic import BaseModel, Field, create_model
 
 from envs.record import derive_seed
-from envs.spec import Column, Guard, Parameter, ParameterType, Returns, Table, Tool
-from envs.task import Rejection
+from envs.schema import IDENTIFIER, quoted
+from envs.spec import Column, Guard, Parameter, Returns, Table, Tool
 from generators.brief import Brief
-from generators.stage import Llm, Refused, Stage, one_of, run_stage
+from generators.clauses import exists, identity, in_state, in_stock, listed, value_of, whole_row
+from generators.lifecycles import Lifecycle, Transition, status_of
+from generators.names import label, plural, words
+from generators.quantities import quantity_of
 from generators.tables import Schema
 
-PARAMETER_TYPES: dict[str, ParameterType] = {"integer": "integer", "cents": "integer", "boolean": "boolean"}
 MAX_CREATE_PARAMETERS = 4
-ONLY_WHILE = ": allowed only while "
-"""Before the states in the message of a guard on the state of a row; the policy reads its rules from there."""
 LISTED_COLUMNS = 5
 FIND, TOTAL = "find_", "total_"
 """How the names of searches and of sums begin."""
-
-
-@dataclass(frozen=True)
-class Transition:
-    """A named step in the life of a status."""
-
-    verb: str
-    sources: tuple[str, ...]
-    target: str
-
-
-@dataclass(frozen=True)
-class Lifecycle:
-    """How the status of a table moves, and while which states its other fields may change."""
-
-    transitions: tuple[Transition, ...] = ()
-    editable_while: tuple[str, ...] = ()
-
-
-def propose_lifecycles(
-    brief: Brief, schema: Schema, domain: str, llm: Llm
-) -> tuple[dict[str, Lifecycle], list[Rejection], list[str]]:
-    """The lifecycle of each table with a status, what was refused, and the ids of the calls used."""
-    items = [table for table in schema.tables if _status(table)]
-    stage: Stage[Table, Lifecycle] = Stage(
-        name="lifecycle",
-        key=lambda table: table.name,
-        prompt=lambda table: {
-            "brief": brief,
-            "table": table,
-            "rules": _rules_on(table, brief),
-            "statuses": _status(table).values,  # type: ignore[union-attr]
-        },
-        response=_lifecycle_response,
-        accept=_accept_lifecycle,
-        max_tokens=300,
-        temperature=0.3,
-    )
-    result = run_stage(stage, items, llm, domain, brief.seed)
-    return result.accepted, result.rejections, list(result.made_from.values())
-
-
-def _status(table: Table) -> Column | None:
-    return next((column for column in table.columns if column.name == "status"), None)
-
-
-def _rules_on(table: Table, brief: Brief) -> list[str]:
-    """The rules of the brief that speak of this table: those of others make a small model mix the verbs up."""
-    return [rule for rule in brief.rules if re.search(rf"\b{_words(table.name)}s?\b", rule, re.IGNORECASE)]
-
-
-def _lifecycle_response(table: Table) -> type[BaseModel]:
-    status = _status(table)
-    assert status is not None
-    state: Any = one_of(status.values)
-    action = create_model(
-        "Action",
-        verb=(str, Field(pattern=r"^[a-z]{3,12}$")),
-        allowed_from=(list[state], Field(min_length=1, max_length=3)),
-        becomes=(state, ...),
-    )
-    return create_model(
-        "Lifecycle",
-        actions=(list[action], Field(min_length=1, max_length=4)),
-        editable_while=(list[state], Field(min_length=1, max_length=3)),
-    )
-
-
-def _accept_lifecycle(table: Table, answer: Any) -> Lifecycle:
-    """Transitions only go forward in the order of the status's life, whatever the model allows."""
-    status = _status(table)
-    assert status is not None
-    transitions: dict[str, Transition] = {}
-    for action in answer.actions:
-        target = action.becomes
-        earlier = status.values[: status.values.index(target)]
-        sources = tuple(state for state in earlier if state in action.allowed_from)
-        if sources and action.verb not in ("get", "find", "create", "update", "set", "count"):
-            transitions.setdefault(action.verb, Transition(action.verb, sources, target))
-    if not transitions:
-        raise Refused(
-            "no_transition", f"an action must change the status of {table.name}: allowed_from without becomes."
-        )
-    return Lifecycle(tuple(transitions.values()), tuple(s for s in status.values if s in answer.editable_while))
 
 
 def compile_tools(brief: Brief, schema: Schema, lifecycles: dict[str, Lifecycle], domain: str) -> tuple[Tool, ...]:
@@ -132,6 +42,9 @@ def compile_tools(brief: Brief, schema: Schema, lifecycles: dict[str, Lifecycle]
         ]
         if (create := _create(table, schema)) is not None:
             kept.append(create)
+    # Two tables can give one name to two tools, and long names one that is too long: such a tool is left out.
+    named = {tool.name: tool for tool in reversed(optional)}
+    optional = [tool for tool in optional if named[tool.name] is tool and IDENTIFIER.fullmatch(tool.name)]
     drawn = random.Random(derive_seed(domain, "tools", brief.seed)).sample(optional, len(optional))
     chosen = {tool.name for tool in (kept + drawn)[: max(brief.sizes.tools, len(kept))]}
     return tuple(tool for tool in kept + optional if tool.name in chosen)
@@ -140,10 +53,10 @@ def compile_tools(brief: Brief, schema: Schema, lifecycles: dict[str, Lifecycle]
 def _get(table: Table) -> Tool:
     return Tool(
         name=f"get_{table.name}",
-        description=f"Read one {_words(table.name)}.",
-        parameters=(_id_parameter(table),),
-        guards=(_exists(table),),
-        returns=_row(table),
+        description=f"Read one {words(table.name)}.",
+        parameters=(identity(table),),
+        guards=(exists(table),),
+        returns=whole_row(table),
     )
 
 
@@ -152,13 +65,15 @@ def _find(table: Table, columns: tuple[Column, ...]) -> Tool:
     plain = [column.name.removesuffix("_id") for column in columns]
     searched = {column.name for column in columns}
     shown = ["id", *(c.name for c in table.columns if c.name not in searched)][:LISTED_COLUMNS]
-    parameters = tuple(_value_parameter(table, column) for column in columns)
-    where = " AND ".join(f"{_q(c.name)} = :{p.name}" for c, p in zip(columns, parameters, strict=True))
+    parameters = tuple(value_of(table, column) for column in columns)
+    where = " AND ".join(f"{quoted(c.name)} = :{p.name}" for c, p in zip(columns, parameters, strict=True))
     return Tool(
-        name=f"{FIND}{_plural(table.name)}_by_{'_and_'.join(plain)}",
-        description=f"List the {_words(_plural(table.name))} with this {' and this '.join(map(_words, plain))}.",
+        name=f"{FIND}{plural(table.name)}_by_{'_and_'.join(plain)}",
+        description=f"List the {words(plural(table.name))} with this {' and this '.join(map(words, plain))}.",
         parameters=parameters,
-        returns=Returns(sql=f"SELECT {_names(shown)} FROM {_q(table.name)} WHERE {where} ORDER BY id", shape="many"),
+        returns=Returns(
+            sql=f"SELECT {listed(shown)} FROM {quoted(table.name)} WHERE {where} ORDER BY id", shape="many"
+        ),
     )
 
 
@@ -167,7 +82,7 @@ def _more_reads(table: Table) -> list[Tool]:
     owner = next((column for column in table.columns if column.references), None)
     if owner is None:
         return []
-    status = _status(table)
+    status = status_of(table)
     amount = next((column for column in table.columns if column.type == "cents"), None)
     return [
         *([_find(table, (owner, status))] if status else []),
@@ -176,15 +91,15 @@ def _more_reads(table: Table) -> list[Tool]:
 
 
 def _total(table: Table, owner: Column, amount: Column) -> Tool:
-    parameter = _value_parameter(table, owner)
-    plural, whose = _plural(table.name), _words(owner.name.removesuffix("_id"))
+    parameter = value_of(table, owner)
+    several, whose = plural(table.name), words(owner.name.removesuffix("_id"))
     return Tool(
-        name=f"{TOTAL}{plural}_by_{owner.name.removesuffix('_id')}",
-        description=f"Add up the {label(amount.name)} of all {_words(plural)} with this {whose}.",
+        name=f"{TOTAL}{several}_by_{owner.name.removesuffix('_id')}",
+        description=f"Add up the {label(amount.name)} of all {words(several)} with this {whose}.",
         parameters=(parameter,),
         returns=Returns(
-            sql=f"SELECT count(*) AS {_q(plural)}, coalesce(sum({_q(amount.name)}), 0) AS sum_cents "
-            f"FROM {_q(table.name)} WHERE {_q(owner.name)} = :{parameter.name}"
+            sql=f"SELECT count(*) AS {quoted(several)}, coalesce(sum({quoted(amount.name)}), 0) AS sum_cents "
+            f"FROM {quoted(table.name)} WHERE {quoted(owner.name)} = :{parameter.name}"
         ),
     )
 
@@ -195,7 +110,7 @@ def _moves_and_removals(table: Table, schema: Schema, lifecycle: Lifecycle) -> l
     referred_to = any(column.references == table.name for other in schema.tables for column in other.columns)
     if not references or referred_to:
         return []
-    if _status(table) is None:
+    if status_of(table) is None:
         return [_remove(table)]
     target = references[-1]
     return [] if _priced(table, schema) else [_move(table, target, schema, lifecycle)]
@@ -204,54 +119,74 @@ def _moves_and_removals(table: Table, schema: Schema, lifecycle: Lifecycle) -> l
 def _remove(table: Table) -> Tool:
     return Tool(
         name=f"remove_{table.name}",
-        description=f"Remove one {_words(table.name)}.",
-        parameters=(_id_parameter(table),),
-        guards=(_exists(table),),
-        effects=(f"DELETE FROM {_q(table.name)} WHERE id = :{table.name}_id",),
-        returns=Returns(sql=f"SELECT count(*) AS {_q(_plural(table.name) + '_left')} FROM {_q(table.name)}"),
+        description=f"Remove one {words(table.name)}.",
+        parameters=(identity(table),),
+        guards=(exists(table),),
+        effects=(f"DELETE FROM {quoted(table.name)} WHERE id = :{table.name}_id",),
+        returns=Returns(sql=f"SELECT count(*) AS {quoted(plural(table.name) + '_left')} FROM {quoted(table.name)}"),
     )
 
 
 def _move(table: Table, reference: Column, schema: Schema, lifecycle: Lifecycle) -> Tool:
     target = next(other for other in schema.tables if other.name == reference.references)
-    to = _id_parameter(target)
-    guards = [_exists(table), _exists(target)]
-    if lifecycle.editable_while:
-        guards.append(_in_state(table, lifecycle.editable_while, f"be moved to another {_words(target.name)}"))
-    return Tool(
+    another = f"another {words(target.name)}"
+    return _change(
+        table,
+        reference,
+        identity(target),
         name=f"move_{table.name}_to_{target.name}",
-        description=f"Move one {_words(table.name)} to another {_words(target.name)}.",
-        parameters=(_id_parameter(table), to),
-        guards=tuple(guards),
-        effects=(f"UPDATE {_q(table.name)} SET {_q(reference.name)} = :{to.name} WHERE id = :{table.name}_id",),
-        returns=_row(table),
+        description=f"Move one {words(table.name)} to {another}.",
+        guards=(exists(table), exists(target), *_editable(table, lifecycle, f"be moved to {another}")),
     )
 
 
 def _set(table: Table, column: Column, lifecycle: Lifecycle) -> Tool:
-    guards = [_exists(table)]
-    if _status(table) and lifecycle.editable_while:
-        guards.append(_in_state(table, lifecycle.editable_while, f"be changed in {_words(column.name)}"))
-    value = _value_parameter(table, column)
-    return Tool(
+    return _change(
+        table,
+        column,
+        value_of(table, column),
         name=f"set_{table.name}_{column.name}",
-        description=f"Change the {label(column.name)} of one {_words(table.name)}.",
-        parameters=(_id_parameter(table), value),
-        guards=tuple(guards),
-        effects=(f"UPDATE {_q(table.name)} SET {_q(column.name)} = :{value.name} WHERE id = :{table.name}_id",),
-        returns=_row(table),
+        description=f"Change the {label(column.name)} of one {words(table.name)}.",
+        guards=(exists(table), *_editable(table, lifecycle, f"be changed in {words(column.name)}")),
     )
 
 
+def _editable(table: Table, lifecycle: Lifecycle, what: str) -> tuple[Guard, ...]:
+    states = lifecycle.editable_while
+    return (in_state(table, states, what),) if status_of(table) and states else ()
+
+
 def _transition(table: Table, step: Transition) -> Tool:
-    guards = (_exists(table), _in_state(table, step.sources, f"be {step.target.replace('_', ' ')}"))
-    return Tool(
+    return _change(
+        table,
+        table.column("status"),
+        None,
         name=f"{step.verb}_{table.name}",
-        description=f"{step.verb.capitalize()} one {_words(table.name)}: it becomes {_words(step.target)}.",
-        parameters=(_id_parameter(table),),
+        description=f"{step.verb.capitalize()} one {words(table.name)}: it becomes {words(step.target)}.",
+        guards=(exists(table), in_state(table, step.sources, f"be {words(step.target)}")),
+        to=f"'{step.target}'",
+    )
+
+
+def _change(
+    table: Table,
+    column: Column,
+    value: Parameter | None,
+    name: str,
+    description: str,
+    guards: tuple[Guard, ...],
+    to: str = "",
+) -> Tool:
+    """A tool that gives one column of one row another value: that of a parameter, or else the SQL `to`."""
+    row = identity(table)
+    to = f":{value.name}" if value else to
+    return Tool(
+        name=name,
+        description=description,
+        parameters=(row, value) if value else (row,),
         guards=guards,
-        effects=(f"UPDATE {_q(table.name)} SET status = '{step.target}' WHERE id = :{table.name}_id",),
-        returns=_row(table),
+        effects=(f"UPDATE {quoted(table.name)} SET {quoted(column.name)} = {to} WHERE id = :{row.name}",),
+        returns=whole_row(table),
     )
 
 
@@ -264,11 +199,11 @@ def _create(table: Table, schema: Schema) -> Tool | None:
         kind = schema.kinds[table.name, column.name]
         if column.references:
             target = next(t for t in schema.tables if t.name == column.references)
-            parameters.append(_id_parameter(target))
-            guards.append(_exists(target))
+            parameters.append(identity(target))
+            guards += [exists(target), *in_stock(target, table, schema)]
             cells[column.name] = f":{target.name}_id"
         elif kind in ("category", "count"):
-            parameter = _value_parameter(table, column)
+            parameter = value_of(table, column)
             parameters.append(parameter)
             cells[column.name] = f":{parameter.name}"
         elif kind == "status":
@@ -285,16 +220,15 @@ def _create(table: Table, schema: Schema) -> Tool | None:
             return None
     if not guards or len(parameters) > MAX_CREATE_PARAMETERS:
         return None
+    names = listed(list(cells))
     return Tool(
         name=f"create_{table.name}",
-        description=f"Add a new {_words(table.name)}.",
+        description=f"Add a new {words(table.name)}.",
         parameters=tuple(parameters),
         guards=tuple(guards),
-        effects=(
-            f"INSERT INTO {_q(table.name)} (id, {_names(list(cells))}) VALUES (:new_id, {', '.join(cells.values())})",
-        ),
+        effects=(f"INSERT INTO {quoted(table.name)} (id, {names}) VALUES (:new_id, {', '.join(cells.values())})",),
         mints=table.name,
-        returns=Returns(sql=f"SELECT id, {_names(list(cells))} FROM {_q(table.name)} WHERE id = :new_id"),
+        returns=Returns(sql=f"SELECT id, {names} FROM {quoted(table.name)} WHERE id = :new_id"),
     )
 
 
@@ -304,8 +238,8 @@ def _priced(table: Table, schema: Schema) -> str | None:
         target = next((t for t in schema.tables if t.name == column.references), None)
         money = next((c for c in target.columns if c.type == "cents"), None) if target else None
         if target and money:
-            amount = f"(SELECT {_q(money.name)} FROM {_q(target.name)} WHERE id = :{target.name}_id)"
-            return f"{amount} * :quantity" if any(c.name == "quantity" for c in table.columns) else amount
+            amount = f"(SELECT {quoted(money.name)} FROM {quoted(target.name)} WHERE id = :{target.name}_id)"
+            return f"{amount} * :{quantity.name}" if (quantity := quantity_of(table)) else amount
     return None
 
 
@@ -315,70 +249,3 @@ def _findable(column: Column) -> bool:
 
 def _settable(kind: str) -> bool:
     return kind in ("category", "count", "email", "phone", "city", "address", "future_date")
-
-
-def _id_parameter(table: Table) -> Parameter:
-    return Parameter(
-        name=f"{table.name}_id", type="string", description=f"{_words(table.name)} id", source=f"{table.name}.id"
-    )
-
-
-def _value_parameter(table: Table, column: Column) -> Parameter:
-    number = column.type in ("integer", "cents")
-    return Parameter(
-        name=column.name,
-        type=PARAMETER_TYPES.get(column.type, "string"),
-        description=label(column.name),
-        enum=column.values if column.type == "enum" else (),
-        minimum=1 if number else None,
-        maximum=10_000_000 if column.type == "cents" else 3000 if number else None,
-        format="date" if column.type == "date" else None,
-        source=f"{column.references}.id" if column.references else f"{table.name}.{column.name}",
-    )
-
-
-def _exists(table: Table) -> Guard:
-    return Guard(
-        sql=f"SELECT 1 FROM {_q(table.name)} WHERE id = :{table.name}_id",
-        message=f"there is no {_words(table.name)} {{{table.name}_id}}",
-    )
-
-
-def _in_state(table: Table, states: tuple[str, ...], what: str) -> Guard:
-    listed = ", ".join(f"'{state}'" for state in states)
-    return Guard(
-        sql=f"SELECT status IN ({listed}) FROM {_q(table.name)} WHERE id = :{table.name}_id",
-        message=f"{_words(table.name)} {{{table.name}_id}} cannot {what}{ONLY_WHILE}{_or(states)}",
-    )
-
-
-def _row(table: Table) -> Returns:
-    names = _names(["id", *(column.name for column in table.columns)])
-    return Returns(sql=f"SELECT {names} FROM {_q(table.name)} WHERE id = :{table.name}_id")
-
-
-def label(column: str) -> str:
-    """How a person says a column: `total_cents` is the total, `member_id` the member."""
-    return _words(column.removesuffix("_cents").removesuffix("_id"))
-
-
-def _or(states: tuple[str, ...]) -> str:
-    return " or ".join(_words(state) for state in states)
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")
-
-
-def _plural(name: str) -> str:
-    if name.endswith("y") and name[-2] not in "aeiou":
-        return f"{name[:-1]}ies"
-    return f"{name}es" if name.endswith(("s", "x", "ch", "sh")) else f"{name}s"
-
-
-def _q(name: str) -> str:
-    return f'"{name}"'
-
-
-def _names(names: list[str]) -> str:
-    return ", ".join(_q(name) for name in names)

@@ -6,6 +6,7 @@ import pytest
 
 from generators.brief import Brief
 from generators.domain import synthesise
+from generators.lifecycles import propose_lifecycles
 from generators.stage import StageFailed
 from generators.tables import propose_tables
 from serving.endpoint import ChatRequest
@@ -103,3 +104,30 @@ def test_entities_left_open_are_proposed_and_refer_only_backwards() -> None:
     assert [table.name for table in schema.tables] == ["rider", "bike", "booking", "repair"]
     assert [c.references for c in schema.tables[2].columns if c.references] == ["rider", "bike"]
     assert len(used) == 5
+
+
+def test_a_correction_is_kept_as_a_rejection_of_its_call_and_asks_nothing_again() -> None:
+    actions = [{"verb": "repair", "allowed_from": ["free", "rented"], "becomes": "broken"}]
+    answer = json.dumps({"actions": actions, "editable_while": ["free"]})
+    llm = answer_with(answer)
+    brief = BRIEF.model_copy(update={"rules": ("A rented bike can be reported broken.",)})
+    schema, _, _ = propose_tables(brief, "bikes", Scripted(lambda _: json.dumps(COLUMNS)))
+    lifecycles, rejections, used = propose_lifecycles(brief, schema, "bikes", llm)
+    assert [step.sources for step in lifecycles["bike"].transitions] == [("rented",)]
+    [contradiction] = [r for r in rejections if r.reason == "contradicts_a_rule"]
+    assert "“A rented bike can be reported broken”" in contradiction.detail
+    assert contradiction.made_from[0] in used and len(llm.requests) == 2, "one question a table, no repair"
+
+
+@pytest.mark.parametrize("fenced", ["```json\n{}\n```", "```\n{}\n```", "\n```json\n{}```\n"])
+def test_json_in_a_fence_is_read(fenced: str) -> None:
+    schema, rejections, _ = propose_tables(BRIEF, "bikes", answer_with(fenced.replace("{}", json.dumps(COLUMNS))))
+    assert [table.name for table in schema.tables] == ["rider", "bike"] and not rejections
+
+
+def test_an_answer_of_a_megabyte_is_not_read_and_not_repeated() -> None:
+    llm = answer_with(json.dumps({"columns": [{"name": "title", "kind": "x" * 1_000_000}] * 3}))
+    with pytest.raises(StageFailed, match="too_long") as failed:
+        propose_tables(BRIEF, "bikes", llm)
+    assert all(len(rejection.canonical()) < 20_000 for rejection in failed.value.rejections)
+    assert all(len(message.content) < 5_000 for request in llm.requests for message in request.messages)
