@@ -1,27 +1,19 @@
 """What assets are given: the project's folders, the warehouse, the synthesist and the policy's engine."""
 
 from functools import cached_property
-from typing import Literal
 
 import dagster as dg
 
 from dagster_project.campaign import Campaign
 from dagster_project.home import Home
-from generators.brief import domain_folder
-from serving.endpoint import Endpoint
-from serving.ledger import Ledger, read_header
+from dagster_project.synthesist import RECORDING, Synthesist, SynthesistNotSet, synthesist_here
 from serving.models import resolve_model
-from serving.vllm import VllmConfig, VllmServer
+from serving.vllm import VllmConfig
 from trainer.conversation import load_tokenizer
 from trainer.engine import EngineFolders, PolicyEngine, merges
 from warehouse.warehouse import Warehouse
 
-RECORDING = "calls.jsonl"
-"""The recorded synthesis in a domain's folder."""
-
-
-class SynthesistNotSet(RuntimeError):
-    """No way to answer a synthesis call: which setting is missing."""
+__all__ = ["RECORDING", "Engines", "Synthesist", "SynthesistNotSet", "Workshop", "resources"]
 
 
 class Workshop(dg.ConfigurableResource):
@@ -33,50 +25,6 @@ class Workshop(dg.ConfigurableResource):
 
     def warehouse(self) -> Warehouse:
         return Warehouse(self.home.warehouse, self.home.parts)
-
-
-class Synthesist(dg.ConfigurableResource):
-    """The model that writes domains and wording.
-
-    `recorded` answers from the recording in the domain's folder, and a question that is not in it is an error;
-    `live` asks `model`: served here by vLLM, or by any OpenAI-compatible endpoint when `base_url` is given.
-    """
-
-    mode: Literal["recorded", "live"] = "recorded"
-    model: str = "qwen2.5-coder-1.5b-instruct"
-    base_url: str = ""
-    api_key_variable: str = "ENVLOOM_API_KEY"
-    """The environment variable that holds the key of `base_url`."""
-    max_calls: int = 5000
-    max_tokens: int = 5_000_000
-
-    def ledger(self, domain: str, home: Home) -> Ledger:
-        """The ledger that answers for one domain. Raises SynthesistNotSet if there is neither recording nor model."""
-        if self.mode == "live":
-            return self._live(home)
-        recording = domain_folder(domain) / RECORDING
-        if not recording.is_file():
-            raise SynthesistNotSet(
-                f"domain {domain} has no recording ({recording}): ask a model instead, with `make demo LIVE=1` or the "
-                "resource setting synthesist.mode = live."
-            )
-        # A ledger of its own per recording: answers of a live model must not mix with what ships.
-        ledger = Ledger(home.state / f"recorded-{domain}.sqlite", read_header(recording)["model"], "replay")
-        ledger.import_extract(recording)
-        return ledger
-
-    def _live(self, home: Home) -> Ledger:
-        import os
-
-        budget = {"max_calls": self.max_calls, "max_tokens": self.max_tokens}
-        if self.base_url:
-            key = os.environ.get(self.api_key_variable, "")
-            endpoint = Endpoint(base_url=self.base_url, model=self.model, api_key=key or "none")
-            return Ledger(home.ledger, f"{self.model}@{self.base_url}", "live", endpoint, **budget)
-        model = resolve_model(self.model, home.models)
-        config = VllmConfig(model=str(model.path), served_name=self.model, max_model_len=3072, max_num_seqs=64)
-        server = VllmServer(config, home.logs, home.state)
-        return Ledger(home.ledger, model.fingerprint, "live", server.start, **budget)
 
 
 class Engines(dg.ConfigurableResource):
@@ -108,17 +56,9 @@ class Engines(dg.ConfigurableResource):
 
 def resources() -> dict[str, object]:
     """The resources of the code location, as the environment sets them."""
-    import os
-
-    live = os.environ.get("ENVLOOM_LIVE", "") not in ("", "0")
-    synthesist = Synthesist(
-        mode="live" if live else "recorded",
-        model=os.environ.get("ENVLOOM_SYNTHESIST", "qwen2.5-coder-1.5b-instruct"),
-        base_url=os.environ.get("ENVLOOM_BASE_URL", ""),
-    )
     return {
         "workshop": Workshop(),
-        "synthesist": synthesist,
+        "synthesist": synthesist_here(),
         "engines": Engines(),
         "pipes": dg.PipesSubprocessClient(),
     }

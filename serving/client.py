@@ -11,15 +11,47 @@ from time import perf_counter
 from typing import Any, TypeVar
 
 import openai
+from openai.types.chat import ChatCompletion
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 
-from serving.endpoint import ChatAnswer, ChatRequest, Completion, Endpoint
+from serving.endpoint import ChatAnswer, ChatRequest, Completion, CompletionRequest, Endpoint
 from serving.errors import EndpointError, EndpointUnreachable, last_lines
 
 T = TypeVar("T")
 
 # Worth another try: no connection, a time-out, a fault of the server, or its wish to be asked later (429).
 _TRANSIENT = (openai.APIConnectionError, openai.InternalServerError, openai.RateLimitError)
+
+
+def chat_body(request: ChatRequest, model: str) -> dict[str, Any]:
+    """The body of POST /v1/chat/completions for `request`, the same whether it goes out now or in a batch."""
+    body: dict[str, Any] = {
+        "model": model,
+        "messages": [message.model_dump() for message in request.messages],
+        "max_tokens": request.max_tokens,
+        "temperature": request.temperature,
+        "top_p": request.top_p,
+        "seed": request.seed,
+    }
+    if request.response_schema is not None:
+        schema = {"name": "answer", "schema": request.response_schema, "strict": True}
+        body["response_format"] = {"type": "json_schema", "json_schema": schema}
+    return body
+
+
+def chat_answer(completion: object, seconds: float) -> ChatAnswer:
+    """What a chat completion says. Raises EndpointError if it says nothing at all."""
+    # The client library checks nothing: an HTML page with status 200 arrives here as a string.
+    if not isinstance(completion, ChatCompletion) or not completion.choices:
+        raise EndpointError(f"the answer is no chat completion: {str(completion)[:200]}. Is the address the API's?")
+    choice = completion.choices[0]
+    return ChatAnswer(
+        text=choice.message.content or "",
+        finish_reason=choice.finish_reason,
+        prompt_tokens=completion.usage.prompt_tokens if completion.usage else 0,
+        completion_tokens=completion.usage.completion_tokens if completion.usage else 0,
+        seconds=seconds,
+    )
 
 
 class Client:
@@ -47,34 +79,24 @@ class Client:
             await self._opened[1].close()
         self._opened = None
 
-    async def complete(
-        self,
-        prompt_ids: Sequence[int],
-        *,
-        model: str | None = None,
-        max_tokens: int,
-        seed: int,
-        stop_token_ids: Sequence[int] = (),
-        temperature: float = 1.0,
-        top_p: float = 1.0,
-    ) -> Completion:
-        """Sample a continuation of `prompt_ids` and return the engine's own tokens and log-probabilities.
+    async def complete(self, request: CompletionRequest) -> Completion:
+        """Sample a continuation and return the engine's own tokens and log-probabilities.
 
-        `model` names the base model or a loaded adapter (default: the endpoint's model). Text never enters: what was
-        sampled is what is trained on. Keep T = 1 and top_p = 1 for rollouts, or the importance ratio is biased; and
-        never constrain them by a schema, because masked tokens change the log-probabilities.
+        Text never enters: what was sampled is what is trained on. Keep T = 1 and top_p = 1 for rollouts, or the
+        importance ratio is biased; and never constrain them by a schema, because masked tokens change the
+        log-probabilities.
         """
         began = perf_counter()
         answer = await self._asked(
             lambda api: api.completions.create(
-                model=model or self.endpoint.model,
-                prompt=list(prompt_ids),
-                max_tokens=max_tokens,
-                temperature=temperature,
-                top_p=top_p,
-                seed=seed,  # on every request: an unseeded one makes neighbours in its batch irreproducible
+                model=request.model or self.endpoint.model,
+                prompt=list(request.prompt_ids),
+                max_tokens=request.max_tokens,
+                temperature=request.temperature,
+                top_p=request.top_p,
+                seed=request.seed,  # on every request: an unseeded one makes neighbours in its batch irreproducible
                 logprobs=0,  # of the sampled token only
-                extra_body={"return_token_ids": True, "stop_token_ids": list(stop_token_ids)},
+                extra_body={"return_token_ids": True, "stop_token_ids": list(request.stop_token_ids)},
             )
         )
         choice = answer.choices[0]
@@ -89,7 +111,7 @@ class Client:
             token_ids=token_ids,
             logprobs=logprobs,
             finish_reason=choice.finish_reason,
-            prompt_tokens=len(prompt_ids),
+            prompt_tokens=len(request.prompt_ids),
             seconds=round(perf_counter() - began, 3),
         )
 
@@ -116,30 +138,10 @@ class Client:
 
     async def chat(self, request: ChatRequest) -> ChatAnswer:
         """Answer a chat; with `response_schema`, text that the engine constrained to be JSON of that schema."""
-        options: dict[str, Any] = {}
-        if request.response_schema is not None:
-            schema = {"name": "answer", "schema": request.response_schema, "strict": True}
-            options["response_format"] = {"type": "json_schema", "json_schema": schema}
         began = perf_counter()
-        answer = await self._asked(
-            lambda api: api.chat.completions.create(
-                model=self.endpoint.model,
-                messages=[message.model_dump() for message in request.messages],  # type: ignore[misc]
-                max_tokens=request.max_tokens,
-                temperature=request.temperature,
-                top_p=request.top_p,
-                seed=request.seed,
-                **options,
-            )
-        )
-        choice = answer.choices[0]
-        return ChatAnswer(
-            text=choice.message.content or "",
-            finish_reason=choice.finish_reason,
-            prompt_tokens=answer.usage.prompt_tokens if answer.usage else 0,
-            completion_tokens=answer.usage.completion_tokens if answer.usage else 0,
-            seconds=round(perf_counter() - began, 3),
-        )
+        body = chat_body(request, self.endpoint.model)
+        answer = await self._asked(lambda api: api.chat.completions.create(**body))
+        return chat_answer(answer, seconds=round(perf_counter() - began, 3))
 
     async def load_adapter(self, name: str, path: Path) -> None:
         """Serve the LoRA adapter in `path` (a peft folder the server can read) as model `name`.

@@ -3,6 +3,8 @@
 Frozen records only; who starts the server is `serving.vllm`, who speaks to it is `serving.client`.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -23,6 +25,36 @@ class Endpoint(_Frozen):
     model: str  # the name under which the endpoint serves it
     api_key: str = Field(default="none", repr=False)  # kept out of logs and tracebacks
     log_path: Path | None = None  # where the server writes, when it is ours
+
+
+class Price(_Frozen):
+    """What an endpoint asks for its tokens."""
+
+    input_usd_per_mtok: float = Field(ge=0)  # USD per million tokens of the prompt
+    output_usd_per_mtok: float = Field(ge=0)  # USD per million tokens of the answer
+
+    def of(self, prompt_tokens: int, completion_tokens: int) -> float:
+        """The cost of so many tokens, in USD."""
+        return (prompt_tokens * self.input_usd_per_mtok + completion_tokens * self.output_usd_per_mtok) / 1e6
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """A model that can be asked: its fingerprint, where it is served, at what price.
+
+    `endpoint` may be a function that starts the server; it is called at the first question that is not stored.
+    """
+
+    fingerprint: str  # see `serving.models`; of an endpoint elsewhere, `<model>@<base_url>`
+    endpoint: Endpoint | Callable[[], Endpoint] | None = None
+    price: Price | None = None  # None: nobody said what it costs
+    name: str = ""  # what a batch file calls it
+    batch_command: str = ""  # what answers a batch file, with {requests} and {answers} for the files
+
+    def reached(self) -> Endpoint:
+        """Its address, once its server runs."""
+        assert self.endpoint is not None  # who asks has made sure
+        return self.endpoint() if callable(self.endpoint) else self.endpoint
 
 
 class Message(_Frozen):
@@ -64,11 +96,34 @@ class LlmCall(_Frozen):
     finish_reason: str
     prompt_tokens: int
     completion_tokens: int
-    seconds: float
+    seconds: float  # until the answer was there; 0 for the answer of a batch, for which nobody waited
+    price: Price | None = None  # at which it was asked, where one was said
 
     @cached_property
     def id(self) -> str:
         return call_id(self.model, self.request)
+
+    @property
+    def cost_usd(self) -> float | None:
+        """What it cost, None where no price was said."""
+        return None if self.price is None else self.price.of(self.prompt_tokens, self.completion_tokens)
+
+    def canonical(self) -> str:
+        """The canonical JSON (RFC 8785) of the call; a price that nobody said is left out."""
+        unsaid = {"price"} if self.price is None else None
+        return rfc8785.dumps(self.model_dump(mode="json", exclude=unsaid)).decode()
+
+
+class CompletionRequest(_Frozen):
+    """All that decides a sampled continuation, for training: tokens in."""
+
+    prompt_ids: tuple[int, ...]
+    model: str | None = None  # the base model or a loaded adapter; the endpoint's model if None
+    max_tokens: int
+    seed: int
+    stop_token_ids: tuple[int, ...] = ()
+    temperature: float = 1.0
+    top_p: float = 1.0
 
 
 class Completion(_Frozen):

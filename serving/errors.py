@@ -3,7 +3,12 @@
 Callers catch `ServingError` to mean "no model answer could be had"; nothing is handled here.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from serving.batch import BatchFile
 
 
 class ServingError(Exception):
@@ -47,7 +52,23 @@ class LedgerConflict(ServingError):
 
 
 class BudgetExceeded(ServingError):
-    """The next call would pass the allowed number of calls or tokens; everything answered so far is stored."""
+    """The allowed calls, tokens or dollars are used up; everything answered so far is stored."""
+
+
+class PriceMissing(ServingError):
+    """A budget in dollars for a model whose price is not known."""
+
+
+class EndpointFailing(ServingError):
+    """Too many of the last requests failed to go on asking; everything answered so far is stored."""
+
+
+class AnswersPending(Exception):
+    """No error: a run in batch mode has written its questions to files and goes on when the answers are imported."""
+
+    def __init__(self, batches: "Sequence[BatchFile]") -> None:
+        self.batches = tuple(batches)
+        super().__init__("\n".join(batch.says() for batch in batches))
 
 
 def last_lines(log_path: Path, lines: int = 15) -> str:

@@ -6,6 +6,7 @@ Pure functions: nothing is started here. vLLM itself is never imported, only its
 import contextlib
 import importlib.metadata
 import os
+import shlex
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -81,6 +82,18 @@ def vllm_arguments(config: VllmConfig, port: int) -> list[str]:
     else:
         arguments += ["--gpu-memory-utilization", str(config.gpu_memory_fraction)]
     return [*arguments, *config.extra_args]
+
+
+def run_batch_command(config: VllmConfig) -> str:
+    """The shell command that answers a batch file as a server of `config` would, with {requests} and {answers} to be
+    filled in. Not the `vllm run-batch` command, for the reason given in `serving.vllm`."""
+    arguments = vllm_arguments(config, config.port)
+    address = arguments.index("--host")
+    del arguments[address : address + 4]  # there is no server: with these flags it would start one for metrics
+    variables = {name: value for name, value in vllm_environment(config, api_key="").items() if value}
+    command = ["python", "-m", "vllm.entrypoints.openai.run_batch", *arguments]
+    shown = [f"{name}={shlex.quote(value)}" for name, value in variables.items()]
+    return f"{' '.join(shown)} {shlex.join(command)} -i {{requests}} -o {{answers}}"
 
 
 def vllm_environment(config: VllmConfig, api_key: str) -> dict[str, str]:

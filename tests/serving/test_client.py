@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from serving.client import Client
-from serving.endpoint import ChatRequest, Completion, Endpoint, Message
+from serving.endpoint import ChatRequest, Completion, CompletionRequest, Endpoint, Message
 from serving.errors import EndpointError
 from serving.models import ResolvedModel
 
@@ -37,6 +37,10 @@ def adapted(smollm2: ResolvedModel, tmp_path_factory: pytest.TempPathFactory) ->
     yield model.eval(), folder
 
 
+def _asks(**settings: Any) -> CompletionRequest:
+    return CompletionRequest(prompt_ids=tuple(_PROMPT), **settings)
+
+
 def _trainer_logprobs(model: Any, completion: Completion) -> list[float]:
     import torch
 
@@ -60,8 +64,8 @@ def test_engine_and_trainer_agree_on_every_sampled_token_with_and_without_an_ada
             await client.load_adapter("policy-1", folder)
             assert set(await client.models()) == {vllm.model, "policy-1"}
             base, tuned = await asyncio.gather(
-                client.complete(_PROMPT, max_tokens=16, seed=7),
-                client.complete(_PROMPT, model="policy-1", max_tokens=16, seed=7),
+                client.complete(_asks(max_tokens=16, seed=7)),
+                client.complete(_asks(model="policy-1", max_tokens=16, seed=7)),
             )
             scored = await client.score(_PROMPT, base.token_ids, model="policy-1")
             await client.unload_adapter("policy-1")
@@ -79,8 +83,8 @@ def test_engine_and_trainer_agree_on_every_sampled_token_with_and_without_an_ada
 def test_a_seeded_request_gives_the_same_tokens_alone_and_in_a_batch(vllm: Endpoint) -> None:
     async def sample() -> tuple[Completion, list[Completion]]:
         async with Client(vllm) as client:
-            alone = await client.complete(_PROMPT, max_tokens=16, seed=11)
-            batch = [client.complete(_PROMPT, max_tokens=16, seed=seed) for seed in range(8, 16)]
+            alone = await client.complete(_asks(max_tokens=16, seed=11))
+            batch = [client.complete(_asks(max_tokens=16, seed=seed)) for seed in range(8, 16)]
             return alone, await asyncio.gather(*batch)
 
     alone, batch = asyncio.run(sample())
@@ -92,7 +96,7 @@ def test_a_seeded_request_gives_the_same_tokens_alone_and_in_a_batch(vllm: Endpo
 def test_the_stop_token_is_part_of_what_was_sampled(vllm: Endpoint) -> None:
     async def sample(stop: list[int]) -> Completion:
         async with Client(vllm) as client:
-            return await client.complete(_PROMPT, max_tokens=6, seed=11, stop_token_ids=stop)
+            return await client.complete(_asks(max_tokens=6, seed=11, stop_token_ids=stop))
 
     free = asyncio.run(sample([]))
     stopped = asyncio.run(sample([free.token_ids[3]]))
@@ -134,10 +138,10 @@ def test_an_answer_follows_the_schema_it_was_asked_in(vllm: Endpoint) -> None:
 
 def test_a_request_the_engine_refuses_says_why_at_once(vllm: Endpoint) -> None:
     with pytest.raises(EndpointError, match="no-such-policy"):
-        asyncio.run(Client(vllm).complete(_PROMPT, model="no-such-policy", max_tokens=1, seed=0))
+        asyncio.run(Client(vllm).complete(_asks(model="no-such-policy", max_tokens=1, seed=0)))
 
 
 def test_a_stranger_without_the_key_is_turned_away(vllm: Endpoint) -> None:
     stranger = vllm.model_copy(update={"api_key": "guess"})
     with pytest.raises(EndpointError, match="nauthorized"):
-        asyncio.run(Client(stranger).complete(_PROMPT, max_tokens=1, seed=0))
+        asyncio.run(Client(stranger).complete(_asks(max_tokens=1, seed=0)))

@@ -13,7 +13,7 @@ import pytest
 
 from serving import flags
 from serving.client import Client
-from serving.endpoint import Endpoint
+from serving.endpoint import CompletionRequest, Endpoint
 from serving.errors import EndpointUnreachable, PortTaken, ServerDied, VllmMissing
 from serving.models import ResolvedModel
 from serving.vllm import VllmConfig, VllmServer
@@ -90,7 +90,7 @@ def test_a_killed_server_is_reported_with_its_log_and_leaves_no_process(tmp_path
     group = _children(state.watchdog)[0]
     os.kill(group, signal.SIGKILL)
     with pytest.raises(EndpointUnreachable, match=str(endpoint.log_path)):
-        asyncio.run(Client(endpoint, retries=1).complete([1, 2, 3], max_tokens=4, seed=0))
+        asyncio.run(Client(endpoint, retries=1).complete(CompletionRequest(prompt_ids=(1, 2, 3), max_tokens=4, seed=0)))
     server.stop()
     assert not server.alive()
     with pytest.raises(ProcessLookupError):

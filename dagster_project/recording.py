@@ -1,0 +1,103 @@
+"""Recording a domain: its synthesis by a live model or by batches, kept as a file for machines without a model."""
+
+import json
+from dataclasses import asdict
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dagster_project.console import AsJson, fail, stderr
+from dagster_project.home import Home
+from dagster_project.synthesist import RECORDING, Synthesist, SynthesistNotSet, synthesist_here
+from envs.environment import Environment
+from generators.brief import DomainError, load_brief
+from generators.candidates import propose_candidates
+from generators.discovery import domain_folder
+from generators.domain import synthesise
+from generators.hooked import load_hooks
+from generators.stage import StageFailed
+from serving.batch import BatchFile, import_answers
+from serving.errors import AnswersPending, ServingError
+from serving.flags import installed_vllm
+from serving.store import CallStore
+
+answers_app = typer.Typer(no_args_is_help=True, help="Bring in the answers of a batch.")
+
+
+def record_domain(name: str, home: Home, synthesist: Synthesist) -> dict[str, Any]:
+    """Synthesise and write every call into the domain's folder. What the ledger holds is not asked again.
+
+    Raises AnswersPending in batch mode, until every answer has been imported.
+    """
+    folder = domain_folder(name)
+    ledger = synthesist.ledger(name, home)
+    brief, hooks = load_brief(folder), load_hooks(name)
+    made = synthesise(brief, name, ledger, hooks)
+    wording = propose_candidates(brief, Environment.load(made.spec), ledger, hooks).wording
+    engine = synthesist.base_url or ("batch" if synthesist.mode == "batch" else installed_vllm())
+    header = {
+        "model": ledger.model,
+        "engine": engine,
+        "recorded": date.today().isoformat(),
+        "prompts": {call.request.template: call.request.template_sha256 for call in ledger.calls(ledger.used)},
+    }
+    ledger.export_extract(folder / RECORDING, ledger.used, header)
+    return {
+        "recording": str(folder / RECORDING),
+        "calls": len(ledger.used),
+        "tools": len(made.spec.tools),
+        "phrased": sum(phrasing.call_id is not None for phrasing in wording.phrasings.values()),
+    }
+
+
+def record(
+    name: str,
+    mode: Annotated[str, typer.Option(help="live, or batch: write what is to be asked into a file and stop.")] = "live",
+    model: Annotated[str, typer.Option(help="A packaged model, a folder, a hub id, or a name at --base-url.")] = "",
+    base_url: Annotated[str, typer.Option(help="An OpenAI-compatible endpoint, with the version.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Synthesise a domain with a model and keep the calls in its folder, for replay on machines without one.
+
+    Other settings come from ENVLOOM_SETTINGS (see docs/serving.md).
+    """
+    if mode not in ("live", "batch"):
+        raise fail(ValueError(f"--mode {mode}: use live or batch"), 2)
+    chosen = {key: value for key, value in (("model", model), ("base_url", base_url)) if value}
+    try:
+        told = record_domain(name, Home.here().prepare(), synthesist_here(mode=mode, **chosen))
+    except AnswersPending as pending:
+        if as_json:
+            typer.echo(json.dumps({"pending": [_told(batch) for batch in pending.batches]}))
+        else:
+            typer.echo(str(pending))
+        return
+    except (DomainError, StageFailed, SynthesistNotSet, ServingError) as error:
+        raise fail(error) from error
+    typer.echo(json.dumps(told) if as_json else "\n".join(f"{key:12} {value}" for key, value in told.items()))
+
+
+def _told(batch: BatchFile) -> dict[str, Any]:
+    return {key: str(value) if isinstance(value, Path) else value for key, value in asdict(batch).items()}
+
+
+@answers_app.command("import")
+def answers_import(file: Path, as_json: AsJson = False) -> None:
+    """Store the answers of a batch (its output or error file); exits with 1 if some are refused or unknown."""
+    try:
+        found = import_answers(CallStore(Home.here().prepare().ledger), file)
+    except ServingError as error:
+        raise fail(error) from error
+    if as_json:
+        typer.echo(json.dumps(asdict(found)))
+    else:
+        typer.echo(f"stored       {found.stored}\nalready      {found.already_stored}")
+        typer.echo(f"refused      {len(found.refused)}\nunknown      {len(found.unknown)}")
+    for identity, why in found.refused.items():
+        stderr.print(f"refused {identity}: {why}", soft_wrap=True, highlight=False, markup=False)
+    for identity in found.unknown:
+        stderr.print(f"unknown {identity}: no question of this ledger", soft_wrap=True, highlight=False, markup=False)
+    if found.refused or found.unknown:
+        raise typer.Exit(1)
