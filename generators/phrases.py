@@ -76,7 +76,14 @@ def asks(spec: EnvironmentSpec) -> list[Ask]:
     A search by a name or an address has none: nobody asks how many members have one e-mail address. Such tools serve
     to look up the row that another request speaks of.
     """
-    return [_ask(tool) for tool in spec.tools if tool.writes or not is_lookup(tool)]
+    return [_ask(tool) for tool in spec.tools if is_drawn(tool, spec) and (tool.writes or not is_lookup(tool))]
+
+
+def is_drawn(tool: Tool, spec: EnvironmentSpec) -> bool:
+    """Whether golden programs are drawn with a tool. Of a domain's own only those that write, and whose arguments can
+    all be taken from a column; what the others are for, only the domain's own tasks know."""
+    own = spec.handmade is not None and tool.name in spec.handmade.tools
+    return not own or (tool.writes and all(parameter.source for parameter in tool.parameters))
 
 
 def is_lookup(tool: Tool) -> bool:
@@ -187,7 +194,7 @@ def _other_meaning(ask: Ask, text: str) -> tuple[str, str] | None:
     if (match := re.search(ASKING, text, re.IGNORECASE)) and not match.group().lower().startswith(verb[:4]):
         return "asks_for_information", f"'{text}' asks about something; ask the help desk to do it: {ask.plainly}"
     changed = re.search(
-        r"\b(?:change|update|set|modify|adjust) (?:the |my )?([a-z ]+?) (?:of|for|on) ", text, re.IGNORECASE
+        r"\b(?:change|update|set|modify|adjust) (?:the |my )?([a-z ]{1,40}?) (?:of|for|on) ", text, re.IGNORECASE
     )
     if (
         verb == "change"

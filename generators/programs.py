@@ -19,9 +19,10 @@ from envs.environment import Environment
 from envs.episode import Episode
 from envs.spec import Parameter, Tool
 from envs.task import Fact, FactKind, ToolCall
-from generators.phrases import is_lookup
+from generators.clauses import ONLY_WHILE
+from generators.phrases import is_drawn, is_lookup
 from generators.rows import fake_text
-from generators.tools import FIND, ONLY_WHILE, TOTAL, label
+from generators.tools import FIND, TOTAL, label
 
 ATTEMPTS = 12
 MAX_FOUND = 6
@@ -30,6 +31,14 @@ FACT_KINDS: dict[str, FactKind] = {
     "text": "text", "enum": "text", "integer": "integer", "cents": "cents", "boolean": "boolean", "date": "date",
     "datetime": "datetime", "real": "number",
 }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Clause:
+    """A sentence that an evolution adds to a step: what for, and the values of its placeholders."""
+
+    purpose: str
+    slots: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -45,6 +54,7 @@ class Step:
     """Placeholder → what the user says there."""
     facts: tuple[Fact, ...] = ()
     answer: str = ""
+    clauses: tuple[Clause, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -182,7 +192,10 @@ class Sampler:
         finders = [
             other
             for other in self.environment.spec.tools
-            if not other.writes and other.shape == "many" and _searched(other) == table
+            if is_drawn(other, self.environment.spec)
+            and not other.writes
+            and other.shape == "many"
+            and _searched(other) == table
         ]
         if column != "id" or not finders:
             return None
@@ -234,8 +247,7 @@ class Sampler:
         if parameter.type == "boolean":
             return self.rng.random() < 0.5
         if parameter.type == "integer":
-            low, high = int(parameter.minimum or 1), int(parameter.maximum or 100)
-            return self.rng.randint(low, min(high, 12))
+            return self._number(parameter)
         if parameter.format == "date":
             return (self.today + timedelta(days=self.rng.randint(1, 60))).isoformat()
         table, column = _source(parameter)
@@ -247,10 +259,21 @@ class Sampler:
         position = [c.name for c in self.environment.spec.table(table).columns].index(column) + 1
         return self.rng.choice(rows)[position]
 
+    def _number(self, parameter: Parameter) -> int:
+        """A number as they stand in the rows: an altitude is no quantity."""
+        low, high = int(parameter.minimum or 1), int(parameter.maximum or 100)
+        table, _, column = (parameter.source or "").partition(".")
+        if column and column != "id":
+            position = [c.name for c in self.environment.spec.table(table).columns].index(column) + 1
+            found = [value for row in self.environment.spec.rows[table] if isinstance(value := row[position], int)]
+            least = int(parameter.minimum) if parameter.minimum is not None else min(found, default=low)
+            low, high = max(min(found, default=low), least), min(max(found, default=high), high)
+        return self.rng.randint(low, max(low, high))
+
 
 def sort_tools(environment: Environment) -> dict[str, list[Tool]]:
     """Kind of step → the tools that can carry it. A kind no tool can carry is absent."""
-    tools = environment.spec.tools
+    tools = [tool for tool in environment.spec.tools if is_drawn(tool, environment.spec)]
     kinds = {
         "field": [t for t in tools if not t.writes and t.name.startswith("get_")],
         "count": [t for t in tools if not t.writes and t.shape == "many" and not is_lookup(t)],

@@ -1,11 +1,11 @@
-"""Candidate tasks: golden programs sampled in the environment, worded from phrase patterns, with a toolbox.
+"""Candidate tasks: golden programs sampled in the environment, some of them evolved, worded, with a toolbox.
 
 Whether a candidate is a task is decided elsewhere (`envs.proof`): what is proposed here is executable, not yet proven.
 """
 
 import random
-import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pydantic import JsonValue
@@ -13,22 +13,21 @@ from pydantic import JsonValue
 from envs.environment import Environment
 from envs.record import derive_seed
 from envs.spec import Tool
-from envs.task import Goal, Preference, Rejection, Task, Toolbox
-from generators.phrases import Phrasing, asks
+from envs.task import Goal, Rejection, Task, Toolbox
+from generators import preferences
+from generators.evolutions import evolve
+from generators.phrases import asks
 from generators.programs import Sampler, Step, sort_tools
+from generators.scenarios import PERSONAS, withhold
+from generators.wording import Wording, compose
 
 TRIES_PER_STEP = 3
 STEPS = {1: 34, 2: 18, 3: 12, 4: 11, 5: 10, 6: 7, 7: 5, 8: 3}
 """How many of a hundred candidates have so many steps; a step is one or two calls."""
 KINDS = {"write": 34, "field": 18, "lookup_write": 16, "extreme_write": 12, "refusal": 8, "count": 7, "total": 5}
 """How often a step is of a kind, among the kinds that some tool can carry."""
-OPENINGS = ("", "", "", "Hi, ", "Hello. ", "Please help me. ")
-CONNECTIVES = (" Also, ", " And then: ", " After that, ", " One more thing: ")
-PREFERENCES = (
-    (0.6, Preference()),
-    (0.2, Preference(text="Please keep the cost low.", accuracy=1.0, cost=0.5)),
-    (0.2, Preference(text="I am in a hurry.", accuracy=1.0, latency=0.5)),
-)
+EVOLVED, WITHHELD = 0.35, 0.15
+"""Shares of candidates that are evolved, and of the others whose user does not say everything at once."""
 TOOLBOX_SIZE = 4
 
 
@@ -40,11 +39,15 @@ class Proposal:
     rejections: tuple[Rejection, ...]
 
 
-def propose_tasks(environment: Environment, phrasings: dict[str, Phrasing], count: int, seed: int) -> Proposal:
-    """`count` draws of a task; those without an executable program, and repeated ones, are returned as rejections."""
+def propose_tasks(environment: Environment, wording: Wording, count: int, seed: int) -> Proposal:
+    """`count` draws of a task; those without an executable program, and repeated ones, are returned as rejections.
+
+    So is the simple task that an evolved one was made of: it is superseded, and both are never in one dataset.
+    """
     spec = environment.spec
     worded = {
-        kind: [tool for tool in tools if tool.name in phrasings] for kind, tools in sort_tools(environment).items()
+        kind: [tool for tool in tools if tool.name in wording.phrasings]
+        for kind, tools in sort_tools(environment).items()
     }
     kinds = {kind: weight for kind, weight in KINDS.items() if worded.get(kind)}
     rejections = [
@@ -56,7 +59,7 @@ def propose_tasks(environment: Environment, phrasings: dict[str, Phrasing], coun
             subject=tool.name,
         )
         for tool in (ask.tool for ask in asks(spec))
-        if tool.name not in phrasings
+        if tool.name not in wording.phrasings
     ]
     sampler, uses = Sampler(environment), Counter[str]()
     tasks: dict[tuple[str, str], Task] = {}
@@ -67,12 +70,21 @@ def propose_tasks(environment: Environment, phrasings: dict[str, Phrasing], coun
         steps = _program(sampler, rng, length, kinds, worded)
         if len(steps) < length:
             detail = f"no program of {length} steps; it ends after {', '.join(step.kind for step in steps) or 'none'}"
-            rejections.append(_rejection(spec.domain, "not_executable", detail, number))
+            rejections.append(_rejection(spec.domain, "programs", "not_executable", detail, number))
             continue
-        task = _task(environment, rng, steps, phrasings)
+        task = _task(environment, rng, steps, wording)
+        if rng.random() < EVOLVED:
+            simple, task = task, _evolved(environment, rng, steps, wording, task)
+            if task is not simple:
+                detail = f"made harder by {task.evolution}"
+                rejections.append(
+                    _rejection(spec.domain, "evolve", "superseded", detail, simple.model_dump(mode="json"))
+                )
+        elif rng.random() < WITHHELD:
+            task = _with_scenario(rng, steps, wording, task)
         key = (task.instruction, str(task.golden))
         if key in tasks:
-            rejections.append(_rejection(spec.domain, "duplicate", task.instruction, number))
+            rejections.append(_rejection(spec.domain, "programs", "duplicate", task.instruction, number))
             continue
         tasks[key] = task
         uses.update(step.tool.name for step in steps)
@@ -105,55 +117,52 @@ def _same_subject(step: Step, other: Step) -> bool:
     return bool(ids & {str(v) for call in other.calls for v in call.arguments.values() if "-" in str(v)})
 
 
-def _task(environment: Environment, rng: random.Random, steps: list[Step], phrasings: dict[str, Phrasing]) -> Task:
+def _task(environment: Environment, rng: random.Random, steps: Sequence[Step], wording: Wording) -> Task:
     spec = environment.spec
     golden = tuple(call for step in steps for call in step.calls)
-    replay = environment.replay(golden)
     facts = tuple(fact for step in steps for fact in step.facts)
     answers = [step.answer for step in steps if step.answer] or ["Done."]
+    instruction, calls = compose(rng, steps, wording)
+    # What a request forbids must be possible, or there would be nothing to forbid.
+    needed = {call.tool for call in golden} | {step.tool.name for step in steps}
+    preference, preference_call = preferences.draw(rng, wording.texts, tuple(sorted({call.tool for call in golden})))
     return Task(
         environment_id=spec.id,
         domain=spec.domain,
-        instruction=_instruction(rng, steps, phrasings),
+        instruction=instruction,
         golden=golden,
         golden_answer=" ".join(answers),
-        goal=Goal(changeset=replay.changeset, facts=facts),
+        goal=Goal(changeset=environment.replay(golden).changeset, facts=facts),
         difficulty=len(golden),
-        toolbox=_toolbox(environment, rng, {call.tool for call in golden}),
-        preference=rng.choices([p for _, p in PREFERENCES], [weight for weight, _ in PREFERENCES])[0],
-        made_from=tuple(sorted({call for step in steps if (call := phrasings[step.tool.name].call_id)})),
+        toolbox=toolbox_for(environment, rng, needed),
+        preference=preference,
+        made_from=tuple(sorted(calls | ({preference_call} if preference_call else set()))),
     )
 
 
-def _instruction(rng: random.Random, steps: list[Step], phrasings: dict[str, Phrasing]) -> str:
-    sentences = []
-    for step in steps:
-        pattern = rng.choice(phrasings[step.tool.name].patterns)
-        for name, value in step.slots.items():
-            if value.startswith("the "):
-                pattern = _without_noun(pattern, name, step.tool)
-            pattern = pattern.replace(f"{{{name}}}", value)
-        sentences.append(pattern)
-    opening = rng.choice(OPENINGS)
-    text = opening + (_lower_first(sentences[0]) if opening.endswith(", ") else sentences[0])
-    for sentence in sentences[1:]:
-        text += rng.choice(CONNECTIVES) + _lower_first(sentence)
-    return text
+def _evolved(
+    environment: Environment, rng: random.Random, steps: Sequence[Step], wording: Wording, simple: Task
+) -> Task:
+    """The task of the evolved program, or the simple one where no evolution finds a place."""
+    found = evolve(environment, rng, steps)
+    if found is None:
+        return simple
+    kind, evolved = found
+    task = _task(environment, rng, evolved, wording)
+    return task.model_copy(update={"evolution": kind, "evolved_from": simple.id})
 
 
-def _without_noun(pattern: str, name: str, tool: Tool) -> str:
-    """`cancel my order {order_id}` as `cancel {order_id}`, for a value that brings its own noun."""
-    parameter = next((p for p in tool.parameters if p.name == name), None)
-    noun = (parameter.description if parameter else "").removesuffix(" id")
-    return re.sub(rf"(?:\b(?:my|the|this|our|a)\s+)?\b{re.escape(noun)}\s+\{{{name}\}}", f"{{{name}}}", pattern)
+def _with_scenario(rng: random.Random, steps: Sequence[Step], wording: Wording, task: Task) -> Task:
+    personas = wording.texts[PERSONAS.purpose]
+    found = withhold(rng, task.instruction, steps, personas.texts)
+    if found is None:
+        return task
+    instruction, scenario = found
+    calls = {*task.made_from, *([personas.call_id] if personas.call_id else [])}
+    return task.model_copy(update={"instruction": instruction, "scenario": scenario, "made_from": tuple(sorted(calls))})
 
 
-def _lower_first(sentence: str) -> str:
-    first = sentence.split()[0]
-    return sentence if first == "I" or first.startswith("I'") or "-" in first else sentence[0].lower() + sentence[1:]
-
-
-def _toolbox(environment: Environment, rng: random.Random, needed: set[str]) -> Toolbox:
+def toolbox_for(environment: Environment, rng: random.Random, needed: set[str]) -> Toolbox:
     """Tools and their prices: what the golden program needs, and others to choose wrongly from."""
     names = [tool.name for tool in environment.spec.tools]
     others = [name for name in names if name not in needed]
@@ -168,5 +177,5 @@ def _toolbox(environment: Environment, rng: random.Random, needed: set[str]) -> 
     )
 
 
-def _rejection(domain: str, reason: str, detail: str, subject: JsonValue) -> Rejection:
-    return Rejection(domain=domain, stage="programs", reason=reason, detail=detail, subject=subject)
+def _rejection(domain: str, stage: str, reason: str, detail: str, subject: JsonValue) -> Rejection:
+    return Rejection(domain=domain, stage=stage, reason=reason, detail=detail, subject=subject)

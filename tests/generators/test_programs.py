@@ -4,65 +4,17 @@ import re
 
 from envs.environment import Environment
 from envs.proof import prove
-from envs.spec import Column, EnvironmentSpec, Table
 from envs.task import Task
-from generators.brief import Brief, Sizes
-from generators.phrases import Phrasing, asks
-from generators.policy import WHEN_REFUSED, rules_of
-from generators.rows import fill_rows
 from generators.splits import split_tasks
-from generators.tables import Schema
 from generators.tasks import propose_tasks
-from generators.tools import Lifecycle, Transition, compile_tools
+from generators.wording import worded_plainly
 from tests.fixtures import shop_spec
-
-
-def club_spec() -> EnvironmentSpec:
-    """A club as the synthesis compiles it, from tables and a lifecycle written by hand."""
-    member = Table(name="member", id_prefix="M", columns=(Column(name="name", type="text"),))
-    booking = Table(
-        name="booking",
-        id_prefix="B",
-        columns=(
-            Column(name="member_id", type="text", references="member"),
-            Column(name="fee_cents", type="cents"),
-            Column(name="seats", type="integer"),
-            Column(name="booking_date", type="date"),
-            Column(name="status", type="enum", values=("asked", "confirmed", "played", "cancelled")),
-        ),
-    )
-    note = Table(name="note", id_prefix="N", columns=(Column(name="member_id", type="text", references="member"),))
-    kinds = {("member", "name"): "person_name", ("note", "member_id"): "reference"}
-    kinds |= {
-        ("booking", c.name): k
-        for c, k in zip(booking.columns, ("reference", "money", "count", "past_date", "status"), strict=True)
-    }
-    schema = Schema((member, booking, note), kinds)
-    brief = Brief(
-        title="Club",
-        description="A club whose members book courts and leave notes at the desk.",
-        sizes=Sizes(rows=30, tools=40),
-    )
-    lifecycle = Lifecycle(
-        (Transition("confirm", ("asked",), "confirmed"), Transition("cancel", ("asked", "confirmed"), "cancelled")),
-        ("asked", "confirmed"),
-    )
-    tools = compile_tools(brief, schema, {"booking": lifecycle}, "club")
-    return EnvironmentSpec(
-        domain="club",
-        title="Club",
-        policy="\n".join(f"- {rule}" for rule in rules_of(tools)) + WHEN_REFUSED,
-        tables=schema.tables,
-        rows=fill_rows(brief, schema, {}, "club"),
-        tools=tools,
-        clock=brief.clock,
-        seed=1,
-    )
+from tests.generators.club import club_spec, plain_phrasings, plain_wording
 
 
 def club_tasks() -> tuple[Environment, list[Task]]:
     environment = Environment.load(club_spec())
-    proposal = propose_tasks(environment, plain_phrasings(environment), 200, seed=1)
+    proposal = propose_tasks(environment, plain_wording(environment), 200, seed=1)
     return environment, [task for task in proposal.tasks if prove(task, environment).accepted]
 
 
@@ -107,7 +59,12 @@ def test_a_row_can_be_meant_as_the_latest_or_the_highest_of_several() -> None:
         assert isinstance(rows, list) and len(rows) > 1
         column, least = next(
             (name, "earliest" in task.instruction or "lowest" in task.instruction)
-            for name, label in (("booking_date", "booking date"), ("fee_cents", "fee"), ("seats", "seats"))
+            for name, label in (
+                ("booking_date", "booking date"),
+                ("play_date", "play date"),
+                ("fee_cents", "fee"),
+                ("seats", "seats"),
+            )
             if re.search(rf"(est) {label}", task.instruction)
         )
         values = [row[column] for row in rows]
@@ -133,29 +90,14 @@ def test_a_value_that_brings_its_noun_is_not_told_twice() -> None:
         else phrasing
         for name, phrasing in plain_phrasings(environment).items()
     }
-    tasks = propose_tasks(environment, phrasings, 300, seed=1).tasks
+    tasks = propose_tasks(environment, worded_plainly(phrasings), 300, seed=1).tasks
     said = [task.instruction for task in tasks if "change the " in task.instruction]
     assert said and not [text for text in said if "booking the" in text]
 
 
-def plain_phrasings(environment: Environment) -> dict[str, Phrasing]:
-    """For each tool its plain description with the placeholders, as a model would have worded it."""
-    return {
-        ask.tool.name: Phrasing(
-            tool=ask.tool.name,
-            patterns=(
-                f"Please {ask.tool.name.replace('_', ' ')}: {' '.join(f'{{{p}}}' for p in ask.placeholders)}.",
-                f"I want to {ask.tool.name.replace('_', ' ')} {' '.join(f'{{{p}}}' for p in ask.placeholders)}.",
-            ),
-            call_id="c" * 32,
-        )
-        for ask in asks(environment.spec)
-    }
-
-
 def test_every_candidate_executes_and_says_every_value() -> None:
     environment = Environment.load(shop_spec())
-    proposal = propose_tasks(environment, plain_phrasings(environment), 60, seed=1)
+    proposal = propose_tasks(environment, plain_wording(environment), 60, seed=1)
     assert proposal.tasks
     for task in proposal.tasks:
         assert all(result.ok for result in environment.replay(task.golden).results)
@@ -166,15 +108,15 @@ def test_every_candidate_executes_and_says_every_value() -> None:
 
 def test_most_candidates_of_a_sound_environment_are_proven() -> None:
     environment = Environment.load(shop_spec())
-    proposal = propose_tasks(environment, plain_phrasings(environment), 60, seed=1)
+    proposal = propose_tasks(environment, plain_wording(environment), 60, seed=1)
     proven = [task for task in proposal.tasks if prove(task, environment).accepted]
     assert len(proven) > len(proposal.tasks) / 2
 
 
 def test_the_same_seed_proposes_the_same_tasks_and_another_seed_others() -> None:
     environment = Environment.load(shop_spec())
-    phrasings = plain_phrasings(environment)
-    first, again, other = (propose_tasks(environment, phrasings, 20, seed) for seed in (1, 1, 2))
+    wording = plain_wording(environment)
+    first, again, other = (propose_tasks(environment, wording, 20, seed) for seed in (1, 1, 2))
     assert [task.id for task in first.tasks] == [task.id for task in again.tasks]
     assert {task.id for task in first.tasks} != {task.id for task in other.tasks}
 
@@ -184,14 +126,14 @@ def test_a_tool_without_patterns_is_reported_and_not_used() -> None:
     phrasings = plain_phrasings(environment)
     silent = next(tool.name for tool in environment.spec.tools if tool.writes)
     del phrasings[silent]
-    proposal = propose_tasks(environment, phrasings, 40, seed=1)
+    proposal = propose_tasks(environment, worded_plainly(phrasings), 40, seed=1)
     assert all(silent not in {call.tool for call in task.golden} for task in proposal.tasks)
     assert [r.subject for r in proposal.rejections if r.reason == "no_phrases"] == [silent]
 
 
 def test_a_request_is_never_on_both_sides_of_a_split() -> None:
     environment = Environment.load(shop_spec())
-    tasks = propose_tasks(environment, plain_phrasings(environment), 80, seed=3).tasks
+    tasks = propose_tasks(environment, plain_wording(environment), 80, seed=3).tasks
     where = {split.task_id: split.split for split in split_tasks(tasks, seed=0)}
     assert set(where.values()) == {"train", "validation", "test"}
     sides: dict[str, set[str]] = {}

@@ -1,0 +1,101 @@
+"""How a request is put into words: phrase patterns of its steps, joined, with the clauses that its evolution added."""
+
+import random
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from envs.spec import EnvironmentSpec, Tool
+from envs.task import Rejection
+from generators import evolutions, preferences, scenarios
+from generators.phrases import Phrasing, propose_phrases
+from generators.programs import Step
+from generators.stage import Llm
+from generators.texts import Texts, propose_texts
+
+OPENINGS = ("", "", "", "Hi, ", "Hello. ", "Please help me. ")
+CONNECTIVES = (" Also, ", " And then: ", " After that, ", " One more thing: ")
+
+
+@dataclass(frozen=True)
+class Wording:
+    """All words of one domain: patterns per tool, and texts per purpose."""
+
+    phrasings: dict[str, Phrasing]
+    texts: dict[str, Texts]
+
+    def calls(self) -> set[str]:
+        """Ids of the LLM calls whose words are here."""
+        ids = [each.call_id for each in self.phrasings.values()] + [each.call_id for each in self.texts.values()]
+        return {call for call in ids if call}
+
+
+ASKS = (*evolutions.ASKS, scenarios.PERSONAS, *(ask for ask, _ in preferences.ASKS))
+
+
+def propose_wording(spec: EnvironmentSpec, llm: Llm) -> tuple[Wording, list[Rejection]]:
+    """The words of a domain, and what was refused."""
+    phrasings, refused = propose_phrases(spec, llm)
+    texts, also_refused = propose_texts(ASKS, spec.domain, spec.seed, llm)
+    return Wording(phrasings, texts), [*refused, *also_refused]
+
+
+def worded_plainly(phrasings: dict[str, Phrasing]) -> Wording:
+    """These patterns with texts that no model wrote."""
+    return Wording(phrasings, {ask.purpose: Texts(purpose=ask.purpose, texts=ask.plainly) for ask in ASKS})
+
+
+def compose(rng: random.Random, steps: Sequence[Step], wording: Wording) -> tuple[str, set[str]]:
+    """The request of a program, and the ids of the LLM calls whose words are in it."""
+    used: set[str | None] = set()
+    sentences = []
+    for step in steps:
+        phrasing = wording.phrasings[step.tool.name]
+        used.add(phrasing.call_id)
+        sentence = _filled(_pattern(rng, step, phrasing), step)
+        for clause in step.clauses:
+            found = wording.texts[clause.purpose]
+            used.add(found.call_id)
+            sentence += f" {_put(rng.choice(found.texts), clause.slots)}"
+        sentences.append(sentence)
+    opening = rng.choice(OPENINGS)
+    text = opening + (_lower_first(sentences[0]) if opening.endswith(", ") else sentences[0])
+    for sentence in sentences[1:]:
+        text += rng.choice(CONNECTIVES) + _lower_first(sentence)
+    return text, {call for call in used if call}
+
+
+def _pattern(rng: random.Random, step: Step, phrasing: Phrasing) -> str:
+    """A pattern that takes the values of the step: `the same seats as …` fits only where a whole phrase can stand."""
+    phrases = [name for name, value in step.slots.items() if value.startswith("the same ")]
+    fitting = [p for p in phrasing.patterns if all(re.search(rf"\bto \{{{name}\}}[.?]", p) for name in phrases)]
+    if fitting:
+        return rng.choice(fitting)
+    subject, value = step.tool.parameters[0], step.tool.parameters[-1]
+    what = subject.description.removesuffix(" id")
+    return f"Please change the {value.description} of {what} {{{subject.name}}} to {{{value.name}}}."
+
+
+def _filled(pattern: str, step: Step) -> str:
+    for name, value in step.slots.items():
+        if value.startswith("the ") and not value.startswith("the same "):
+            pattern = _without_noun(pattern, name, step.tool)
+    return _put(pattern, step.slots)
+
+
+def _put(pattern: str, slots: dict[str, str]) -> str:
+    for name, value in slots.items():
+        pattern = pattern.replace(f"{{{name}}}", value)
+    return pattern[0].upper() + pattern[1:]
+
+
+def _without_noun(pattern: str, name: str, tool: Tool) -> str:
+    """`cancel my order {order_id}` as `cancel {order_id}`, for a value that brings its own noun."""
+    parameter = next((p for p in tool.parameters if p.name == name), None)
+    noun = (parameter.description if parameter else "").removesuffix(" id")
+    return re.sub(rf"(?:\b(?:my|the|this|our|a)\s+)?\b{re.escape(noun)}\s+\{{{name}\}}", f"{{{name}}}", pattern)
+
+
+def _lower_first(sentence: str) -> str:
+    first = sentence.split()[0]
+    return sentence if first == "I" or first.startswith("I'") or "-" in first else sentence[0].lower() + sentence[1:]
