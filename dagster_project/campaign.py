@@ -4,9 +4,11 @@ from pathlib import Path
 from typing import Literal
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from envs.record import Record
+from generators.splits import Unseen
+from trainer.difficulty import DifficultyConfig
 from trainer.jobs import EvaluationConfig, RewardConfig, RolloutConfig, UpdateConfig, WarmStartConfig
 
 FOLDER = Path(__file__).parent / "campaigns"
@@ -41,6 +43,18 @@ class Campaign(Record):
     """Training tasks rolled out per iteration; each makes one group."""
     redraws: int = Field(2, ge=0)
     """How often an iteration draws as many tasks more, when no group it has rolled out carries a signal."""
+    held_out: tuple[str, ...] = ()
+    """JSONL files of requests that nothing trained on may repeat, in `held_out/` of the project's home or in the
+    project. Every file in `held_out/` counts anyway, for every campaign and every proof."""
+    held_out_domains: tuple[str, ...] = ()
+    """Domains of this campaign that are never trained on: split `unseen_domain`."""
+    held_out_tools: tuple[str, ...] = ()
+    """`name` or `domain.name`. Tasks that need one are never trained on (split `unseen_tool`); others that only offer
+    one are left out."""
+    held_out_prices: bool = False
+    """Whether tasks in one of eight regions of token prices are never trained on: split `unseen_prices`."""
+    difficulty: DifficultyConfig | None = None
+    """Measures how hard training tasks are for a reference policy, to draw more often those it solves sometimes."""
     seed: int = Field(0, ge=0)
     engine: EngineConfig = EngineConfig()
     warm_start: WarmStartConfig = WarmStartConfig()
@@ -48,6 +62,30 @@ class Campaign(Record):
     rewards: RewardConfig = RewardConfig()
     update: UpdateConfig = UpdateConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+
+    @property
+    def unseen(self) -> Unseen:
+        """What is kept from training to be evaluated on."""
+        return Unseen(domains=self.held_out_domains, tools=self.held_out_tools, prices=self.held_out_prices)
+
+    @model_validator(mode="after")
+    def _something_is_left_to_train_on(self) -> "Campaign":
+        if unknown := set(self.held_out_domains) - set(self.domains):
+            raise ValueError(f"held_out_domains: {', '.join(sorted(unknown))}: add them to `domains` too")
+        if set(self.held_out_domains) == set(self.domains):
+            raise ValueError("held_out_domains names every domain; leave one to train on")
+        return self
+
+    @model_validator(mode="after")
+    def _what_is_held_out_is_not_drawn_again(self) -> "Campaign":
+        drawn = self.rollouts.toolbox
+        if self.held_out_prices and drawn.prices == "drawn":
+            raise ValueError("held_out_prices: rollouts.toolbox.prices draws any price; set it to `task`")
+        if self.held_out_tools and (drawn.unneeded_tools is not None or drawn.distractors):
+            raise ValueError(
+                "held_out_tools: rollouts.toolbox.unneeded_tools and distractors draw any tool; leave them out"
+            )
+        return self
 
 
 def campaign_names() -> list[str]:

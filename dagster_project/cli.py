@@ -6,7 +6,7 @@ import os
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import dagster
 import typer
@@ -16,14 +16,19 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from dagster_project.console import AsJson, fail, stderr
 from dagster_project.env_cli import env_app
+from dagster_project.funnel_cli import funnel
 from dagster_project.home import Home
 from dagster_project.prove_cli import prove
+from dagster_project.recording import answers_app, record
+from dagster_project.reward_cli import reward_app
 from dagster_project.toolscale import toolscale
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 domain_app = typer.Typer(no_args_is_help=True, help="Add a domain, or see what is wrong with one.")
 app.add_typer(domain_app, name="domain")
 app.add_typer(env_app, name="env")
+app.add_typer(answers_app, name="answers")
+app.add_typer(reward_app, name="reward")
 
 
 @app.command()
@@ -188,61 +193,84 @@ def serve(
 
 
 app.command()(prove)
+app.command()(funnel)
+app.command()(record)
 app.command()(toolscale)
 
 
 @domain_app.command("new")
-def domain_new(name: str, as_json: AsJson = False) -> None:
-    """Scaffold `generators/domains/<name>/domain.yaml`."""
-    from generators.brief import DomainError, scaffold
+def domain_new(
+    name: str,
+    hooks: Annotated[
+        bool, typer.Option("--hooks", help="Also a hooks.py for rows, tools and tasks of your own.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Scaffold a domain in `domains/<name>`, or in the first folder of ENVLOOM_DOMAINS."""
+    from generators.brief import DomainError
+    from generators.scaffold import scaffold
 
     try:
-        file = scaffold(name)
+        files = [str(file) for file in scaffold(name, hooks=hooks)]
     except DomainError as error:
-        stderr.print(str(error))
-        raise typer.Exit(2) from error
-    typer.echo(json.dumps({"file": str(file)}) if as_json else f"{file}\nFill it in, then: envloom domain check {name}")
+        raise fail(error, 2) from error
+    if as_json:
+        typer.echo(json.dumps({"domain": name, "files": files}))
+    else:
+        typer.echo("\n".join([*files, f"Change what stands there, then: envloom domain check {name}"]))
 
 
 @domain_app.command("check")
 def domain_check(
     name: str,
     live: Annotated[bool, typer.Option(help="Ask a model instead of the domain's recording.")] = False,
+    model: Annotated[str, typer.Option(help="With --live: the model.")] = "",
+    base_url: Annotated[str, typer.Option(help="With --live: an OpenAI-compatible endpoint that serves it.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Read the brief, synthesise, propose a few tasks and prove them; say what is wrong in terms of the brief."""
+    """Read the brief, synthesise, prove five tasks; say what is wrong with the brief, and what was not checked."""
     from dagster_project.checking import check_domain
+    from generators.brief import DomainError
 
-    report = check_domain(name, Home.here().prepare(), live=live)
+    settings = {key: value for key, value in (("model", model), ("base_url", base_url)) if value}
+    try:
+        report = check_domain(name, Home.here().prepare(), live=live, **settings)
+    except DomainError as error:
+        raise fail(error, 2) from error
     if as_json:
-        typer.echo(json.dumps(report))
+        typer.echo(json.dumps(report.as_json()))
     else:
-        for line in report["lines"]:
-            typer.echo(line)
-    if report["problems"]:
-        for problem in report["problems"]:
-            stderr.print(f"[red]wrong[/red] {escape(problem)}", soft_wrap=True, highlight=False)
+        typer.echo("\n".join(report.lines))
+        for why, left_out in report.left_out().items():
+            typer.echo(f"not checked  {', '.join(left_out)}: {why}")
+        for finding in report.advice:
+            typer.echo(f"advice       {finding}")
+    for finding in report.problems:
+        stderr.print(f"[red]wrong[/red] {escape(str(finding))}", soft_wrap=True, highlight=False)
+    if report.problems:
         raise typer.Exit(1)
 
 
-@app.command()
-def record(
-    name: str,
-    model: str = "qwen2.5-coder-1.5b-instruct",
-    base_url: str = "",
-    as_json: AsJson = False,
-) -> None:
-    """Synthesise a domain with a live model and keep the calls in its folder, for replay on machines without one."""
-    from dagster_project.checking import record_domain
+@domain_app.command("make")
+def domain_make(name: str, as_json: AsJson = False) -> None:
+    """Materialise one domain, anew: brief, environment, candidate tasks, proven tasks."""
+    from dagster_project.finding import newest_environments
+    from dagster_project.runner import SYNTHESIS, Step, StepFailed, run_steps
     from generators.brief import DomainError
-    from generators.stage import StageFailed
-    from serving.errors import ServingError
+    from generators.discovery import domain_folder
+    from warehouse.warehouse import Warehouse
 
+    home = Home.here().prepare()
     try:
-        told: dict[str, Any] = record_domain(name, Home.here().prepare(), model=model, base_url=base_url)
-    except (DomainError, StageFailed, ServingError) as error:
+        domain_folder(name)
+        steps = [Step(asset, name) for asset in SYNTHESIS]
+        run_steps(steps, home, again=True, on_step=lambda step: stderr.print(escape(str(step)), highlight=False))
+    except DomainError as error:
+        raise fail(error, 2) from error
+    except StepFailed as error:
         raise fail(error) from error
-    typer.echo(json.dumps(told) if as_json else "\n".join(f"{key:12} {value}" for key, value in told.items()))
+    made = next(row for row in newest_environments(Warehouse(home.warehouse, home.parts)) if row["domain"] == name)
+    typer.echo(json.dumps(made) if as_json else "\n".join(f"{key:14} {value}" for key, value in made.items()))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import dagster as dg
 
 from dagster_project.assets.dataset import task_dataset
+from dagster_project.assets.difficulty import difficulty
 from dagster_project.assets.loop import checkpoint, evaluation, rollouts
 from dagster_project.assets.policies import base_policy, baseline, warm_policy
 from dagster_project.assets.synthesis import brief, candidate_tasks, environment, proven_tasks
@@ -10,8 +11,8 @@ from dagster_project.jobs import next_iteration, rl_iteration, synthesis
 from dagster_project.resources import resources
 
 ASSETS = [
-    brief, environment, candidate_tasks, proven_tasks, task_dataset, base_policy, warm_policy, baseline,
-    rollouts, checkpoint, evaluation,
+    brief, environment, candidate_tasks, proven_tasks, task_dataset, base_policy, warm_policy, difficulty,
+    baseline, rollouts, checkpoint, evaluation,
 ]  # fmt: skip
 
 defs = dg.Definitions(assets=ASSETS, jobs=[synthesis, rl_iteration], sensors=[next_iteration], resources=resources())

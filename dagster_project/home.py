@@ -1,6 +1,7 @@
 """Where everything of a project lies: `.envloom/`, or wherever `ENVLOOM_HOME` says; and what a person puts there."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -39,10 +40,25 @@ class Home:
         """The folder named by `ENVLOOM_HOME`, else `.envloom` in the repository."""
         return cls(Path(os.environ.get("ENVLOOM_HOME") or REPOSITORY / ".envloom").resolve())
 
-    def held_out_texts(self) -> list[str]:
-        """The requests of benchmarks that no task may repeat: the lines of `held_out/*.txt`."""
-        files = sorted(self.held_out.glob("*.txt")) if self.held_out.is_dir() else []
-        return [line for file in files for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    def held_out_files(self, names: Iterable[str] = ()) -> list[Path]:
+        """The held-out sets: every file in `held_out/`, and those of these names, which lie there or in the project.
+
+        Raises FileNotFoundError, naming where it was looked for.
+        """
+        found = {}
+        if self.held_out.is_dir():
+            files = sorted(self.held_out.iterdir())
+            found = {file.resolve(): None for file in files if not file.name.startswith(".")}
+        for name in names:
+            places = (self.held_out / name, REPOSITORY / name)
+            file = next((place for place in places if place.is_file()), None)
+            if file is None:
+                raise FileNotFoundError(
+                    f"held-out set '{name}' is neither {places[0]} nor {places[1]}. Put the file there, or take the "
+                    "name out of the campaign's `held_out`."
+                )
+            found[file.resolve()] = None
+        return list(found)
 
     def prepare(self) -> "Home":
         """Make the folders, and point Dagster at its own: without a home it forgets its history when it ends."""

@@ -14,6 +14,7 @@ from dagster_project.summary import table
 from envs.environment import Environment
 from envs.proof import POLICY, CheckOutcome
 from envs.task import Task
+from generators.decontamination import read_held_out
 
 _CANDIDATES = """
 SELECT DISTINCT t.id, t.record FROM batch_tasks t JOIN batches b USING (batch_id)
@@ -33,7 +34,8 @@ def prove(name: Name, as_json: AsJson = False) -> None:
     except NotFound as error:
         raise fail(error, 2) from error
     records = warehouse.query(_CANDIDATES, [environment.id])["record"]
-    found = prove_all(environment, [Task.model_validate_json(record) for record in records], home.held_out_texts())
+    candidates = [Task.model_validate_json(record) for record in records]
+    found = prove_all(environment, candidates, read_held_out(home.held_out_files()))
     if as_json:
         typer.echo(found.audit.model_dump_json())
     else:

@@ -15,12 +15,9 @@ from envs.spec import EnvironmentSpec
 from envs.task import Rejection, Task
 from generators.brief import Brief
 from generators.phrases import Phrasing
-from generators.splits import Split
 from serving.models import ResolvedModel
 from trainer.evaluate import Summary
 from trainer.rollout import Rollout
-
-MINIMUM_TRAIN_TASKS = 8
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> dg.MarkdownMetadataValue:
@@ -150,31 +147,6 @@ def proof_checks(spec: EnvironmentSpec, accepted: Sequence[Task], found: Audit) 
     ]
 
 
-def dataset(tasks: Sequence[Task], splits: Sequence[Split]) -> dict[str, Any]:
-    """Counts by domain and split."""
-    where = {split.task_id: split.split for split in splits}
-    counted = Counter((task.domain, where[task.id]) for task in tasks)
-    return {
-        "tasks": len(tasks),
-        "by_domain_and_split": table([{"domain": d, "split": s, "tasks": n} for (d, s), n in sorted(counted.items())]),
-        "by_calls": table(
-            [{"golden calls": n, "tasks": c} for n, c in sorted(Counter(t.difficulty for t in tasks).items())]
-        ),
-    }
-
-
-def dataset_check(tasks: Sequence[Task], splits: Sequence[Split], unproven: Sequence[str]) -> dg.AssetCheckResult:
-    """Whether training may begin: enough tasks, every one proven, no request on both sides."""
-    where = {split.task_id: split.split for split in splits}
-    train = {task.instruction for task in tasks if where[task.id] == "train"}
-    leaked = [t.id for t in tasks if where[t.id] != "train" and t.instruction in train]
-    return dg.AssetCheckResult(
-        check_name="fit_to_train_on",
-        passed=len(train) >= MINIMUM_TRAIN_TASKS and not leaked and not unproven,
-        metadata={"train requests": len(train), "requests on both sides": len(leaked), "unproven": len(unproven)},
-    )
-
-
 def model(found: ResolvedModel) -> dict[str, Any]:
     """The base model."""
     return {"model": found.name, "fingerprint": found.fingerprint, "path": dg.MetadataValue.path(found.path)}
@@ -216,6 +188,7 @@ def _transcript(rollout: Rollout) -> str:
     for turn in rollout.turns:
         lines.append(f"> {turn.text}")
         lines += [f"> `{r.value if r.ok else r.error}`"[:300] for r in turn.results]
+        lines += [f"> user: {turn.reply}"] * (turn.reply is not None)
     return "\n>\n".join([*lines, *(f"*{reason}*" for reason in rollout.reasons[:3])])
 
 
@@ -225,6 +198,7 @@ def evaluation(summaries: Mapping[str, Sequence[Summary]]) -> dict[str, Any]:
         {
             "policy": name,
             "scope": s.scope,
+            "experts": "simulated" if s.simulated_experts else "",
             "n": s.n,
             "success": s.success,
             "95 % interval": f"{s.success_low:.2f} – {s.success_high:.2f}",
@@ -260,7 +234,8 @@ def cost_accuracy(points: Mapping[str, Summary]) -> dg.MarkdownMetadataValue:
     for name, point in points.items():
         low, high = wilson_interval(point.solved, point.n)
         spread = [[point.success - low], [high - point.success]]
-        axes.errorbar([point.cost_usd_mean * 100], [point.success], yerr=spread, fmt="o", capsize=3, label=name)
+        label = f"{name} (simulated experts)" if point.simulated_experts else name
+        axes.errorbar([point.cost_usd_mean * 100], [point.success], yerr=spread, fmt="o", capsize=3, label=label)
     axes.set_xlabel("cost per rollout, US cents")
     axes.set_ylabel("held-out success")
     axes.set_ylim(0, 1)

@@ -13,6 +13,8 @@ from dagster_project.partitions import ITERATIONS
 from dagster_project.resources import resources
 from warehouse.warehouse import Warehouse
 
+SYNTHESIS = ("brief", "environment", "candidate_tasks", "proven_tasks")
+"""A domain's assets, in order."""
 # The console gets progress and errors; everything else is in the event log that the UI shows.
 QUIET = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
 
@@ -42,12 +44,12 @@ class StepFailed(RuntimeError):
 
 def preparation_steps(name: str, campaign: Campaign) -> list[Step]:
     """Everything before the loop: the base model first, since fetching it is what can go wrong at once."""
-    synthesis = ("brief", "environment", "candidate_tasks", "proven_tasks")
     return [
         Step("base_policy", name),
-        *(Step(asset, domain) for domain in campaign.domains for asset in synthesis),
+        *(Step(asset, domain) for domain in campaign.domains for asset in SYNTHESIS),
         Step("task_dataset", name),
         Step("warm_policy", name),
+        *([Step("difficulty", name)] if campaign.difficulty else []),
         Step("baseline", name),
     ]
 

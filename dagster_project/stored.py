@@ -1,14 +1,17 @@
 """Records to rows and back: the shape in which each kind of record lies in the warehouse. No decision is taken here."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from envs.environment import Environment
 from envs.proof import POLICY, Audit, Proof
-from envs.spec import EnvironmentSpec
+from envs.record import content_id
+from envs.spec import EnvironmentSpec, Tool
 from envs.task import Rejection, Task
+from generators.diversity import ALL, Diversity, diversity_id
 from serving.endpoint import LlmCall
 from serving.ledger import Ledger
+from trainer.difficulty import Difficulty
 from trainer.evaluate import Summary
 from trainer.rollout import Rollout, rollouts_from
 from warehouse.lineage import Edge
@@ -114,6 +117,27 @@ def rejection_rows(rejections: Iterable[Rejection]) -> Rows:
     ]
 
 
+def diversity_rows(measured: Iterable[Diversity], tasks: Sequence[Task]) -> Rows:
+    """One row per scope: all, or a domain."""
+    return [
+        {"id": diversity_id(found, [task for task in tasks if found.scope in (ALL, task.domain)]), **found.model_dump()}
+        for found in measured
+    ]
+
+
+def difficulty_rows(measured: Iterable[Difficulty], campaign: str) -> Rows:
+    """One row per task and policy."""
+    return [
+        {
+            "id": content_id([campaign, found.id]),
+            "campaign": campaign,
+            **found.model_dump(),
+            "pass_at_k": found.pass_at_k,
+        }
+        for found in measured
+    ]
+
+
 def call_rows(ledger: Ledger, ids: Iterable[str]) -> Rows:
     """One row per LLM call, out of the ledger."""
     return [_call_row(call) for call in ledger.calls(sorted(set(ids)))]
@@ -130,13 +154,19 @@ def _call_row(call: LlmCall) -> dict[str, Any]:
         "completion_tokens": call.completion_tokens,
         "seconds": call.seconds,
         "finish_reason": call.finish_reason,
-        "record": call.model_dump_json(),
+        "cost_usd": call.cost_usd,
+        "record": call.canonical(),
     }
 
 
 def call_edges(ids: Iterable[str], kind: str, child: str, relation: str) -> list[Edge]:
     """From the LLM calls `ids` to what was made of their answers."""
     return [Edge("llm_call", call, kind, child, relation) for call in ids]
+
+
+def hook_edges(source: str | None, kind: str, children: Iterable[str]) -> list[Edge]:
+    """From a domain's own Python to what it took part in; none without any."""
+    return [Edge("hooks", source, kind, child, "wrote") for child in children if source]
 
 
 def rollout_rows(rollouts: Iterable[Rollout]) -> tuple[Rows, Rows]:
@@ -161,6 +191,21 @@ def read_rollouts(warehouse: Warehouse, batch: Batch) -> list[Rollout]:
     return rollouts_from(rows, warehouse.read_batch(batch.batch_id, "turns").to_dicts())
 
 
+def read_difficulties(warehouse: Warehouse, batch: Batch) -> list[Difficulty]:
+    """What a batch of `difficulty` measured."""
+    rows = warehouse.read_batch(batch.batch_id, "difficulties").select(list(Difficulty.model_fields))
+    return [Difficulty.model_validate(row) for row in rows.to_dicts()]
+
+
+def tools_of(warehouse: Warehouse, environment_ids: Iterable[str]) -> dict[tuple[str, str], Tool]:
+    """The tools of these environments, by environment id and name."""
+    rows = warehouse.query(
+        "SELECT environment_id, name, record FROM tools WHERE environment_id IN (SELECT unnest(?)) ORDER BY id",
+        [sorted(environment_ids)],
+    )
+    return {(row["environment_id"], row["name"]): Tool.model_validate_json(row["record"]) for row in rows.to_dicts()}
+
+
 def environments_of(warehouse: Warehouse, ids: Iterable[str]) -> dict[str, Environment]:
     """The environments of these ids, loaded. Raises KeyError for one that is not stored."""
     loaded = {}
@@ -170,6 +215,11 @@ def environments_of(warehouse: Warehouse, ids: Iterable[str]) -> dict[str, Envir
             raise KeyError(f"environment {identity} is not in the warehouse")
         loaded[identity] = Environment.load(EnvironmentSpec.model_validate_json(found[0]))
     return loaded
+
+
+def environment_ids(warehouse: Warehouse, data: Batch) -> list[str]:
+    """The ids of the environments of a dataset's tasks, sorted."""
+    return sorted(set(warehouse.read_batch(data.batch_id, "tasks")["environment_id"]))
 
 
 def split_of(warehouse: Warehouse, data: Batch, split: str) -> list[Task]:
@@ -187,16 +237,17 @@ def rollouts_by_id(warehouse: Warehouse, ids: list[str]) -> list[Rollout]:
 
 
 def earlier_summaries(warehouse: Warehouse, campaign: str, iteration: int) -> dict[str, list[Summary]]:
-    """Per policy evaluated before an iteration its summaries: `base` and `warm`, then earlier checkpoints."""
+    """Per policy evaluated before an iteration its summaries: `base`, `warm` and rules, then earlier checkpoints."""
     rows = warehouse.query(
-        "SELECT e.iteration, c.kind, e.record FROM current_evaluations e "
-        "JOIN current_checkpoints c ON c.id = e.policy_id "
+        "SELECT e.iteration, c.kind, e.policy_id, e.record FROM current_evaluations e "
+        "LEFT JOIN current_checkpoints c ON c.id = e.policy_id "
         "WHERE e.campaign = ? AND e.iteration < ? GROUP BY ALL ORDER BY e.iteration, c.kind, max(e.split)",
         [campaign, iteration],
     )
     found: dict[str, list[Summary]] = {}
     for row in rows.to_dicts():
-        name = {"base": "base", "warm_start": "warm"}.get(row["kind"]) or f"{campaign}-{row['iteration']:04d}"
+        known = {"base": "base", "warm_start": "warm", None: row["policy_id"]}
+        name = known.get(row["kind"]) or f"{campaign}-{row['iteration']:04d}"
         found.setdefault(name, []).append(Summary.model_validate_json(row["record"]))
     return found
 

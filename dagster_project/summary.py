@@ -23,10 +23,10 @@ SELECT domain, stage, reason, count(*) AS rejected FROM current_rejections
 WHERE domain IN (SELECT unnest(?)) GROUP BY ALL ORDER BY domain, rejected DESC, stage, reason
 """
 HELD_OUT = """
-SELECT CASE c.kind WHEN 'base' THEN 'base model' WHEN 'warm_start' THEN 'after warm start'
-  ELSE 'after iteration ' || e.iteration END AS policy, e.n, e.solved, e.success, e.success_low, e.success_high,
-  e.cost_usd_mean AS cost_usd, e.turns_mean AS turns
-FROM current_evaluations e JOIN (SELECT DISTINCT id, kind FROM checkpoints) c ON c.id = e.policy_id
+SELECT CASE WHEN c.kind = 'base' THEN 'base model' WHEN c.kind = 'warm_start' THEN 'after warm start'
+  WHEN c.kind IS NULL THEN e.policy_id ELSE 'after iteration ' || e.iteration END AS policy, e.n, e.solved, e.success,
+  e.success_low, e.success_high, e.cost_usd_mean AS cost_usd, e.turns_mean AS turns, e.simulated_experts
+FROM current_evaluations e LEFT JOIN (SELECT DISTINCT id, kind FROM checkpoints) c ON c.id = e.policy_id
 WHERE e.campaign = ? AND e.split = 'test' ORDER BY e.iteration, c.kind
 """
 TRAINING = """
@@ -93,7 +93,7 @@ def show(figures: dict[str, Any], console: Console) -> None:
 
 def _held_out(row: dict[str, Any]) -> dict[str, Any]:
     return {
-        "policy": row["policy"],
+        "policy": f"{row['policy']} (simulated experts)" if row["simulated_experts"] else row["policy"],
         "solved": f"{row['solved']}/{row['n']}",
         "success": row["success"],
         "95 % interval": f"{row['success_low']:.2f} to {row['success_high']:.2f}",

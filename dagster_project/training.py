@@ -13,7 +13,6 @@ from dagster_project.campaign import Campaign
 from dagster_project.home import REPOSITORY, Home
 from dagster_project.lineage import source_version
 from envs.record import content_id
-from envs.task import Task
 from serving.models import ResolvedModel
 from trainer.advantages import Advantage, advantages_of, counts, reward_rows
 from trainer.engine import ServedPolicy
@@ -53,10 +52,8 @@ def base_row(model: ResolvedModel, campaign: str) -> dict[str, Any]:
     }
 
 
-def judge(
-    rollouts: Sequence[Rollout], tasks: dict[str, Task], campaign: Campaign
-) -> tuple[list[Reward], list[Advantage]]:
-    """Rewards and advantages of a batch. `tasks` is by id."""
+def judge(rollouts: Sequence[Rollout], campaign: Campaign) -> tuple[list[Reward], list[Advantage]]:
+    """Rewards and advantages of a batch."""
     groups: dict[str, list[Rollout]] = {}
     for rollout in rollouts:
         groups.setdefault(rollout.group_id, []).append(rollout)
@@ -65,21 +62,21 @@ def judge(
         for _, group in sorted(groups.items())
         for reward in score_group(
             [measures_of(rollout, campaign.rewards) for rollout in group],
-            preference_or_default(tasks[group[0].task_id].preference, campaign.rewards),
+            preference_or_default(group[0].preference, campaign.rewards),
         )
     ]
     stops = {rollout.id: rollout.stop_reason for rollout in rollouts}
     return rewards, advantages_of(rewards, stops, campaign.rewards)
 
 
-def carries_signal(rollouts: Sequence[Rollout], tasks: dict[str, Task], campaign: Campaign) -> bool:
+def carries_signal(rollouts: Sequence[Rollout], campaign: Campaign) -> bool:
     """Whether an update could learn anything from these rollouts."""
-    return any(not advantage.left_out for advantage in judge(rollouts, tasks, campaign)[1])
+    return any(not advantage.left_out for advantage in judge(rollouts, campaign)[1])
 
 
-def score(rollouts: Sequence[Rollout], tasks: dict[str, Task], campaign: Campaign, folder: Path) -> Scored:
+def score(rollouts: Sequence[Rollout], campaign: Campaign, folder: Path) -> Scored:
     """`judge`, and the Parquet file that the update reads. Raises NothingToTrainOn."""
-    rewards, advantages = judge(rollouts, tasks, campaign)
+    rewards, advantages = judge(rollouts, campaign)
     rows = training_rows(rollouts, [advantage for advantage in advantages if not advantage.left_out])
     if not rows:
         raise NothingToTrainOn(

@@ -35,6 +35,9 @@ class Fact(Record):
     """A value of that kind, or a list of such values: then each must be told, in any order."""
     unit: str = ""
     """What a number counts, such as `kg` or `minutes`: `1.5 kg` then tells 1500 g, and `1500 kg` does not."""
+    # Left out of the JSON where there is nothing: a fact that is read as it is keeps its content.
+    drawn_from: tuple["Fact", ...] = Field(default=(), exclude_if=lambda facts: not facts)
+    """What it is worked out from where no single answer holds it, such as the two dates of a number of days."""
 
 
 class Goal(Record):
@@ -44,14 +47,38 @@ class Goal(Record):
     facts: tuple[Fact, ...] = ()
 
 
+class Distractor(Record):
+    """A tool of another domain, by reference: its calls run in that environment and never touch the task's."""
+
+    tool: str
+    environment_id: str
+
+
+class Expert(Record):
+    """Another model as a tool, as one rollout sees it: under a name that says nothing, such as `expert_a`."""
+
+    name: str
+    profile: str
+    """Which expert of the campaign stands behind the name. Never shown to the policy."""
+    capability: str
+    input_usd_per_mtok: float
+    output_usd_per_mtok: float
+    simulated: bool
+    """Whether it is a declared competence instead of a model; whatever is reported of it has to say so."""
+
+
 class Toolbox(Record):
     """What one rollout may use and what it costs. Sampled per task: prices are to be read, not learnt."""
 
     tools: tuple[str, ...]
     call_prices_usd: dict[str, float]
-    """Price of one call, per tool."""
+    """Price of one call, per tool and distractor."""
     input_usd_per_mtok: float
     output_usd_per_mtok: float
+    # Left out of the JSON where there are none: a task without them keeps its id.
+    distractors: tuple[Distractor, ...] = Field(default=(), exclude_if=lambda distractors: not distractors)
+    experts: tuple[Expert, ...] = Field(default=(), exclude_if=lambda experts: not experts)
+    """Paid per token."""
 
 
 class Preference(Record):
@@ -62,6 +89,19 @@ class Preference(Record):
     cost: float = 0.0
     latency: float = 0.0
     tools: dict[str, float] = Field(default_factory=dict)
+    held_out: bool = False
+    """Whether its words are kept from training."""
+
+
+class Scenario(Record):
+    """A user who does not say everything at once: the request leaves out what is in `known`, to be asked for."""
+
+    persona: str
+    """How the user talks, such as `an impatient customer who answers in few words`."""
+    known: dict[str, str] = Field(default_factory=dict)
+    """What the user tells when asked: by the name of the thing, as the user says it."""
+    unknown: tuple[str, ...] = ()
+    """Names of things that the user cannot tell; they are found with tools."""
 
 
 class Task(Record):
@@ -78,8 +118,18 @@ class Task(Record):
     """The number of golden calls."""
     toolbox: Toolbox
     preference: Preference = Preference()
+    scenario: Scenario | None = None
+    evolution: str = ""
+    """The kind of evolution that made this task of a simpler one, such as `distractor`; empty if none did."""
+    evolved_from: str | None = None
+    """Id of the simpler task."""
     made_from: tuple[str, ...] = ()
     """Ids of the LLM calls whose words are in the instruction."""
+
+    @property
+    def said(self) -> str:
+        """All that the user says: the instruction, and what a scenario's user tells when asked."""
+        return "\n".join([self.instruction, *(self.scenario.known.values() if self.scenario else ())])
 
 
 class Rejection(Record):

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from serving.models import ResolvedModel
+from warehouse.costs import RECOMPUTED_COST_SQL
 from warehouse.lineage import TRAINED_STEP_SQL, upstream
 from warehouse.warehouse import Warehouse
 
@@ -63,16 +64,7 @@ def test_stored_tokens_and_logprobs_are_aligned_and_costs_can_be_recomputed(
     warehouse = warehouse_of(campaign[0])
     crooked = warehouse.query("SELECT 1 FROM turns WHERE len(completion_ids) <> len(logprobs) OR len(logprobs) = 0")
     assert crooked.is_empty()
-    wrong = warehouse.query(
-        """
-        SELECT r.id FROM rollouts r JOIN turns t ON t.rollout_id = r.id JOIN tasks k ON k.id = r.task_id
-        GROUP BY r.id, r.cost_usd HAVING abs(r.cost_usd - sum(
-          t.prompt_tokens * (k.record::JSON ->> '$.toolbox.input_usd_per_mtok')::DOUBLE / 1e6
-          + t.completion_tokens * (k.record::JSON ->> '$.toolbox.output_usd_per_mtok')::DOUBLE / 1e6
-          + coalesce(list_sum(list_transform(json_extract_string(t.calls::JSON, '$[*].tool'), tool ->
-              coalesce((k.record::JSON -> '$.toolbox.call_prices_usd' ->> tool)::DOUBLE, 0))), 0))) > 1e-9
-        """
-    )
+    wrong = warehouse.query(f"SELECT id FROM ({RECOMPUTED_COST_SQL}) WHERE abs(stored_usd - recomputed_usd) > 1e-9")
     assert wrong.is_empty()
 
 

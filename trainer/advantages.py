@@ -1,7 +1,8 @@
 """From rewards to advantages: centred within the group, and every rollout that is not trained on named and counted.
 
 Group-relative as in GRPO (arXiv 2402.03300); not divided by the standard deviation unless asked, since that weighs
-groups by how alike their rewards are (arXiv 2503.20783).
+groups by how alike their rewards are (arXiv 2503.20783). `decoupled` compares every element of the reward on its own
+(GDPO, arXiv 2601.05242).
 """
 
 from collections import Counter
@@ -30,6 +31,10 @@ class Left(StrEnum):
     """All rewards of its group are equal: constant outcome and no other signal."""
 
 
+MASKED = frozenset({Left.ENVIRONMENT_ERROR, Left.TRUNCATED, Left.MALFORMED})
+"""Rollouts left out for these reasons are not compared with either."""
+
+
 class Advantage(Record):
     """What one rollout's tokens are pushed by, or why they are not."""
 
@@ -45,34 +50,80 @@ def advantages_of(
 ) -> list[Advantage]:
     """Advantages of all groups, sorted by group and rollout. `stop_reasons` is by rollout id.
 
-    Rollouts that `config` masks are taken out before their group is centred.
+    Rollouts that `config` masks are taken out before their group is compared.
     """
     groups: dict[str, list[Reward]] = {}
     for reward in sorted(rewards, key=lambda reward: (reward.group_id, reward.rollout_id)):
         groups.setdefault(reward.group_id, []).append(reward)
-    return [advantage for group in groups.values() for advantage in _centred(group, stop_reasons, config)]
+    compared = [_compared(group, stop_reasons, config) for group in groups.values()]
+    advantages = [advantage for group in compared for advantage in group]
+    return _whitened(advantages) if config.advantage == "decoupled" else advantages
 
 
-def _centred(group: list[Reward], stop_reasons: Mapping[str, StopReason], config: RewardConfig) -> list[Advantage]:
+def _compared(group: list[Reward], stop_reasons: Mapping[str, StopReason], config: RewardConfig) -> list[Advantage]:
     left_out = {reward.rollout_id: _masked(reward, stop_reasons[reward.rollout_id], config) for reward in group}
-    values = [reward.value for reward in group if not left_out[reward.rollout_id] and reward.value is not None]
+    kept = [reward for reward in group if not left_out[reward.rollout_id]]
+    found = dict(zip((reward.rollout_id for reward in kept), _advantages(kept, config), strict=True))
     common: Left | None = None
-    if len(values) < 2:
+    if len(kept) < 2:
         common = Left.ALONE
-    elif max(values) - min(values) <= _NO_SPREAD:
+    elif max(found.values()) - min(found.values()) <= _NO_SPREAD:
         common = Left.ZERO_VARIANCE
-    mean = fmean(values) if values else 0.0
-    scale = pstdev(values) if config.divide_by_std and not common else 1.0
     return [
         Advantage(
             rollout_id=reward.rollout_id,
             group_id=reward.group_id,
             reward=reward.value,
-            advantage=None if reason or reward.value is None else (reward.value - mean) / scale,
+            advantage=None if reason else found[reward.rollout_id],
             left_out=reason,
         )
         for reward in group
         for reason in [left_out[reward.rollout_id] or common]
+    ]
+
+
+def _advantages(kept: list[Reward], config: RewardConfig) -> list[float]:
+    """Of the rollouts of one group that are not masked, in their order."""
+    if config.advantage == "joint":
+        return _centred([reward.value or 0.0 for reward in kept], scaled=config.divide_by_std)
+    return [
+        sum(term.weight * element for term, element in zip(reward.terms, elements, strict=True))
+        for reward, elements in zip(kept, standardised(kept), strict=True)
+    ]
+
+
+def standardised(kept: Sequence[Reward]) -> list[list[float]]:
+    """Per rollout the elements of its reward, in the order of its terms, in standard deviations from the group's mean.
+
+    `kept` are the rollouts of one group that are not masked.
+    """
+    columns = [
+        _centred([reward.element(term) for reward, term in zip(kept, terms, strict=True)], scaled=True)
+        for terms in zip(*(reward.terms for reward in kept), strict=True)
+    ]
+    return [[column[place] for column in columns] for place in range(len(kept))]
+
+
+def _centred(values: list[float], *, scaled: bool) -> list[float]:
+    """The distance of each value to the mean, in standard deviations if `scaled`; all 0 where the values are equal."""
+    if not values or max(values) - min(values) <= _NO_SPREAD:
+        return [0.0] * len(values)
+    mean, scale = fmean(values), pstdev(values) if scaled else 1.0
+    return [(value - mean) / scale for value in values]
+
+
+def _whitened(advantages: list[Advantage]) -> list[Advantage]:
+    """All divided by their standard deviation over the batch, so that their size does not grow with the elements.
+
+    Their mean needs no correction: it is 0 in every group, and so in the batch.
+    """
+    trained = [advantage.advantage for advantage in advantages if advantage.advantage is not None]
+    if not trained:
+        return advantages
+    scale = pstdev(trained)
+    return [
+        each if each.advantage is None else each.model_copy(update={"advantage": each.advantage / scale})
+        for each in advantages
     ]
 
 

@@ -1,17 +1,17 @@
 """Token in, token out: a conversation as the exact ids an engine sees, in the model's own chat template.
 
-Completions are never re-tokenised. What the environment adds between two completions (end of turn, tool result,
-generation prompt) is cut out of the template's own rendering, so any model with a chat template works.
+Completions are never re-tokenised. What the environment adds between two completions (end of turn, tool result
+or user's reply, generation prompt) is cut out of the template's own rendering, so any model with a chat template works.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 
-from trainer.dialect import RESULT_ROLE
-
-# Stand for the assistant's words while the template is rendered; anything that no template, tool or user writes.
-_ASSISTANT_MARK = "⟪assistant⟫"
+# Stand for words while the template is rendered; anything that no template, tool or user writes.
+_SYSTEM_MARK, _USER_MARK, _ASSISTANT_MARK, _HEARD_MARK = "⟪system⟫", "⟪user⟫", "⟪assistant⟫", "⟪heard⟫"
+Speaker: TypeAlias = Literal["tool", "user"]
+"""Who is heard between two completions. Tools and experts speak as `tool`."""
 
 
 class Tokenizer(Protocol):
@@ -57,9 +57,9 @@ class Conversation:
         """The whole prompt of turn 0, up to where the assistant begins to write."""
         return self._encode(self._render(self._opening_messages(system, user), generation_prompt=True))
 
-    def bridge(self, completion_ids: Sequence[int], result: str) -> list[int]:
-        """What follows `completion_ids` up to the next completion: end of turn unless sampled, result, prompt."""
-        message = {"role": RESULT_ROLE, "content": self._plain(result)}
+    def bridge(self, completion_ids: Sequence[int], heard: str, speaker: Speaker = "tool") -> list[int]:
+        """What follows `completion_ids` up to the next completion: end of turn unless sampled, words heard, prompt."""
+        message = {"role": speaker, "content": self._plain(heard)}
         bridge = self._encode(self._after_assistant([message]))
         return bridge[1:] if tuple(completion_ids[-1:]) == self.end_ids else bridge
 
@@ -70,6 +70,33 @@ class Conversation:
     def text(self, completion_ids: Sequence[int]) -> str:
         """What a completion says, without special tokens."""
         return self._tokenizer.decode(list(completion_ids), skip_special_tokens=True)
+
+    def read(self, prompt_ids: Sequence[int]) -> tuple[str, list[tuple[str, str]]]:
+        """What a prompt says: the system prompt, then (`user`, `assistant` or `tool`, words) for everything after it.
+
+        The way back from `opening` and `bridge`. Raises TemplateUnusable for a prompt that was not made by them.
+        """
+        text = self._tokenizer.decode(list(prompt_ids), skip_special_tokens=False)
+        opening = self._render(self._opening_messages(_SYSTEM_MARK, _USER_MARK), generation_prompt=True)
+        before, _, rest = opening.partition(_SYSTEM_MARK)
+        between, _, prompt = rest.partition(_USER_MARK)
+        system, _, rest = text.removeprefix(before).partition(between)
+        user, found, rest = rest.partition(prompt)
+        if not text.startswith(before) or not found:
+            raise TemplateUnusable("this prompt does not begin as the chat template begins a conversation.")
+        turns = [("user", user)]
+        bridges = {speaker: self._bridge_text(speaker).partition(_HEARD_MARK) for speaker in ("tool", "user")}
+        while rest:
+            speaker = min(bridges, key=lambda speaker: rest.find(bridges[speaker][0]) % (len(rest) + 1))
+            words, began, rest = rest.partition(bridges[speaker][0])
+            heard, ended, rest = rest.partition(bridges[speaker][2])
+            if not began or not ended:
+                raise TemplateUnusable("this prompt does not go on as the chat template does.")
+            turns += [("assistant", words), (speaker, heard)]
+        return system, turns
+
+    def _bridge_text(self, speaker: str) -> str:
+        return self._after_assistant([{"role": speaker, "content": _HEARD_MARK}])
 
     def _opening_messages(self, system: str, user: str) -> list[dict[str, str]]:
         return [{"role": "system", "content": self._plain(system)}, {"role": "user", "content": self._plain(user)}]

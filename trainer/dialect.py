@@ -1,4 +1,4 @@
-"""The text a small policy reads and writes: compact tool signatures, Pythonic calls, one final `Answer:`.
+"""The text a small policy reads and writes: compact tool signatures, Pythonic calls, `Ask:`, one final `Answer:`.
 
 Everything here is text in, records out. Nothing the policy writes is ever evaluated: calls are read as syntax and
 only literals are accepted. Chat templates and tokens are the business of `conversation`.
@@ -8,59 +8,76 @@ import ast
 import json
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from pydantic import JsonValue
 
+from envs.experts import Advice, expert_tool
 from envs.record import Record
 from envs.spec import EnvironmentSpec, Parameter, Tool
-from envs.task import Task, Toolbox, ToolCall
+from envs.task import Expert, Preference, Task, Toolbox, ToolCall
 from envs.tools import ToolResult
 
 ANSWER = "Answer:"
-RESULT_ROLE = "tool"
+ASK = "Ask:"
 MAX_TURN_CHARS = 8_000
 MAX_CALLS_A_TURN = 8
 _SAFE_INTEGER = 2**53 - 1  # beyond it JSON numbers are no longer exact
 _TYPE_WORDS = {"string": "", "integer": "integer", "number": "number", "boolean": "True/False"}
-_FORMATS = {"date": "YYYY-MM-DD", "datetime": "YYYY-MM-DDTHH:MM:SS"}
+_FORMATS = {"date": "YYYY-MM-DD", "datetime": "YYYY-MM-DDTHH:MM:SS", "query": "words"}
 
 
 class ParsedTurn(Record):
-    """What the policy meant: calls, or an answer, or a reason why neither could be read."""
+    """What the policy meant: calls, an answer, a message to the user, or a reason why none of them could be read."""
 
     calls: tuple[ToolCall, ...] = ()
     answer: str | None = None
+    message: str | None = None
     malformed: str | None = None
 
 
-def system_prompt(spec: EnvironmentSpec, toolbox: Toolbox) -> str:
-    """Title, date, policy, constants, the toolbox's tools as one line each, and the two lines of format.
+def system_prompt(
+    spec: EnvironmentSpec,
+    toolbox: Toolbox,
+    others: Mapping[str, EnvironmentSpec] | None = None,
+    *,
+    may_ask: bool = False,
+) -> str:
+    """Title, date, policy, constants, the toolbox's tools and experts as one line each, and the lines of format.
 
     Prompt tokens are what a small model's rollout costs: only tools of the toolbox are named, in its order, and rules
-    of the policy on other tools (lines such as `- cancel_order: …`) are left out.
-    Raises KeyError when the toolbox names a tool the environment lacks.
+    of the policy on other tools (lines such as `- cancel_order: …`) are left out. `others` holds the environments of
+    the distractors by id; `may_ask` is for tasks with a user to talk to.
+    Raises KeyError when the toolbox names a tool that its environment lacks.
     """
     absent = tuple(f"- {tool.name}:" for tool in spec.tools if tool.name not in toolbox.tools)
     lines = (line.strip() for line in spec.policy.splitlines())
     policy = "\n".join(line for line in lines if line and not line.startswith(absent))
-    signatures = [signature(spec.tool(name), toolbox.call_prices_usd.get(name, 0.0)) for name in toolbox.tools]
+    tools = [spec.tool(name) for name in toolbox.tools]
+    if toolbox.distractors:
+        # By name, so that the place in the list gives no distractor away.
+        strange = [(others or {})[each.environment_id].tool(each.tool) for each in toolbox.distractors]
+        tools = sorted([*tools, *strange], key=lambda tool: tool.name)
     return "\n".join(
         [
             f"{spec.title}. Today is {spec.clock[:10]}.",
             *([policy] if policy else []),
             *(f"{constant.description}: {constant.value}" for constant in spec.constants),
             "Tools:",
-            *signatures,
+            *(signature(tool, toolbox.call_prices_usd.get(tool.name, 0.0)) for tool in tools),
+            *map(expert_signature, toolbox.experts),
             'Write one tool call per line, such as name(key="value"), and wait for its result.',
+            *(["An expert sees your calls and results. Give it the whole request."] if toolbox.experts else []),
+            *([f"To ask the user for something, write {ASK} and your question."] if may_ask else []),
             f"When all is done, write {ANSWER} and what the user should know.",
         ]
     )
 
 
-def user_message(task: Task) -> str:
-    """The request, followed by how the user wants it done."""
-    return f"{task.instruction}\n{task.preference.text}" if task.preference.text else task.instruction
+def user_message(task: Task, preference: Preference | None = None) -> str:
+    """The request, followed by how the user wants it done: as drawn for the rollout, else as the task says."""
+    wish = (preference or task.preference).text
+    return f"{task.instruction}\n{wish}" if wish else task.instruction
 
 
 def signature(tool: Tool, price_usd: float = 0.0) -> str:
@@ -68,6 +85,12 @@ def signature(tool: Tool, price_usd: float = 0.0) -> str:
     parameters = ", ".join(parameter.name + _hint(parameter) for parameter in tool.parameters)
     price = f" [${price_usd:.6g}]" if price_usd else ""
     return f"{tool.name}({parameters}) - {tool.description}{price}"
+
+
+def expert_signature(expert: Expert) -> str:
+    """An expert in one line: `expert_a(question) - Knows shops. [$0.5 in, $1.5 out per million tokens]`."""
+    price = f"[${expert.input_usd_per_mtok:g} in, ${expert.output_usd_per_mtok:g} out per million tokens]"
+    return f"{signature(expert_tool(expert.name, expert.capability))} {price}"
 
 
 def _hint(parameter: Parameter) -> str:
@@ -90,26 +113,43 @@ def render_answer(answer: str) -> str:
     return f"{ANSWER} {answer}"
 
 
+def render_message(message: str) -> str:
+    return f"{ASK} {message}"
+
+
+def render_advice(advice: Advice) -> str:
+    """What a simulated expert says, as a model that knows this dialect would write it."""
+    if advice.calls:
+        return "\n".join(map(render_call, advice.calls))
+    return advice.remark if advice.answer is None else render_answer(advice.answer)
+
+
 def _literal(value: JsonValue) -> str:
     # JSON's string escapes are all Python string escapes too, and double quotes are what models write.
     return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
 
 
-def render_results(results: Sequence[ToolResult], limit_chars: int) -> str:
-    """One line of compact JSON per result. A longer one is cut at `limit_chars` and says how much is missing."""
-    return "\n".join(_render_result(result, limit_chars) for result in results)
+def render_results(results: Sequence[ToolResult], limit_chars: int, words: Collection[int] = ()) -> str:
+    """One line of compact JSON per result. A longer one is cut at `limit_chars` and says how much is missing.
+
+    Results at the places in `words` are what somebody said, and stand there as they were said.
+    """
+    return "\n".join(_render_result(result, limit_chars, place in words) for place, result in enumerate(results))
 
 
-def _render_result(result: ToolResult, limit_chars: int) -> str:
+def _render_result(result: ToolResult, limit_chars: int, said: bool) -> str:
     shown = result.value if result.ok else {"error": result.error}
-    text = json.dumps(shown, ensure_ascii=False, separators=(",", ":"))
+    text = str(shown) if said and result.ok else json.dumps(shown, ensure_ascii=False, separators=(",", ":"))
     if len(text) <= limit_chars:
         return text
     return f"{text[:limit_chars]}… [{len(text) - limit_chars} more characters]"
 
 
-def parse_turn(text: str) -> ParsedTurn:
-    """Read one completion: only calls, or only an answer. Anything else is malformed, with a reason to recover from."""
+def parse_turn(text: str, *, may_ask: bool = False) -> ParsedTurn:
+    """Read one completion: only calls, or only an answer, or, where there is a user to ask, only a message.
+
+    Anything else is malformed, with a reason to recover from.
+    """
     stripped = text.strip()
     if not stripped:
         return ParsedTurn(malformed="empty turn")
@@ -118,6 +158,9 @@ def parse_turn(text: str) -> ParsedTurn:
     if stripped.startswith(ANSWER):
         answer = stripped.removeprefix(ANSWER).strip()
         return ParsedTurn(answer=answer) if answer else ParsedTurn(malformed="empty answer")
+    if may_ask and stripped.startswith(ASK):
+        message = stripped.removeprefix(ASK).strip()
+        return ParsedTurn(message=message) if message else ParsedTurn(malformed="empty message")
     try:
         return ParsedTurn(calls=_calls(stripped))
     except _Unreadable as reason:

@@ -25,10 +25,11 @@ from serving.flags import VllmConfig, on_cpu
 from serving.models import ResolvedModel
 from serving.vllm import VllmServer
 from trainer.canary import CanaryReport, canary_tokens, compare, engine_logprobs
-from trainer.collect import Assignment, collect
+from trainer.collect import collect
 from trainer.conversation import Conversation, Tokenizer
 from trainer.jobs import CanaryJob, CanaryResult, RolloutConfig
 from trainer.merge import mergeable, merged_model
+from trainer.player import Assignment
 from trainer.process import RESULT
 from trainer.rollout import Purpose, Rollout
 

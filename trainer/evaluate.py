@@ -19,6 +19,8 @@ class Summary(Record):
 
     scope: str
     """`all` or a domain."""
+    simulated_experts: bool
+    """Whether an expert was simulated: then success and cost are those of a declaration, and must be shown as such."""
     n: int
     """Rollouts judged, environment errors left out."""
     solved: int
@@ -57,6 +59,7 @@ def _summary(scope: str, rollouts: Sequence[Rollout], confidence: float) -> Summ
 
     return Summary(
         scope=scope,
+        simulated_experts=any(rollout.simulated_experts for rollout in rollouts),
         n=len(judged),
         solved=solved,
         success=solved / len(judged) if judged else 0.0,

@@ -6,9 +6,10 @@ Results come from executing the golden program in the environment; nothing is in
 from collections.abc import Iterable, Mapping
 
 from envs.environment import Environment
-from envs.task import Task
+from envs.task import Scenario, Task
+from envs.users import scripted_reply
 from trainer.conversation import Conversation
-from trainer.dialect import render_answer, render_call, render_results, system_prompt, user_message
+from trainer.dialect import render_answer, render_call, render_message, render_results, system_prompt, user_message
 from trainer.rows import TrainingRow
 
 
@@ -19,10 +20,20 @@ class GoldenFailed(RuntimeError):
 def golden_row(
     task: Task, environment: Environment, conversation: Conversation, result_limit_chars: int
 ) -> TrainingRow:
-    """One call a turn, each followed by its real result, then the golden answer. Raises GoldenFailed."""
+    """One call a turn, each followed by its real result, then the golden answer. Raises GoldenFailed.
+
+    Where the request leaves things out, the user is asked for them first: nothing is taught that could not be known.
+    """
     results = environment.replay(task.golden).results
-    prompt = conversation.opening(system_prompt(environment.spec, task.toolbox), user_message(task))
+    system = system_prompt(environment.spec, task.toolbox, may_ask=task.scenario is not None)
+    prompt = conversation.opening(system, user_message(task))
     token_ids, trained = list(prompt), [False] * len(prompt)
+    if task.scenario is not None and task.scenario.known:
+        question = golden_question(task.scenario)
+        completion = conversation.completion(render_message(question))
+        bridge = conversation.bridge(completion, scripted_reply(task.scenario, question).text, "user")
+        token_ids += [*completion, *bridge]
+        trained += [True] * len(completion) + [False] * len(bridge)
     for call, result in zip(task.golden, results, strict=True):
         if not result.ok:
             raise GoldenFailed(f"task {task.id}: golden call {call.tool} fails: {result.error}. Prove the task again.")
@@ -41,6 +52,11 @@ def golden_row(
         behaviour=(0.0,) * len(token_ids),
         advantage=1.0,
     )
+
+
+def golden_question(scenario: Scenario) -> str:
+    """Asks the user for everything that the request leaves out."""
+    return f"What is the {', the '.join(scenario.known)}?"
 
 
 def golden_rows(

@@ -8,7 +8,21 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Field, JsonValue, TypeAdapter
 
 from envs.record import Record
+from envs.toolbox import ToolboxConfig
 from trainer.checkpoint import CheckpointManifest
+
+
+class UserConfig(Record):
+    """Who plays the user of tasks with a scenario: the scripted one, or a model when `base_url` is given."""
+
+    base_url: str = ""
+    """An OpenAI-compatible endpoint, with the version: `http://127.0.0.1:8000/v1`."""
+    model: str = ""
+    api_key_variable: str = ""
+    """The environment variable that holds the key; empty for an endpoint without one."""
+    max_tokens: int = Field(96, ge=1)
+    temperature: float = Field(0.0, ge=0)
+    timeout_s: float = Field(60.0, gt=0)
 
 
 class RolloutConfig(Record):
@@ -19,6 +33,13 @@ class RolloutConfig(Record):
     max_tokens_per_turn: int = Field(96, ge=1)
     max_context_tokens: int = Field(2048, ge=64)
     """Prompt, history and the next completion together; at most the engine's `max_model_len`."""
+    max_completion_tokens: int | None = Field(None, ge=1)
+    """Of all turns together."""
+    max_wall_s: float | None = Field(None, gt=0)
+    """From the first request on; declared latencies of simulated experts count. A call that is being made is not cut
+    short, a completion is."""
+    max_cost_usd: float | None = Field(None, gt=0)
+    """No call is made and no turn taken once so much is spent."""
     max_malformed: int = Field(2, ge=1)
     """A rollout ends at this many unreadable turns."""
     result_limit_chars: int = Field(600, ge=40)
@@ -26,6 +47,8 @@ class RolloutConfig(Record):
     temperature: float = Field(1.0, ge=0)
     top_p: float = Field(1.0, gt=0, le=1)
     seed: int = 0
+    toolbox: ToolboxConfig = ToolboxConfig()
+    user: UserConfig = UserConfig()
 
 
 class EvaluationConfig(Record):
@@ -35,11 +58,21 @@ class EvaluationConfig(Record):
     temperature: float = Field(0.0, ge=0)
     max_tasks: int | None = Field(None, ge=1)
     confidence: float = Field(0.95, gt=0, lt=1)
+    toolbox: ToolboxConfig | None = None
+    """Toolboxes of another kind than in training, such as other experts or prices; None for the same kind."""
+    rules: tuple[Literal["cheapest_expert", "dearest_expert", "random"], ...] = ()
+    """Policies that are rules (`trainer.baselines`), evaluated beside the base and the warm policy."""
 
     def rollout_config(self, training: RolloutConfig) -> RolloutConfig:
         """The training limits with this sampling."""
-        changed = {"samples_per_task": self.samples_per_task, "temperature": self.temperature, "top_p": 1.0}
-        return training.model_copy(update=changed)
+        return training.model_copy(
+            update={
+                "samples_per_task": self.samples_per_task,
+                "temperature": self.temperature,
+                "top_p": 1.0,
+                "toolbox": self.toolbox or training.toolbox,
+            }
+        )
 
 
 class RewardConfig(Record):
@@ -49,11 +82,15 @@ class RewardConfig(Record):
     cost: float = Field(0.1, ge=0)
     latency: float = Field(0.05, ge=0)
     latency_from: Literal["tokens", "measured"] = "tokens"
-    """`tokens` = completion tokens × `seconds_per_completion_token`. Wall clock would make rewards, and so the
-    checkpoint, depend on how busy the machine was."""
+    """`tokens` = completion tokens × `seconds_per_completion_token`, and what the experts took. Wall clock would make
+    rewards, and so the checkpoint, depend on how busy the machine was."""
     seconds_per_completion_token: float = Field(0.02, gt=0)
+    advantage: Literal["joint", "decoupled"] = "joint"
+    """`joint`: one reward, compared within the group. `decoupled`: every element of it compared within the group, then
+    weighted and added (GDPO, arXiv 2601.05242)."""
     divide_by_std: bool = False
-    """Whether advantages are also divided by the group's standard deviation (GRPO) or only centred (Dr. GRPO)."""
+    """Whether joint advantages are also divided by the group's standard deviation (GRPO) or only centred (Dr. GRPO).
+    Decoupled ones always are, element by element."""
     truncated: Literal["train", "mask"] = "train"
     """Rollouts cut by a limit: trained as failures, or left out of their group."""
     malformed: Literal["train", "mask"] = "train"

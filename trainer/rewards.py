@@ -27,7 +27,7 @@ class Measures(Record):
     group_id: str
     outcome: Outcome
     calls: dict[str, int] = Field(default_factory=dict)
-    """How often each tool was called."""
+    """How often each tool, distractor and expert was called, by the name it had in the group's toolbox."""
     cost_usd: float = 0.0
     latency_s: float = 0.0
 
@@ -64,6 +64,10 @@ class Reward(Record):
     """None where the rollout is masked: an environment error is never a 0."""
     terms: tuple[Term, ...] = ()
 
+    def element(self, term: Term) -> float:
+        """An element of M_norm as it counts: 0 where the task was not solved."""
+        return term.normalised if self.outcome is Outcome.SOLVED else 0.0
+
 
 def measures_of(rollout: Rollout, config: RewardConfig) -> Measures:
     """What the reward sees of a rollout. Latency as `config.latency_from` says."""
@@ -74,7 +78,7 @@ def measures_of(rollout: Rollout, config: RewardConfig) -> Measures:
         outcome=rollout.outcome,
         calls=rollout.calls_per_tool(),
         cost_usd=rollout.cost_usd,
-        latency_s=by_tokens if config.latency_from == "tokens" else rollout.latency_s,
+        latency_s=by_tokens + rollout.experts_latency_s if config.latency_from == "tokens" else rollout.latency_s,
     )
 
 

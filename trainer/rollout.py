@@ -14,11 +14,11 @@ from typing import Any, Literal, TypeAlias
 from pydantic import field_validator, model_validator
 
 from envs.record import Record, canonical_json, content_id
-from envs.task import ToolCall
+from envs.task import Preference, Toolbox, ToolCall
 from envs.tools import ToolResult
 from envs.verdict import Outcome
 
-Purpose: TypeAlias = Literal["training", "evaluation"]
+Purpose: TypeAlias = Literal["training", "evaluation", "difficulty"]
 
 
 class StopReason(StrEnum):
@@ -30,11 +30,48 @@ class StopReason(StrEnum):
     """A completion hit the per-turn token limit."""
     CONTEXT_FULL = "context_full"
     """The next turn would not fit in the context."""
+    TOKEN_LIMIT = "token_limit"
+    """All completions together reached their limit."""
+    TIME_LIMIT = "time_limit"
+    COST_LIMIT = "cost_limit"
     MALFORMED_LIMIT = "malformed_limit"
+    USER_LEFT = "user_left"
+    """The simulated user took a message for the final word."""
     ENVIRONMENT_ERROR = "environment_error"
+    USER_ERROR = "user_error"
+    """The simulated user broke its scenario or could not be asked: masked like a broken environment."""
 
 
-TRUNCATED = frozenset({StopReason.MAX_TURNS, StopReason.MAX_TOKENS, StopReason.CONTEXT_FULL})
+TRUNCATED = frozenset(
+    {
+        StopReason.MAX_TURNS,
+        StopReason.MAX_TOKENS,
+        StopReason.CONTEXT_FULL,
+        StopReason.TOKEN_LIMIT,
+        StopReason.TIME_LIMIT,
+        StopReason.COST_LIMIT,
+    }
+)
+
+
+class Charge(Record):
+    """What one call that was made used. Its cost follows from the rollout's toolbox: see `cost_usd`."""
+
+    tool: str
+    kind: Literal["tool", "distractor", "expert"]
+    input_tokens: int = 0
+    """Of an expert; estimated where it is simulated or gave no answer."""
+    output_tokens: int = 0
+    latency_s: float
+    """Measured; of a simulated expert, declared."""
+    simulated: bool = False
+
+    def cost_usd(self, toolbox: Toolbox) -> float:
+        """The call's price, or an expert's tokens at its prices per million. A tool that does not exist is free."""
+        if self.kind != "expert":
+            return toolbox.call_prices_usd.get(self.tool, 0.0)
+        expert = next(expert for expert in toolbox.experts if expert.name == self.tool)
+        return (self.input_tokens * expert.input_usd_per_mtok + self.output_tokens * expert.output_usd_per_mtok) / 1e6
 
 
 class Turn(Record):
@@ -53,11 +90,18 @@ class Turn(Record):
     calls: tuple[ToolCall, ...] = ()
     results: tuple[ToolResult, ...] = ()
     """One per call; for a malformed turn the one error the policy was shown."""
+    charges: tuple[Charge, ...] = ()
+    """One per call that was made; those that a limit forbade are not charged."""
+    message: str | None = None
+    """What the policy said to the user, if it did."""
+    reply: str | None = None
+    """What the user answered."""
     finish_reason: str
     prompt_tokens: int
     completion_tokens: int
     latency_s: float
-    """Wall clock of the completion and its calls, as measured."""
+    """Wall clock of the completion and its calls, as measured; of simulated experts, as declared. The user's time to
+    reply is not the policy's."""
     cost_usd: float
 
     @field_validator("logprobs")
@@ -92,6 +136,9 @@ class Rollout(Record):
     sample: int
     """Which of its group, from 0."""
     seed: int
+    toolbox: Toolbox
+    """As drawn for this task instance; all rollouts of a group share it."""
+    preference: Preference = Preference()
     turns: tuple[Turn, ...]
     outcome: Outcome
     reasons: tuple[str, ...] = ()
@@ -130,6 +177,16 @@ class Rollout(Record):
         return sum(turn.latency_s for turn in self.turns)
 
     @property
+    def simulated_experts(self) -> bool:
+        """Whether an expert of the toolbox is simulated: tables and plots of such rollouts have to say so."""
+        return any(expert.simulated for expert in self.toolbox.experts)
+
+    @property
+    def experts_latency_s(self) -> float:
+        """What the experts took of it: as measured, of simulated ones as declared."""
+        return sum(charge.latency_s for turn in self.turns for charge in turn.charges if charge.kind == "expert")
+
+    @property
     def prompt_tokens(self) -> int:
         return sum(turn.prompt_tokens for turn in self.turns)
 
@@ -148,6 +205,9 @@ class Rollout(Record):
             "id": self.id,
             "group_id": self.group_id,
             **stored,
+            "toolbox": self.toolbox.canonical().decode(),
+            "preference": self.preference.canonical().decode(),
+            "simulated_experts": self.simulated_experts,
             "solved": self.solved,
             "n_turns": len(self.turns),
             "n_calls": sum(len(turn.calls) for turn in self.turns),
@@ -159,14 +219,16 @@ class Rollout(Record):
         return row, [_turn_row(self.id, turn) for turn in self.turns]
 
 
+_JSON_OF_TURN = ("calls", "results", "charges")
+
+
 def _turn_row(rollout_id: str, turn: Turn) -> dict[str, Any]:
     stored = turn.model_dump(mode="json", exclude={"index"})
     return {
         "rollout_id": rollout_id,
         "turn": turn.index,
         **stored,
-        "calls": canonical_json(stored["calls"]).decode(),
-        "results": canonical_json(stored["results"]).decode(),
+        **{name: canonical_json(stored[name]).decode() for name in _JSON_OF_TURN},
     }
 
 
@@ -179,6 +241,7 @@ def from_rows(row: Mapping[str, Any], turn_rows: Iterable[Mapping[str, Any]]) ->
     if len(turns) != row["n_turns"]:
         raise ValueError(f"rollout {row['id']}: {row['n_turns']} turns announced, {len(turns)} found; ingest again.")
     fields = {name: row[name] for name in Rollout.model_fields if name != "turns" and name in row}
+    fields |= {name: _json(fields[name]) for name in ("toolbox", "preference") if name in fields}
     rollout = Rollout.model_validate({**fields, "turns": turns})
     if rollout.id != row["id"]:
         raise ValueError(
@@ -196,17 +259,9 @@ def rollouts_from(rows: Sequence[Mapping[str, Any]], turn_rows: Iterable[Mapping
 
 
 def _turn_from(turn_row: Mapping[str, Any]) -> Turn:
-    fields = {
-        name: turn_row[name] for name in Turn.model_fields if name in turn_row and name not in ("calls", "results")
-    }
-    return Turn.model_validate(
-        {
-            **fields,
-            "index": turn_row["turn"],
-            "calls": [ToolCall.model_validate(call) for call in _json(turn_row["calls"])],
-            "results": [ToolResult.model_validate(result) for result in _json(turn_row["results"])],
-        }
-    )
+    fields = {name: turn_row[name] for name in Turn.model_fields if name in turn_row}
+    fields |= {name: _json(turn_row[name]) for name in _JSON_OF_TURN}
+    return Turn.model_validate({**fields, "index": turn_row["turn"]})
 
 
 def _json(column: Any) -> Any:

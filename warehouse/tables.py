@@ -10,8 +10,9 @@ from typing import Any
 import pyarrow as pa
 
 from warehouse.errors import UnknownTable
+from warehouse.funnel import FUNNEL_VIEWS
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 _TYPES: dict[str, tuple[Any, str]] = {
     "text": (pa.string(), "VARCHAR"),
@@ -76,7 +77,7 @@ RECORD_TABLES = (
     _table(
         "llm_calls",
         "id model template template_sha256 seed:big prompt_tokens:int completion_tokens:int seconds:real finish_reason "
-        "record:json",
+        "cost_usd:real record:json",
     ),
     _table(
         "environments",
@@ -92,15 +93,23 @@ RECORD_TABLES = (
     _table("audits", "id environment_id domain fault operator trials:int wrong:int low:real high:real record:json"),
     _table("rejections", "id domain stage reason detail record:json"),
     _table(
+        "diversity",
+        "id scope tasks:int distinct_shapes:int tool_bigram_entropy_bits:real tools:int tools_used:int "
+        "lexical_diversity:real repeated:int",
+    ),
+    _table("difficulties", "id campaign task_id domain policy_id k:int attempts:int solved:int pass_at_k:real"),
+    _table(
         "rollouts",
         "id campaign iteration:int purpose task_id environment_id domain policy_id group_id sample:int seed:big "
         "outcome solved:bool stop_reason answer n_turns:int n_calls:int n_malformed:int "
-        "prompt_tokens:big completion_tokens:big cost_usd:real latency_s:real reasons:texts",
+        "prompt_tokens:big completion_tokens:big cost_usd:real latency_s:real reasons:texts toolbox:json "
+        "preference:json simulated_experts:bool",
     ),
     _table(
         "turns",
         "rollout_id turn:int context_ids:ints completion_ids:ints logprobs:floats extends:bool finish_reason "
-        "prompt_tokens:int completion_tokens:int latency_s:real cost_usd:real calls:json results:json text",
+        "prompt_tokens:int completion_tokens:int latency_s:real cost_usd:real calls:json results:json charges:json "
+        "text message reply",
         key="rollout_id turn",
     ),
     _table(
@@ -121,7 +130,7 @@ RECORD_TABLES = (
     _table(
         "evaluations",
         "id campaign iteration:int policy_id split n:int solved:int success:real success_low:real success_high:real "
-        "cost_usd_mean:real latency_s_mean:real turns_mean:real record:json",
+        "cost_usd_mean:real latency_s_mean:real turns_mean:real simulated_experts:bool record:json",
     ),
 )
 """What batches consist of."""
@@ -155,6 +164,8 @@ _COLUMN_EDGES = (
     ("checkpoint", "parent_id", "checkpoint", "id", "parent", "checkpoints"),
     ("batch", "rollouts_batch_id", "checkpoint", "id", "rollouts_of", "checkpoints"),
     ("checkpoint", "policy_id", "evaluation", "id", "evaluated_in", "evaluations"),
+    ("checkpoint", "policy_id", "difficulty", "id", "measured", "difficulties"),
+    ("task", "task_id", "difficulty", "id", "measured_in", "difficulties"),
 )
 
 
@@ -197,4 +208,4 @@ def _view_sql() -> list[str]:
     ]
     told = "SELECT parent_kind, parent_id, child_kind, child_id, relation FROM lineage_edges"
     views.append(f"CREATE VIEW lineage AS {' UNION ALL '.join([told, *edges])}")
-    return views
+    return [*views, *FUNNEL_VIEWS]

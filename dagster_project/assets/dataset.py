@@ -1,16 +1,17 @@
-"""The dataset of a campaign: the proven tasks of its domains, split, with a blocking check on what training may see."""
+"""The dataset of a campaign: the proven tasks of its domains, decontaminated and split, and how hard they are."""
 
 from typing import Any
 
 import dagster as dg
 
-from dagster_project import report, stored
+from dagster_project import dataset_report, stored
 from dagster_project.assets.synthesis import proven_tasks
 from dagster_project.campaign import load_campaign
 from dagster_project.lineage import code_version, consume, record
 from dagster_project.partitions import CAMPAIGNS
 from dagster_project.resources import Workshop
-from generators import splits
+from envs.proof import HeldOut, held_out, novelty
+from generators import dataset, decontamination, diversity, splits
 
 PER_CAMPAIGN: dict[str, Any] = {"partitions_def": CAMPAIGNS, "owners": ["team:environments"]}
 
@@ -20,23 +21,41 @@ PER_CAMPAIGN: dict[str, Any] = {"partitions_def": CAMPAIGNS, "owners": ["team:en
     group_name="dataset",
     kinds={"duckdb"},
     deps=[dg.AssetDep(proven_tasks, partition_mapping=dg.AllPartitionMapping())],
-    code_version=code_version(splits),
+    code_version=code_version(dataset, decontamination, diversity, splits, held_out, novelty),
     check_specs=[dg.AssetCheckSpec("fit_to_train_on", asset="task_dataset", blocking=True)],
 )
 def task_dataset(context: dg.AssetExecutionContext, workshop: Workshop):  # type: ignore[no-untyped-def]
-    """The proven tasks of the campaign's domains in train, validation and test."""
+    """The campaign's proven tasks in splits; those left out are stored with their reason."""
     warehouse = workshop.warehouse()
     campaign = load_campaign(context.partition_key)
     used = [consume(warehouse, "proven_tasks", domain) for domain in campaign.domains]
     proven = [task for batch in used for task in stored.read_tasks(warehouse, batch)]
-    tasks = [task for task in proven if campaign.max_calls is None or task.difficulty <= campaign.max_calls]
-    divided = splits.split_tasks(tasks, campaign.seed)
+    tools = stored.tools_of(warehouse, {task.environment_id for task in proven})
+    files = workshop.home.held_out_files(campaign.held_out)
+    found = dataset.compose(
+        proven,
+        tools,
+        seed=campaign.seed,
+        max_calls=campaign.max_calls,
+        held_out=HeldOut(decontamination.read_held_out(files)),
+        unseen=campaign.unseen,
+    )
+    measured = diversity.diversity_by_domain(found.tasks, tools, (task.domain for task in found.repeated))
     result = record(
         context,
         warehouse,
-        {"tasks": stored.task_rows(tasks), "splits": [split.model_dump() for split in divided]},
+        {
+            "tasks": stored.task_rows(found.tasks),
+            "splits": [split.model_dump() for split in found.splits],
+            "rejections": stored.rejection_rows(found.rejections),
+            "diversity": stored.diversity_rows(measured, found.tasks),
+        },
         inputs=used,
-        metadata={"left_out_by_max_calls": len(proven) - len(tasks), **report.dataset(tasks, divided)},
+        metadata={
+            **dataset_report.dataset(found),
+            **dataset_report.diversity(measured),
+            **dataset_report.held_out(files),
+        },
     )
-    unproven = stored.unproven(warehouse, tasks)
-    return result._replace(check_results=[report.dataset_check(tasks, divided, unproven)])
+    unproven = stored.unproven(warehouse, found.tasks)
+    return result._replace(check_results=[dataset_report.dataset_check(found, unproven)])

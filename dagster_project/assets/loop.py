@@ -10,15 +10,18 @@ import dagster as dg
 
 from dagster_project import report, stored, training
 from dagster_project.assets.dataset import task_dataset
+from dagster_project.assets.difficulty import difficulty
 from dagster_project.assets.policies import baseline, warm_policy
 from dagster_project.campaign import iteration_key, load_campaign, parse_iteration_key
 from dagster_project.evaluating import collect_into, evaluate
 from dagster_project.lineage import code_version, consume, record, source_version
 from dagster_project.partitions import ITERATIONS
 from dagster_project.resources import Engines, Workshop
+from envs import experts, toolbox, users
 from envs.task import Task
 from serving import models
-from trainer import advantages, collect, dialect, draw, jobs, rewards
+from trainer import advantages, calling, collect, dialect, draw, jobs, player, rewards
+from trainer.difficulty import sampling_weights
 from trainer.rollout import Rollout
 from warehouse.warehouse import Batch, Warehouse
 
@@ -39,9 +42,9 @@ def parent_batch(warehouse: Warehouse, campaign: str, iteration: int) -> Batch:
 @dg.asset(
     **LOOP,
     kinds={"vllm"},
-    deps=[_per_campaign(task_dataset), _per_campaign(warm_policy)],
+    deps=[_per_campaign(task_dataset), _per_campaign(warm_policy), _per_campaign(difficulty)],
     pool="engine",
-    code_version=code_version(collect, dialect, draw),
+    code_version=code_version(collect, player, calling, dialect, draw, toolbox, experts, users),
 )
 def rollouts(context: dg.AssetExecutionContext, workshop: Workshop, engines: Engines) -> dg.MaterializeResult[Any]:
     """Attempts of the current policy at training tasks, in groups, after the canary found the right policy served."""
@@ -54,13 +57,19 @@ def rollouts(context: dg.AssetExecutionContext, workshop: Workshop, engines: Eng
     policy = training.served(warehouse, parent)
     canary = engine.check(policy)
     left = {task.id: task for task in stored.split_of(warehouse, data, "train")}
-    drawn: dict[str, Task] = {}
+    measured = [consume(warehouse, "difficulty", name)] if campaign.difficulty else []
+    found = [one for batch in measured for one in stored.read_difficulties(warehouse, batch)]
+    weights = sampling_weights(found, left)
+    lenders = {task.environment_id for task in left.values()}  # no distractors from held-out domains
+    drawn: list[Task] = []
     collected: list[Rollout] = []
     for _ in range(1 + campaign.redraws):
-        tasks = draw.draw_tasks(list(left.values()), campaign.tasks_per_iteration, campaign.seed, iteration)
-        collected += collect_into(warehouse, engine, tasks, policy, campaign.rollouts, name, iteration, "training")
-        drawn |= {task.id: left.pop(task.id) for task in tasks}
-        if training.carries_signal(collected, drawn, campaign) or not left:
+        tasks = draw.draw_tasks(list(left.values()), campaign.tasks_per_iteration, campaign.seed, iteration, weights)
+        collected += collect_into(
+            warehouse, engine, tasks, policy, campaign.rollouts, name, iteration, "training", lenders
+        )
+        drawn += [left.pop(task.id) for task in tasks]
+        if training.carries_signal(collected, campaign) or not left:
             break
         context.log.warning("no signal in the rollouts of %d tasks; drawing more", len(drawn))
     rows, turns = stored.rollout_rows(collected)
@@ -68,7 +77,7 @@ def rollouts(context: dg.AssetExecutionContext, workshop: Workshop, engines: Eng
         context,
         warehouse,
         {"rollouts": rows, "turns": turns},
-        inputs=[data, parent],
+        inputs=[data, parent, *measured],
         metadata=report.rollouts(
             collected,
             {"policy": policy.policy_id, "canary": canary.model_dump(mode="json"), "tasks_drawn": len(drawn)},
@@ -95,9 +104,8 @@ def checkpoint(
     data = consume(warehouse, "task_dataset", name)
     policy = training.served(warehouse, parent)
     model = models.resolve_model(campaign.policy, home.models, campaign.revision)
-    tasks = {task.id: task for task in stored.read_tasks(warehouse, data)}
     collected = stored.read_rollouts(warehouse, used)
-    scored = training.score(collected, tasks, campaign, home.jobs / f"rows-{used.batch_id}")
+    scored = training.score(collected, campaign, home.jobs / f"rows-{used.batch_id}")
     job = jobs.UpdateJob(
         base_model_name=model.name,
         base_model_path=str(model.path),

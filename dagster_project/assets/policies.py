@@ -8,7 +8,7 @@ import dagster as dg
 from dagster_project import report, stored, training
 from dagster_project.assets.dataset import PER_CAMPAIGN, task_dataset
 from dagster_project.campaign import load_campaign
-from dagster_project.evaluating import evaluate
+from dagster_project.evaluating import evaluate, evaluate_rules
 from dagster_project.lineage import code_version, consume, record, source_version
 from dagster_project.resources import Engines, Workshop
 from serving import models
@@ -82,7 +82,7 @@ def warm_policy(
     pool="engine",
 )
 def baseline(context: dg.AssetExecutionContext, workshop: Workshop, engines: Engines) -> dg.MaterializeResult[Any]:
-    """Held-out success and cost of the base and the warm policy: what the loop has to beat."""
+    """Held-out success and cost of the base and the warm policy, and of rules: what the loop has to beat."""
     warehouse = workshop.warehouse()
     campaign = load_campaign(context.partition_key)
     data = consume(warehouse, "task_dataset", context.partition_key)
@@ -92,6 +92,7 @@ def baseline(context: dg.AssetExecutionContext, workshop: Workshop, engines: Eng
         name: evaluate(warehouse, engine, campaign, context.partition_key, BASELINE, data, batch)
         for name, batch in policies.items()
     }
+    found |= evaluate_rules(warehouse, engine.tokenizer, campaign, context.partition_key, BASELINE, data)
     return record(
         context,
         warehouse,

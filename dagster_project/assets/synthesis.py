@@ -1,36 +1,47 @@
 """Synthesis, one partition per domain: brief → environment → candidate tasks → proven tasks."""
 
+import json
 from typing import Any
 
 import dagster as dg
 
 import envs
 import generators
-from dagster_project import report, stored
+from dagster_project import dataset_report, funnel, report, stored
 from dagster_project.lineage import code_version, consume, record
 from dagster_project.partitions import DOMAINS
+from dagster_project.pending import waits_for_answers
 from dagster_project.proving import prove_all
 from dagster_project.resources import Synthesist, Workshop
 from envs.environment import Environment
 from envs.record import content_id
 from generators import brief as briefs
+from generators import candidates, decontamination, diversity
 from generators import domain as domains
-from generators import phrases, tasks
+from generators.discovery import domain_folder
+from generators.hook_files import python_of_domains
+from generators.hooked import load_hooks
 from warehouse.lineage import Edge
 
+MADE_BY = f"{code_version(generators)}-{python_of_domains()}"
+"""Changes with the generators and with the Python of any domain, wherever that lies."""
 SYNTHESIS: dict[str, Any] = {"group_name": "synthesis", "partitions_def": DOMAINS, "owners": ["team:environments"]}
 
 
-@dg.asset(**SYNTHESIS, kinds={"yaml"}, code_version=code_version(briefs))
+@dg.asset(**SYNTHESIS, kinds={"yaml"}, code_version=f"{code_version(briefs)}-{python_of_domains()}")
 def brief(context: dg.AssetExecutionContext, workshop: Workshop) -> dg.MaterializeResult[Any]:
     """The page a person wrote about the domain, checked field by field and kept under its hash."""
-    page = briefs.load_brief(briefs.domain_folder(context.partition_key))
-    version = content_id(page.model_dump(mode="json"))
+    page = briefs.load_brief(domain_folder(context.partition_key))
+    hooks = load_hooks(context.partition_key)
+    version = content_id(page.model_dump(mode="json") | ({"hooks": hooks.id} if hooks.id else {}))
     (workshop.home.artefacts / f"brief-{version}.json").write_text(page.model_dump_json(indent=1))
+    if hooks.id:
+        (workshop.home.artefacts / f"hooks-{hooks.id}.json").write_text(json.dumps(dict(hooks.sources), indent=1))
     return record(context, workshop.warehouse(), {}, data_version=version, metadata=report.brief(page))
 
 
-@dg.asset(**SYNTHESIS, kinds={"sqlite", "llm"}, deps=[brief], pool="llm", code_version=code_version(generators))
+@dg.asset(**SYNTHESIS, kinds={"sqlite", "llm"}, deps=[brief], pool="llm", code_version=MADE_BY, output_required=False)
+@waits_for_answers
 def environment(
     context: dg.AssetExecutionContext, workshop: Workshop, synthesist: Synthesist
 ) -> dg.MaterializeResult[Any]:
@@ -40,8 +51,8 @@ def environment(
     page_file = workshop.home.artefacts / f"brief-{page_batch.data_version}.json"
     page = briefs.Brief.model_validate_json(page_file.read_bytes())
     ledger = synthesist.ledger(context.partition_key, workshop.home)
-    made = domains.synthesise(page, context.partition_key, ledger)
-    calls = {*made.spec.made_from, *(call for rejection in made.rejections for call in rejection.made_from)}
+    hooks = load_hooks(context.partition_key)
+    made = domains.synthesise(page, context.partition_key, ledger, hooks)
     loaded = Environment.load(made.spec)
     return record(
         context,
@@ -49,16 +60,22 @@ def environment(
         {
             "environments": [stored.environment_row(loaded)],
             "tools": stored.tool_rows(made.spec),
-            "llm_calls": stored.call_rows(ledger, calls),
+            "llm_calls": stored.call_rows(ledger, ledger.used),
             "rejections": stored.rejection_rows(made.rejections),
         },
         inputs=[page_batch],
-        edges=stored.call_edges(made.spec.made_from, "environment", made.spec.id, "designed"),
+        edges=[
+            *stored.call_edges(made.spec.made_from, "environment", made.spec.id, "designed"),
+            *stored.hook_edges(hooks.id, "environment", [made.spec.id]),
+        ],
         metadata=report.environment(made.spec, made.rejections),
     )
 
 
-@dg.asset(**SYNTHESIS, kinds={"llm"}, deps=[brief, environment], pool="llm", code_version=code_version(generators))
+@dg.asset(
+    **SYNTHESIS, kinds={"llm"}, deps=[brief, environment], pool="llm", code_version=MADE_BY, output_required=False
+)
+@waits_for_answers
 def candidate_tasks(
     context: dg.AssetExecutionContext, workshop: Workshop, synthesist: Synthesist
 ) -> dg.MaterializeResult[Any]:
@@ -70,22 +87,21 @@ def candidate_tasks(
     page = briefs.Brief.model_validate_json(page_file.read_bytes())
     spec = stored.read_spec(warehouse, used)
     ledger = synthesist.ledger(context.partition_key, workshop.home)
-    phrasings, refused = phrases.propose_phrases(spec, ledger)
-    proposal = tasks.propose_tasks(Environment.load(spec), phrasings, page.sizes.tasks, page.seed)
-    rejections = [*refused, *proposal.rejections]
-    calls = {p.call_id for p in phrasings.values() if p.call_id} | {call for r in rejections for call in r.made_from}
-    edges = [edge for t in proposal.tasks for edge in stored.call_edges(t.made_from, "task", t.id, "worded")]
+    hooks = load_hooks(context.partition_key)
+    made = candidates.propose_candidates(page, Environment.load(spec), ledger, hooks)
+    edges = [edge for t in made.tasks for edge in stored.call_edges(t.made_from, "task", t.id, "worded")]
+    edges += stored.hook_edges(hooks.id, "task", made.drafted)
     return record(
         context,
         warehouse,
         {
-            "tasks": stored.task_rows(proposal.tasks),
-            "llm_calls": stored.call_rows(ledger, calls),
-            "rejections": stored.rejection_rows(rejections),
+            "tasks": stored.task_rows(made.tasks),
+            "llm_calls": stored.call_rows(ledger, ledger.used),
+            "rejections": stored.rejection_rows(made.rejections),
         },
         inputs=[page_batch, used],
         edges=edges,
-        metadata=report.candidates(proposal.tasks, rejections, phrasings),
+        metadata=report.candidates(made.tasks, made.rejections, made.wording.phrasings),
     )
 
 
@@ -93,7 +109,7 @@ def candidate_tasks(
     **SYNTHESIS,
     kinds={"sqlite"},
     deps=[environment, candidate_tasks],
-    code_version=code_version(envs),
+    code_version=code_version(envs, decontamination, diversity),
     check_specs=[
         dg.AssetCheckSpec("some_tasks_are_proven", asset="proven_tasks", blocking=True),
         dg.AssetCheckSpec("verifiers_discriminate", asset="proven_tasks", blocking=True),
@@ -105,9 +121,10 @@ def proven_tasks(context: dg.AssetExecutionContext, workshop: Workshop):  # type
     warehouse = workshop.warehouse()
     world = consume(warehouse, "environment", context.partition_key)
     used = consume(warehouse, "candidate_tasks", context.partition_key)
-    candidates = stored.read_tasks(warehouse, used)
+    proposed = stored.read_tasks(warehouse, used)
     loaded = Environment.load(stored.read_spec(warehouse, world))
-    found = prove_all(loaded, candidates, workshop.home.held_out_texts())
+    found = prove_all(loaded, proposed, decontamination.read_held_out(workshop.home.held_out_files()))
+    measured = [diversity.diversity(context.partition_key, found.accepted, len(loaded.spec.tools), found.repeated)]
     result = record(
         context,
         warehouse,
@@ -116,9 +133,17 @@ def proven_tasks(context: dg.AssetExecutionContext, workshop: Workshop):  # type
             "checks": stored.check_rows(found.proofs, loaded.id),
             "audits": stored.audit_rows(found.audit),
             "rejections": stored.rejection_rows(found.rejections(context.partition_key)),
+            "diversity": stored.diversity_rows(measured, found.accepted),
         },
         inputs=[world, used],
         edges=[Edge("environment", loaded.id, "task", task.id, "proves") for task in found.accepted],
-        metadata=report.proofs(found.proofs, found.accepted) | report.audited(found.audit),
+        metadata={
+            **report.proofs(found.proofs, found.accepted),
+            **report.audited(found.audit),
+            **dataset_report.diversity(measured),
+        },
     )
-    return result._replace(check_results=report.proof_checks(loaded.spec, found.accepted, found.audit))
+    return result._replace(
+        metadata={**(result.metadata or {}), **funnel.metadata(warehouse, context.partition_key)},
+        check_results=report.proof_checks(loaded.spec, found.accepted, found.audit),
+    )

@@ -1,42 +1,100 @@
-"""What is already there: accepted tasks, and the texts of benchmarks that nothing trained on may repeat."""
+"""What is already there: accepted tasks, which a new one may resemble in its program or its words but not in both.
+
+Held-out requests are `held_out`'s; `Known` brings both to the check.
+"""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
+from pydantic import JsonValue
+from rensa import RMinHash, RMinHashLSH
+
+from envs.proof.held_out import HeldOut
 from envs.record import canonical_json
 from envs.task import Task
 
-SHARED_WORDS = 8
-"""A run of as many words in common with a held-out text makes a task contaminated."""
+NEAR = 0.8
+"""Jaccard similarity of shingles from which two requests are near-same (as in arXiv 2107.06499 for documents)."""
+SHINGLE = 3
+"""Words of a shingle: requests are short."""
+PERMUTATIONS, BANDS = 128, 32
+"""Of the MinHash index (Broder 1997). It overlooks one pair in twenty million that is just near."""
+_ID = re.compile(r"([^\W\d]\w*)-\d+")
 
 
 class Known:
-    """Tasks and texts that a new task is compared with."""
+    """Accepted tasks and held-out requests that a new task is compared with.
 
-    def __init__(self, held_out: Iterable[str] = ()) -> None:
+    A task repeats another one that has
+    - the same calls on the same rows: they ask for the same, however it is worded; or
+    - the same words: they must not ask for two things; or
+    - the same program and near-same words, both up to the names of the entities.
+    The same program about other entities in other words is another task, and so is another program in near-same words.
+    """
+
+    def __init__(self, held_out: HeldOut | None = None) -> None:
+        self.held_out = held_out or HeldOut()
         self._by_program: dict[bytes, str] = {}
         self._by_words: dict[tuple[str, ...], str] = {}
-        self._held_out = {run: text for text in held_out for run in _runs(_words(text))}
+        self._accepted: list[tuple[str, str, frozenset[str]]] = []  # id, shape, shingles
+        self._near = RMinHashLSH(threshold=NEAR, num_perm=PERMUTATIONS, num_bands=BANDS)
 
     def add(self, task: Task) -> None:
         """From now on a task like this one is not new."""
         self._by_program.setdefault(_program(task), task.id)
-        self._by_words.setdefault(_words(task.instruction), task.id)
+        words = words_of(said(task))
+        self._by_words.setdefault(words, task.id)
+        shingles = _shingles(words)
+        self._near.insert(len(self._accepted), _sketch(shingles))
+        self._accepted.append((task.id, program_shape(task), shingles))
 
-    def reason_against(self, task: Task) -> str | None:
-        """Why the task is not new; None if it is.
-
-        The same calls ask for the same thing, however it is worded; the same words must not ask for two things.
-        """
-        words = _words(task.instruction)
+    def repeated_by(self, task: Task) -> str | None:
+        """Which accepted task this one repeats, and how; None if it repeats none. A task does not repeat itself."""
         if (same := self._by_program.get(_program(task), task.id)) != task.id:
             return f"the same calls as task {same}"
+        words = words_of(said(task))
         if (same := self._by_words.get(words, task.id)) != task.id:
             return f"the same words as task {same}"
-        for run in _runs(words):
-            if run in self._held_out:
-                return f"shares {' '.join(run)!r} with the held-out text {self._held_out[run][:80]!r}"
+        shape, shingles = program_shape(task), _shingles(words)
+        for number in sorted(self._near.query(_sketch(shingles))):
+            accepted, its_shape, its_shingles = self._accepted[number]
+            # The index proposes; the sets themselves decide.
+            alike = len(shingles & its_shingles) / len(shingles | its_shingles)
+            if accepted != task.id and its_shape == shape and alike >= NEAR:
+                return f"the program of task {accepted} up to its entities, in words {alike:.0%} alike"
         return None
+
+
+def program_shape(task: Task) -> str:
+    """The golden program up to entity renaming, such as `get_loan(loan_id=L#1) > renew_loan(loan_id=L#1) ? due:date`.
+
+    Ids are replaced by roles in order of first appearance, other values left out; after `?` what has to be told.
+    """
+    roles: dict[str, str] = {}
+    calls = [
+        f"{call.tool}({', '.join(f'{name}={_role(value, roles)}' for name, value in sorted(call.arguments.items()))})"
+        for call in task.golden
+    ]
+    facts = sorted(f"{fact.label}:{fact.kind}" for fact in task.goal.facts)
+    return " > ".join(calls) + (f" ? {', '.join(facts)}" if facts else "")
+
+
+def said(task: Task) -> str:
+    """All that the user says: the request, and what a scenario has them tell when asked."""
+    told = task.scenario.known.values() if task.scenario else ()
+    return " ".join([task.instruction, *told])
+
+
+def words_of(text: str) -> tuple[str, ...]:
+    """The words in lower case; an id or a date is one word."""
+    return tuple(re.findall(r"\w+(?:-\w+)*", text.casefold()))
+
+
+def _role(value: JsonValue, roles: dict[str, str]) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(_role(item, roles) for item in value)}]"
+    found = _ID.fullmatch(value) if isinstance(value, str) else None
+    return roles.setdefault(found[0], f"{found[1]}#{len(roles) + 1}") if found else "…"
 
 
 def _program(task: Task) -> bytes:
@@ -44,11 +102,14 @@ def _program(task: Task) -> bytes:
     return canonical_json([task.environment_id, calls, [fact.model_dump(mode="json") for fact in task.goal.facts]])
 
 
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(re.findall(r"\w+", text.casefold()))
+def _shingles(words: Iterable[str]) -> frozenset[str]:
+    """Every `SHINGLE` words in a row, ids as roles; a shorter text is one shingle."""
+    roles: dict[str, str] = {}
+    named = [_role(word, roles) if _ID.fullmatch(word) else word for word in words]
+    return frozenset(" ".join(named[start : start + SHINGLE]) for start in range(max(1, len(named) - SHINGLE + 1)))
 
 
-def _runs(words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    """Every run of `SHARED_WORDS` words; a shorter text is one run of its own."""
-    for start in range(max(1, len(words) - SHARED_WORDS + 1)):
-        yield words[start : start + SHARED_WORDS]
+def _sketch(shingles: frozenset[str]) -> RMinHash:
+    sketch = RMinHash(num_perm=PERMUTATIONS, seed=0)
+    sketch.update(sorted(shingles))
+    return sketch

@@ -2,14 +2,14 @@
 
 import math
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from envs.environment import Environment
 from envs.task import Task
-from serving.endpoint import Completion
+from serving.endpoint import Completion, CompletionRequest
 from serving.models import ResolvedModel
 from tests.fixtures import shop_spec, shop_tasks
 from trainer.collect import Assignment
@@ -86,21 +86,21 @@ class ScriptedPolicy:
         self.seeds: list[int] = []
         self.fails_after = fails_after
 
-    async def complete(self, prompt_ids: Sequence[int], *, max_tokens: int, seed: int, **_: object) -> Completion:
+    async def complete(self, request: CompletionRequest) -> Completion:
         if self.fails_after is not None and len(self.prompts) >= self.fails_after:
             raise ConnectionError("the engine is gone")
-        self.prompts.append(list(prompt_ids))
-        self.seeds.append(seed)
-        told = self.tokenizer.decode(list(prompt_ids), skip_special_tokens=False)
+        self.prompts.append(list(request.prompt_ids))
+        self.seeds.append(request.seed)
+        told = self.tokenizer.decode(list(request.prompt_ids), skip_special_tokens=False)
         turn = told.count("<|im_start|>assistant") - 1
         ids = self.conversation.completion(self.script(told, turn))
-        cut = len(ids) > max_tokens
-        ids = ids[:max_tokens]
+        cut = len(ids) > request.max_tokens
+        ids = ids[: request.max_tokens]
         return Completion(
             token_ids=tuple(ids),
             logprobs=(UNIFORM,) * len(ids),
             finish_reason="length" if cut else "stop",
-            prompt_tokens=len(prompt_ids),
+            prompt_tokens=len(request.prompt_ids),
             seconds=0.0,
         )
 

@@ -89,12 +89,58 @@ def test_a_tool_outside_the_toolbox_cannot_be_used(roll, scripted: Scripted, tas
         (RolloutConfig(samples_per_task=1, max_turns=2), 'get_order(order_id="ORD-1")', StopReason.MAX_TURNS),
         (RolloutConfig(samples_per_task=1, max_tokens_per_turn=4), "Answer: a b c d e f g", StopReason.MAX_TOKENS),
         (RolloutConfig(samples_per_task=1, max_context_tokens=64), "Answer: x", StopReason.CONTEXT_FULL),
+        (
+            RolloutConfig(samples_per_task=1, max_completion_tokens=20),
+            'get_order(order_id="ORD-1")',
+            StopReason.TOKEN_LIMIT,
+        ),
+        (RolloutConfig(samples_per_task=1, max_wall_s=1e-6), "Answer: x", StopReason.TIME_LIMIT),
+        (
+            RolloutConfig(samples_per_task=1, max_cost_usd=0.001),
+            'get_order(order_id="ORD-1")',
+            StopReason.COST_LIMIT,
+        ),
     ],
 )
 def test_every_limit_ends_a_rollout_under_its_own_name(roll, scripted, tasks, config, line, expected) -> None:
     [rollout] = roll(scripted([line] * 6), [tasks[0]], config)
     assert rollout.stop_reason is expected
     assert rollout.outcome is Outcome.FAILED and str(expected) in rollout.reasons[0]
+
+
+def test_limits_that_are_not_reached_change_nothing(roll, scripted: Scripted, golden_script: Script, tasks) -> None:
+    generous = RolloutConfig(samples_per_task=1, max_completion_tokens=10_000, max_wall_s=600.0, max_cost_usd=1.0)
+    assert all(rollout.solved for rollout in roll(scripted(golden_script), tasks, generous))
+
+
+def test_a_hanging_engine_ends_the_rollout_when_its_time_is_over(roll, scripted: Scripted, tasks) -> None:
+    class Hanging(ScriptedPolicy):
+        async def complete(self, request):
+            if self.prompts:
+                await asyncio.sleep(3600)
+            return await super().complete(request)
+
+    policy = Hanging(scripted([]).tokenizer, lambda *_: 'get_order(order_id="ORD-1")')
+    config = RolloutConfig(samples_per_task=1, max_wall_s=2.0)
+    [rollout] = roll(policy, [tasks[0]], config)
+    assert rollout.stop_reason is StopReason.TIME_LIMIT and len(rollout.turns) == 1
+
+
+def test_an_engines_own_timeout_is_not_the_rollouts(roll, scripted: Scripted, tasks) -> None:
+    class Dead(ScriptedPolicy):
+        async def complete(self, _request):
+            raise TimeoutError("the engine gave up")
+
+    with pytest.raises(TimeoutError, match="the engine gave up"):
+        roll(Dead(scripted([]).tokenizer, lambda *_: ""), [tasks[0]], RolloutConfig(max_wall_s=600.0))
+
+
+def test_several_calls_of_a_turn_are_made_in_order_and_each_is_charged(roll, scripted: Scripted, tasks) -> None:
+    lines = ['cancel_order(order_id="ORD-5")\nset_order_status(order_id="ORD-4", status="shipped")', "Answer: Done."]
+    [rollout] = roll(scripted(lines), [tasks[5]])
+    assert rollout.solved and len(rollout.turns) == 2
+    assert [result.ok for result in rollout.turns[0].results] == [True, True]
+    assert [charge.tool for charge in rollout.turns[0].charges] == ["cancel_order", "set_order_status"]
 
 
 def test_the_right_state_without_an_answer_is_not_solved(roll, scripted: Scripted, tasks) -> None:

@@ -26,6 +26,22 @@ def test_a_bridged_conversation_is_the_templates_own_rendering(
     )
 
 
+def test_what_the_user_says_is_bridged_as_the_user(conversation: Conversation, tokenizer: Tokenizer) -> None:
+    asked = conversation.completion("Ask: Which order?")
+    ids = [*conversation.opening("A shop.", "Cancel it."), *asked, *conversation.bridge(asked, "ORD-1", "user")]
+    rendered = tokenizer.apply_chat_template(
+        [
+            {"role": "system", "content": "A shop."},
+            {"role": "user", "content": "Cancel it."},
+            {"role": "assistant", "content": "Ask: Which order?"},
+            {"role": "user", "content": "ORD-1"},
+        ],
+        tokenize=False,
+        add_generation_prompt=True,
+    )
+    assert ids == tokenizer.encode(rendered, add_special_tokens=False)
+
+
 def test_a_completion_that_did_not_end_its_turn_is_ended_by_the_bridge(conversation: Conversation) -> None:
     ended = conversation.completion("f()")
     open_ended = ended[:-1]

@@ -5,9 +5,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from envs.environment import Environment
-from envs.task import Preference, Task, ToolCall
+from envs.experts import Advice
+from envs.task import Expert, Preference, Task, ToolCall
 from envs.tools import ToolResult
-from trainer.dialect import parse_turn, render_answer, render_call, render_results, system_prompt, user_message
+from trainer.dialect import (
+    parse_turn,
+    render_advice,
+    render_answer,
+    render_call,
+    render_message,
+    render_results,
+    system_prompt,
+    user_message,
+)
 
 NAMES = st.from_regex(r"[a-z][a-z_]{0,8}", fullmatch=True).filter(lambda name: name not in _KEYWORDS)
 _KEYWORDS = {"and", "as", "assert", "async", "await", "break", "class", "continue", "def", "del", "elif", "else"} | {
@@ -101,3 +111,46 @@ def test_results_are_one_line_each_and_say_what_was_cut() -> None:
     long, error = render_results(results, 40).split("\n")
     assert long.endswith("… [68 more characters]") and len(long.split("…")[0]) == 40
     assert error == '{"error":"no such order"}'
+
+
+def test_a_message_to_the_user_is_read_only_where_there_is_one() -> None:
+    assert parse_turn("Ask: Which order?", may_ask=True).message == "Which order?"
+    assert parse_turn(render_message("Which order?"), may_ask=True).message == "Which order?"
+    assert parse_turn("Ask:", may_ask=True).malformed == "empty message"
+    assert parse_turn("Ask: Which order?").malformed is not None
+    assert parse_turn("Answer: Ask: me", may_ask=True).answer == "Ask: me"
+
+
+def test_experts_and_the_way_to_ask_are_told_only_where_they_are(shop: Environment, tasks: list[Task]) -> None:
+    plain = system_prompt(shop.spec, tasks[0].toolbox)
+    assert "Ask:" not in plain and "expert" not in plain
+    expert = Expert(
+        name="expert_a", profile="sage", capability="Knows shops.", input_usd_per_mtok=0.5, output_usd_per_mtok=12.0,
+        simulated=True,
+    )  # fmt: skip
+    told = system_prompt(shop.spec, tasks[0].toolbox.model_copy(update={"experts": (expert,)}), may_ask=True)
+    assert "\nexpert_a(question) - Knows shops. [$0.5 in, $12 out per million tokens]\n" in told
+    assert set(plain.splitlines()) < set(told.splitlines())
+    assert "To ask the user for something, write Ask: and your question." in told
+
+
+def test_what_somebody_said_is_shown_as_said() -> None:
+    results = [ToolResult(ok=True, value='f(a="b")'), ToolResult(ok=True, value="x"), ToolResult(ok=False, error="no")]
+    assert render_results(results, 40, words=[0, 2]).split("\n") == ['f(a="b")', '"x"', '{"error":"no"}']
+
+
+def test_a_drawn_preference_takes_the_place_of_the_tasks(tasks: list[Task]) -> None:
+    wish = Preference(text="Where you can, use expert_a.")
+    assert user_message(tasks[0], wish) == f"{tasks[0].instruction}\n{wish.text}"
+
+
+@pytest.mark.parametrize(
+    ("advice", "text"),
+    [
+        (Advice(calls=(ToolCall(tool="f", arguments={"a": 1}), ToolCall(tool="g", arguments={}))), "f(a=1)\ng()"),
+        (Advice(answer="It is blue."), "Answer: It is blue."),
+        (Advice(remark="I do not know."), "I do not know."),
+    ],
+)
+def test_advice_is_written_as_policies_write(advice: Advice, text: str) -> None:
+    assert render_advice(advice) == text

@@ -3,9 +3,12 @@
 import pytest
 
 from envs.intervals import wilson_interval
+from envs.task import Toolbox
 from envs.verdict import Outcome
 from trainer.evaluate import summarise
 from trainer.rollout import Rollout, StopReason, Turn
+
+TOOLBOX = Toolbox(tools=(), call_prices_usd={}, input_usd_per_mtok=0.0, output_usd_per_mtok=0.0)
 
 
 def rollout(sample: int, outcome: Outcome, domain: str = "shop", cost_usd: float = 0.01) -> Rollout:
@@ -15,7 +18,8 @@ def rollout(sample: int, outcome: Outcome, domain: str = "shop", cost_usd: float
     )  # fmt: skip
     return Rollout(
         campaign="c", iteration=0, purpose="evaluation", task_id="t", environment_id="e", domain=domain, policy_id="p",
-        sample=sample, seed=0, turns=(turn,), outcome=outcome, stop_reason=StopReason.ANSWERED, answer="x",
+        sample=sample, seed=0, toolbox=TOOLBOX, turns=(turn,), outcome=outcome, stop_reason=StopReason.ANSWERED,
+        answer="x",
     )  # fmt: skip
 
 

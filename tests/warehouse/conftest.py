@@ -73,6 +73,7 @@ def told(tmp_path_factory: pytest.TempPathFactory, row: Callable[..., dict[str, 
                 row("audits", id="audit", domain="retail", operator="all", trials=40, wrong=0, low=0.0, high=0.09)
             ],
             "checks": [row("checks", id="check", task_id="task-1", name="minimal", outcome="passed")],
+            "diversity": [row("diversity", id="diversity", scope="retail", tasks=2, distinct_shapes=2, repeated=0)],
         },
         [Edge("llm_call", f"call-{n}", "task", f"task-{n}", "worded_by") for n in (1, 2)],
         inputs=[environments],
@@ -134,6 +135,9 @@ def told(tmp_path_factory: pytest.TempPathFactory, row: Callable[..., dict[str, 
     checkpoint = row("checkpoints", id="step-1", parent_id="base", rollouts_batch_id=collected.batch_id, **trained)
     after = {"updates": [update], "rewards": rewards, "checkpoints": [checkpoint]}
     warehouse.record_batch("checkpoint", "demo-0001", after, inputs=[collected], **made)
+    tried = {"policy_id": "base", "k": 1, "attempts": 8, "solved": 2}
+    measured = row("difficulties", id="hard", campaign="demo", task_id="task-1", **tried)
+    warehouse.record_batch("difficulty", "demo", {"difficulties": [measured]}, **made)
     evaluation = row("evaluations", id="eval", campaign="demo", iteration=1, policy_id="step-1", split="held_out", n=1)
     warehouse.record_batch("evaluation", "demo-0001", {"evaluations": [evaluation]}, **made)
     return warehouse.path

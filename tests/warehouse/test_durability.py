@@ -99,7 +99,10 @@ def turns(rollout: str, count: int) -> pl.DataFrame:
         cost_usd=0.0,
         calls=pl.lit("[]"),
         results=pl.lit("[]"),
+        charges=pl.lit("[]"),
         text=pl.lit("word " * 10),
+        message=pl.lit(None, dtype=pl.String),
+        reply=pl.lit(None, dtype=pl.String),
     )
 
 

@@ -1,0 +1,43 @@
+"""How hard the training tasks of a campaign are for its reference policy. Made only where a campaign asks for it."""
+
+from typing import Any
+
+import dagster as dg
+
+from dagster_project import dataset_report, stored
+from dagster_project.assets.dataset import PER_CAMPAIGN, task_dataset
+from dagster_project.assets.policies import base_policy, warm_policy
+from dagster_project.campaign import CampaignError, load_campaign
+from dagster_project.lineage import code_version, consume, record
+from dagster_project.measuring import measure, reference_policy
+from dagster_project.resources import Engines, Workshop
+from trainer import collect, dialect
+from trainer import difficulty as difficulties
+
+
+@dg.asset(
+    **PER_CAMPAIGN,
+    group_name="dataset",
+    kinds={"vllm"},
+    deps=[task_dataset, base_policy, warm_policy],
+    pool="engine",
+    code_version=code_version(difficulties, collect, dialect),
+)
+def difficulty(context: dg.AssetExecutionContext, workshop: Workshop, engines: Engines) -> dg.MaterializeResult[Any]:
+    """pass@k of the reference policy per training task: what decides how often the loop draws it."""
+    warehouse, home = workshop.warehouse(), workshop.home
+    name = context.partition_key
+    campaign = load_campaign(name)
+    if campaign.difficulty is None:
+        raise CampaignError(f"campaign {name} measures no difficulty. Add to its file: difficulty: {{ policy: warm }}.")
+    data = consume(warehouse, "task_dataset", name)
+    reference = reference_policy(warehouse, engines, home, campaign, name, campaign.difficulty)
+    tasks = stored.split_of(warehouse, data, "train")[: campaign.difficulty.max_tasks]
+    found = measure(warehouse, reference, campaign, name, campaign.difficulty, tasks)
+    return record(
+        context,
+        warehouse,
+        found.tables,
+        inputs=[data, *([reference.made_by] if reference.made_by else [])],
+        metadata={"policy": reference.policy.policy_id, **dataset_report.difficulty(found.difficulties, tasks)},
+    )
