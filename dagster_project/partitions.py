@@ -1,11 +1,11 @@
-"""Partitions: by domain (folders), by campaign (files), and dynamically by iteration of a campaign."""
+"""Partitions: by domain (folders and entry points), by campaign (files), and dynamically by iteration of a campaign."""
 
 import dagster as dg
 
 from dagster_project.campaign import campaign_names
-from generators.brief import domain_folders
+from generators.discovery import domain_names
 
-DOMAINS = dg.StaticPartitionsDefinition(list(domain_folders()))
+DOMAINS = dg.StaticPartitionsDefinition(domain_names())
 CAMPAIGNS = dg.StaticPartitionsDefinition(campaign_names())
 ITERATIONS = dg.DynamicPartitionsDefinition(name="iteration")
 """Keys such as `demo-0003`."""

@@ -1,18 +1,30 @@
-"""The brief of a domain: what a person writes in `domains/<name>/domain.yaml`, checked with errors that name the field.
+"""The brief of a domain: what a person writes in `<name>/domain.yaml`, checked with errors that name the field.
 
-Reading and discovering briefs lives here; what becomes of them does not.
+Reading a brief lives here; where domains are found is in `generators.discovery`, what becomes of them elsewhere.
 """
 
+import difflib
 import re
+from collections.abc import Hashable, Iterable
 from datetime import datetime
-from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-BUILT_IN = Path(__file__).parent / "domains"
 NAME = r"^[a-z][a-z0-9_]{1,30}$"
+FIELDS = {
+    "title": "a name of 3 to 80 letters, such as `title: Car rental`",
+    "description": "40 to 4000 letters on who is served, with what, and what people ask for",
+    "kind": "service (tables and tools, the default) or documents (texts to be searched; see docs/documents.md)",
+    "clock": "a date and time without zone, such as 2026-03-02T09:00:00",
+    "entities": "a mapping of names to hints, such as `order: what a customer orders, with a status (open, paid)`",
+    "rules": "a list of sentences, such as `- An open order can be paid.`",
+    "sizes": "a mapping, such as `{ rows: 40, tools: 16, tasks: 80 }`",
+    "seed": "a whole number from 0",
+}
+"""What may stand in each field, for people."""
 
 
 class DomainError(ValueError):
@@ -31,6 +43,8 @@ class Sizes(BaseModel):
     tools: int = Field(16, ge=4, le=60)
     tasks: int = Field(80, ge=4, le=20000)
     """Candidate tasks to sample; fewer are proven."""
+    paraphrases: int = Field(0, ge=0, le=20000)
+    """Requests to have told again by a person, at one LLM call each; tools and texts cost the same for any number."""
 
 
 class Brief(BaseModel):
@@ -40,6 +54,8 @@ class Brief(BaseModel):
 
     title: str = Field(min_length=3, max_length=80)
     description: str = Field(min_length=40, max_length=4000)
+    kind: Literal["service", "documents"] = "service"
+    """What is made of it: tables with tools that read and write them, or documents to be searched and read."""
     clock: str = "2026-03-02T09:00:00"
     """The frozen present of the environment, ISO 8601 without zone."""
     entities: dict[str, str] = {}
@@ -49,12 +65,17 @@ class Brief(BaseModel):
     sizes: Sizes = Sizes()
     seed: int = Field(0, ge=0)
 
-    @field_validator("clock")
+    @field_validator("clock", mode="before")
     @classmethod
-    def _clock_is_local_iso(cls, value: str) -> str:
-        if datetime.fromisoformat(value).tzinfo is not None:
-            raise ValueError("must have no time zone, such as 2026-03-02T09:00:00")
-        return value
+    def _clock_is_local_iso(cls, value: object) -> str:
+        # YAML reads an unquoted date and time as one.
+        try:
+            clock = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+        except ValueError as error:
+            raise ValueError("is no date and time") from error
+        if clock.tzinfo is not None:
+            raise ValueError("must have no time zone")
+        return clock.isoformat(timespec="seconds")
 
     @field_validator("entities")
     @classmethod
@@ -73,9 +94,10 @@ def load_brief(folder: Path) -> Brief:
     if not file.is_file():
         raise DomainError(f"{file}: not found. Scaffold a domain with `envloom domain new {folder.name}`.")
     try:
-        content = yaml.safe_load(file.read_text())
-    except yaml.YAMLError as error:
-        raise DomainError(f"{file}: is not YAML: {error}") from error
+        content = yaml.load(file.read_text(encoding="utf-8"), _Loader)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        remedy = "Quote texts that contain a colon, and indent with spaces."
+        raise DomainError(f"{file}: is not YAML: {error}. {remedy}") from error
     if not isinstance(content, dict):
         raise DomainError(f"{file}: must be a mapping with {_fields(Brief)}; found {type(content).__name__}.")
     try:
@@ -84,62 +106,36 @@ def load_brief(folder: Path) -> Brief:
         raise DomainError("\n".join(_explain(file, problem) for problem in error.errors())) from error
 
 
-def _explain(file: Path, problem: object) -> str:
-    assert isinstance(problem, dict)
+class _Loader(yaml.SafeLoader):
+    """YAML in which a key that is there twice is an error: the first of two entities would vanish in silence."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        if twice := [key for key in keys if keys.count(key) > 1]:
+            raise yaml.constructor.ConstructorError(None, None, f"'{twice[0]}' is there twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def _explain(file: Path, problem: Any) -> str:
     where = ".".join(str(part) for part in problem["loc"])
+    field = str(problem["loc"][0])
     if problem["type"] == "extra_forbidden":
-        model = Sizes if problem["loc"][0] == "sizes" else Brief
-        return f"{file}: {where}: is unknown. Use {_fields(model)}."
-    return f"{file}: {where}: {problem['msg']} (found {problem['input']!r})."
+        model = Sizes if field == "sizes" else Brief
+        return f"{file}: {where}: is unknown. {did_you_mean(str(problem['loc'][-1]), model.model_fields)}"
+    if problem["type"] == "missing":
+        return f"{file}: {where}: is required. Write {FIELDS.get(field, field)}."
+    found = f"found {str(problem['input'])[:80]!r}"
+    said = problem["msg"].removeprefix("Value error, ")
+    return f"{file}: {where}: {said} ({found}). Write {FIELDS.get(field, field)}."
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The likeliest of the known names, and all of them."""
+    names = list(known)
+    close = difflib.get_close_matches(name, names, n=1)
+    meant = f"Did you mean {close[0]}? " if close else ""
+    return f"{meant}Known: {', '.join(names)}."
 
 
 def _fields(model: type[BaseModel]) -> str:
     return ", ".join(model.model_fields)
-
-
-def domain_folders() -> dict[str, Path]:
-    """Every domain by name: the built-in folders, then those of the entry-point group `envloom.domains`.
-
-    An entry point names a package (or a function returning a path) whose folder holds a `domain.yaml`.
-    Raises DomainError if two domains share a name.
-    """
-    folders = {path.parent.name: path.parent for path in sorted(BUILT_IN.glob("*/domain.yaml"))}
-    for point in sorted(entry_points(group="envloom.domains"), key=lambda point: point.name):
-        loaded = point.load()
-        folder = Path(loaded()) if callable(loaded) else Path(loaded.__file__).parent
-        if point.name in folders:
-            raise DomainError(f"{folder}: domain '{point.name}' exists already in {folders[point.name]}. Rename one.")
-        folders[point.name] = folder
-    return folders
-
-
-def domain_folder(name: str) -> Path:
-    """The folder of one domain. Raises DomainError listing the known ones."""
-    folders = domain_folders()
-    if name not in folders:
-        raise DomainError(f"domain '{name}' is unknown. Known: {', '.join(folders)}.")
-    return folders[name]
-
-
-SCAFFOLD = """\
-title: {title}
-description: >
-  Who is served, with what, and what people ask for at the help desk. Two to ten sentences: everything
-  that is not said here is left to the synthesist. Name the things that are kept track of and how their status moves.
-# entities:            # leave out to have them proposed; those that others refer to first
-#   customer: a person with a name, an email and a city
-#   order: what a customer orders, with a status (pending, shipped, delivered, cancelled)
-sizes: {{ rows: 40, tools: 16, tasks: 80 }}
-"""
-
-
-def scaffold(name: str, parent: Path = BUILT_IN) -> Path:
-    """A new brief to fill in: `parent/<name>/domain.yaml`. Raises DomainError if the name is taken or is no name."""
-    if not re.match(NAME, name):
-        raise DomainError(f"'{name}' must be lower case letters, digits and underscores, such as car_rental.")
-    file = parent / name / "domain.yaml"
-    if file.exists() or name in domain_folders():
-        raise DomainError(f"{file}: domain '{name}' exists already. Edit it, or choose another name.")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(SCAFFOLD.format(title=name.replace("_", " ").capitalize()))
-    return file

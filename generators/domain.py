@@ -2,14 +2,17 @@
 
 from dataclasses import dataclass
 
-from envs.spec import EnvironmentSpec
+from envs.spec import EnvironmentSpec, Handmade
 from envs.task import Rejection
-from generators.brief import Brief
+from generators.brief import Brief, DomainError
+from generators.documents import document_spec, write_archive
+from generators.hooked import DomainHooks
+from generators.lifecycles import propose_lifecycles
 from generators.policy import propose_policy
 from generators.rows import fill_rows, labels, propose_values
 from generators.stage import Llm
 from generators.tables import propose_tables
-from generators.tools import compile_tools, propose_lifecycles
+from generators.tools import compile_tools
 
 
 @dataclass(frozen=True)
@@ -20,23 +23,48 @@ class Synthesis:
     rejections: tuple[Rejection, ...]
 
 
-def synthesise(brief: Brief, domain: str, llm: Llm) -> Synthesis:
-    """The environment of a brief. Same brief, same answers: same specification. Raises StageFailed."""
+def synthesise(brief: Brief, domain: str, llm: Llm, hooks: DomainHooks | None = None) -> Synthesis:
+    """The environment of a brief. Same brief, hooks and answers: same specification.
+
+    Raises StageFailed, and HookError for hooks that raise or make what does not fit the tables.
+    """
+    hooks = hooks or DomainHooks()
+    if brief.kind == "documents":
+        return _documents(brief, domain, llm, hooks)
     schema, refused_tables, from_tables = propose_tables(brief, domain, llm)
     values, refused_values, from_values = propose_values(brief, schema, domain, llm)
     schema = schema.without({name for name in labels(schema) if name not in values})
     lifecycles, refused_lifecycles, from_lifecycles = propose_lifecycles(brief, schema, domain, llm)
-    tools = compile_tools(brief, schema, lifecycles, domain)
+    own_tools = hooks.tools(schema)
+    tools = (*compile_tools(brief, schema, lifecycles, domain), *own_tools)
     policy, refused_policy, from_policy = propose_policy(brief, tools, domain, llm)
     spec = EnvironmentSpec(
         domain=domain,
         title=brief.title,
         policy=policy,
         tables=schema.tables,
-        rows=fill_rows(brief, schema, values, domain),
+        rows=fill_rows(brief, schema, values, domain, hooks.own_rows(brief, schema, domain)),
         tools=tools,
         clock=brief.clock,
         seed=brief.seed,
         made_from=tuple(sorted({*from_tables, *from_values, *from_lifecycles, *from_policy})),
+        handmade=Handmade(source=hooks.id, tools=tuple(tool.name for tool in own_tools)) if hooks.id else None,
     )
+    if own_tools:
+        hooks.check_tools(spec)
     return Synthesis(spec, (*refused_tables, *refused_values, *refused_lifecycles, *refused_policy))
+
+
+def _documents(brief: Brief, domain: str, llm: Llm, hooks: DomainHooks) -> Synthesis:
+    if unused := {"rows", "tools"} & set(hooks.written):
+        raise DomainError(f"{hooks.file}: {min(unused)}: a domain of kind documents takes only `tasks` from its hooks.")
+    if brief.sizes.paraphrases:
+        raise DomainError(
+            "sizes.paraphrases: must be 0 for a domain of kind documents: a question over several documents hangs on "
+            "every word of it. Leave it out."
+        )
+    archive = write_archive(brief, domain, llm)
+    spec = document_spec(brief, domain, archive)
+    if hooks.id:
+        spec = spec.model_copy(update={"handmade": Handmade(source=hooks.id, tools=())})
+    return Synthesis(spec, archive.rejections)

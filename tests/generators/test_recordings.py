@@ -7,25 +7,27 @@ import pytest
 from dagster_project.resources import RECORDING
 from envs.environment import Environment
 from envs.proof import prove
-from generators.brief import BUILT_IN, load_brief
+from generators.brief import load_brief
+from generators.discovery import BUILT_IN
 from generators.domain import Synthesis, synthesise
-from generators.phrases import Phrasing, asks, propose_phrases
+from generators.phrases import asks
 from generators.prompts import template_sha256
 from generators.tasks import Proposal, propose_tasks
+from generators.wording import Wording, propose_wording
 from serving.errors import ReplayMiss
 from serving.ledger import Ledger, read_header
 
 DOMAINS = sorted(path.parent.name for path in BUILT_IN.glob(f"*/{RECORDING}"))
 
 
-def replay(domain: str, folder: Path, count: int = 40) -> tuple[Synthesis, dict[str, Phrasing], Proposal]:
+def replay(domain: str, folder: Path, count: int = 40) -> tuple[Synthesis, Wording, Proposal]:
     recording = BUILT_IN / domain / RECORDING
     ledger = Ledger(folder / f"{domain}.sqlite", read_header(recording)["model"], "replay")
     ledger.import_extract(recording)
     brief = load_brief(BUILT_IN / domain)
     made = synthesise(brief, domain, ledger)
-    phrasings, _ = propose_phrases(made.spec, ledger)
-    return made, phrasings, propose_tasks(Environment.load(made.spec), phrasings, count, brief.seed)
+    wording, _ = propose_wording(made.spec, ledger)
+    return made, wording, propose_tasks(Environment.load(made.spec), wording, count, brief.seed)
 
 
 def test_both_demo_domains_ship_a_recording() -> None:
@@ -50,10 +52,10 @@ def test_a_recording_names_the_prompts_it_was_made_with(domain: str) -> None:
 
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_most_tools_are_phrased_and_most_tasks_are_proven(domain: str, tmp_path: Path) -> None:
-    made, phrasings, proposal = replay(domain, tmp_path)
+    made, wording, proposal = replay(domain, tmp_path)
     environment = Environment.load(made.spec)
     proven = [task for task in proposal.tasks if prove(task, environment).accepted]
-    assert sum(phrasing.call_id is not None for phrasing in phrasings.values()) >= 0.75 * len(asks(made.spec))
+    assert sum(phrasing.call_id is not None for phrasing in wording.phrasings.values()) >= 0.75 * len(asks(made.spec))
     assert len(proven) >= 0.5 * len(proposal.tasks)
     assert {task.difficulty for task in proven} >= {1, 2}
 

@@ -1,0 +1,164 @@
+"""What the model is asked to write for documents and questions: forms of sentences, and how an answer is judged.
+
+A form is one kind of sentence with placeholders. Its grammar makes the engine keep to it, its checks make any other
+model keep to it, and its plain wording takes the place of what is refused.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import permutations
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field, WithJsonSchema, create_model
+
+from envs.facts import tells
+from envs.task import Fact
+from generators.plain import is_plain, orders_its_reader
+from generators.stage import Corrected, Correction, Refused
+
+WORD = "[A-Za-z-]+,?"
+"""What stands between placeholders: no full stop, after which a small model loses the thread, and no apostrophe, since
+a placeholder may become a phrase of several words."""
+BETWEEN, AFTER = 6, 3
+"""Words before or between what must stand in a sentence, and after it. Spelled out, as the engine's grammar knows no
+bounded repetition; without a bound a small model that missed its word talks until it is cut off."""
+MOST_WORDS = 22
+_DENIES = r"\b(not|never|no|without|neither|nor|unknown|if|maybe|perhaps)\b"
+
+_UNIT = r"\}\s+(dollars?|euros?|pounds?|cents?|percent|years?|months?|days?|hours?|people|times)\b"
+
+
+@dataclass(frozen=True)
+class Form:
+    """One kind of sentence or phrase."""
+
+    name: str
+    """The field of the answer it stands in."""
+    placeholders: tuple[str, ...]
+    plainly: tuple[str, ...]
+    """Stiff but true wordings."""
+    begins: str = ""
+    """A regular expression for the first words."""
+    ends: str = "."
+    """The last character; empty for a phrase, which ends with its last placeholder."""
+    required: tuple[str, ...] = ()
+    """Regular expressions of the words without which it would say something else."""
+    ordered: bool = False
+    """Whether the placeholders stand in the order given."""
+    closed: bool = False
+    """Whether no required word may come after the last placeholder."""
+    sample: tuple[dict[str, str], Fact] | None = None
+    """Values and a fact that the sentence must tell when it is filled with them."""
+
+    def pattern(self) -> str:
+        """The grammar of one such sentence: a regular expression for the engine and for anybody else."""
+        pieces = (*(f"\\{{{name}\\}}" for name in self.placeholders), *self.required)
+        gap, lead = f",? {_words(BETWEEN, WORD, after=True)}", _words(BETWEEN, WORD, after=True)
+        orders = "|".join(dict.fromkeys(gap.join(order) for order in self._orders(pieces)))
+        before = f"{self.begins} {lead}" if self.begins else lead
+        after = f",?{_words(AFTER, WORD, after=False)}{re.escape(self.ends)}" if self.ends else ""
+        return f"^{before}({orders}){after}$"
+
+    def schema(self) -> Any:
+        """The type of one such sentence; its JSON schema has the grammar."""
+        return Annotated[str, WithJsonSchema({"type": "string", "pattern": self.pattern()})]
+
+    def _orders(self, pieces: tuple[str, ...]) -> Iterable[tuple[str, ...]]:
+        """The orders in which the pieces may stand; a phrase ends with a placeholder."""
+        first = pieces[: len(self.placeholders)]
+        for order in permutations(pieces):
+            kept = tuple(piece for piece in order if piece in first)
+            if (kept == first or not self.ordered) and (not self.closed or order[-1] in first):
+                yield order
+
+    def fault(self, text: str, siblings: list[str], clock: str) -> tuple[str, str] | None:
+        """Why a sentence is not of this form, with a reason for counting; None if it is."""
+        needed = ", ".join(f"{{{name}}}" for name in self.placeholders)
+        bare = re.sub(r"\{\w+\}", "", text)
+        found = re.findall(r"\{(\w*)\}", text)
+        if sorted(found) != sorted(self.placeholders) or (self.ordered and found != list(self.placeholders)):
+            return "placeholders", f"{self.name}: '{text}' must contain {needed} exactly once and no other braces."
+        if re.search(r"[^A-Za-z ,.?-]", bare) or not is_plain(bare) or orders_its_reader(bare):
+            return "not_plain", f"{self.name}: '{text}' must be plain words without other names, numbers or code."
+        if not text.endswith(self.ends or "}") or re.search(r"[.?]\s*\S", bare) or re.search(r"\}\s*\{", text):
+            end = f"end with '{self.ends}'" if self.ends else "end with the word in braces"
+            return "not_one_sentence", f"{self.name}: '{text}' must be one sentence or phrase and {end}."
+        if not re.match(self.begins, text) or text == "{" or len(text.split()) > MOST_WORDS:
+            return "beginning", f"{self.name}: '{text}' is too long or does not begin as asked."
+        if missing := [word for word in self.required if not re.search(word, bare)]:
+            return "other_meaning", f"{self.name}: '{text}' must contain {_readable(missing[0])}."
+        if self.sample is not None and self.sample[1].kind in ("date", "cents") and re.search(_UNIT, text):
+            return "unit", f"{self.name}: '{text}' gives a unit to a value that has one."
+        if re.search(_DENIES, bare, re.IGNORECASE):
+            return "denies", f"{self.name}: '{text}' must not deny or doubt anything."
+        if self.sample is not None and not tells(filled(text, self.sample[0]), self.sample[1], clock):
+            return "does_not_tell", f"{self.name}: '{text}' does not tell the value plainly."
+        if text.casefold() in (sibling.casefold() for sibling in siblings):
+            return "repeated", f"{self.name}: the sentences must differ."
+        return None
+
+
+def response(forms: tuple[Form, ...], most: int) -> type[BaseModel]:
+    """The answer with up to `most` sentences of each form."""
+    fields: dict[str, Any] = {}
+    for form in forms:
+        sentence: Any = form.schema()
+        fields[form.name] = (list[sentence], Field(min_length=1, max_length=most))
+    return create_model("Sentences", **fields)
+
+
+def accept(forms: tuple[Form, ...], answer: BaseModel, clock: str) -> Corrected[dict[str, tuple[str, ...]]]:
+    """Per form its usable sentences; what was left out is a correction, and a form without any is worded plainly.
+
+    Raises Refused if most forms have none.
+    """
+    accepted: dict[str, tuple[str, ...]] = {}
+    faults: list[Correction] = []
+    empty = []
+    for form in forms:
+        kept: list[str] = []
+        for given in getattr(answer, form.name):
+            text = _normal(given, form.ends)
+            fault = form.fault(text, kept, clock)
+            if fault is None:
+                kept.append(text)
+            else:
+                faults.append(Correction(*fault))
+        if not kept:
+            empty.append(Correction("worded_plainly", f"{form.name}: none could be used; they are worded by rule"))
+        accepted[form.name] = tuple(kept) or form.plainly
+    if faults and 2 * len(empty) > len(forms):
+        raise Refused(faults[0].reason, " ".join(fault.detail for fault in faults[:3]))
+    return Corrected(accepted, (*faults, *empty))
+
+
+def filled(pattern: str, values: dict[str, str]) -> str:
+    """The pattern with its placeholders filled in; a first letter that was small becomes a capital."""
+    text = re.sub(r"\{(\w+)\}", lambda match: values[match[1]], pattern)
+    return text[:1].upper() + text[1:]
+
+
+def stem(word: str) -> str:
+    """A regular expression for a word in its inflections, with a small or a capital first letter."""
+    kept = re.sub(r"(ings?|ed|es|s|e|y)$", "", word) if len(word) > 4 else word
+    kept = kept if len(kept) > 2 else word
+    return f"[{kept[0].upper()}{kept[0]}]{kept[1:]}[a-z]*"
+
+
+def _words(count: int, word: str, *, after: bool) -> str:
+    """Up to so many words, each with a space after or before it."""
+    expression = ""
+    for _ in range(count):
+        expression = f"({word} {expression})?" if after else f"( {word}{expression})?"
+    return expression
+
+
+def _normal(text: str, ends: str) -> str:
+    text = re.sub(r"\s+", " ", text).strip(" \"'")
+    text = re.sub(r"\{\s*(\w+)\s*\}", r"{\1}", text)
+    return text if text.endswith(ends or "}") else text.rstrip(" .,;:!?") + ends
+
+
+def _readable(expression: str) -> str:
+    return re.sub(r"\[(\w)\w\]", lambda match: match[1].lower(), expression).replace("[a-z]*", "…")

@@ -1,0 +1,1 @@
+"""Boats of a harbour: a domain of another distribution."""
