@@ -2,7 +2,9 @@
 
 The baseline is what tool-use benchmarks do that compare whole databases (τ²-bench among them): for every episode load
 the database from JSON and validate it, once for the episode and twice for its evaluation, replay the policy's calls and
-the golden ones, and hash both ends. It runs in the same call, interleaved.
+the golden ones, and hash both ends. It runs in the same call, interleaved, on two shapes: ten flat tables of 200 rows,
+and documents as many and as nested as those of τ²-bench's retail (`bench.documents`). Its time grows with the database,
+ours with what an episode touches.
 Run: `python bench/envs_episodes.py [--quick]`.
 """
 
@@ -11,9 +13,10 @@ import json
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import psutil
 import typer
@@ -22,10 +25,12 @@ from pydantic import BaseModel, TypeAdapter
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bench.desk import ROWS, TABLES, desk_spec, desk_task, seconds_each
+from bench.documents import Documents, documents
 from bench.figures import Figure, tell
+from bench.retail import retail_spec, retail_task
 from envs.environment import Environment
 from envs.state import open_state
-from envs.task import Task
+from envs.task import Task, ToolCall
 from envs.verdict import Outcome
 
 
@@ -40,6 +45,7 @@ class Ticket(BaseModel):
 
 
 DATABASE = TypeAdapter(dict[str, dict[str, Ticket]])
+DOCUMENTS = TypeAdapter(Documents)
 
 
 def as_json(environment: Environment) -> bytes:
@@ -52,18 +58,25 @@ def as_json(environment: Environment) -> bytes:
     return json.dumps(tables).encode()
 
 
-def reload_validate_and_hash(content: bytes, task: Task) -> None:
+def play_ticket(tables: dict[str, dict[str, Ticket]], call: ToolCall) -> None:
+    """One call of the flat task in the baseline."""
+    verb, _, table = call.tool.partition("_")
+    ticket = tables[table][str(call.arguments["ticket_id"])]
+    if verb == "close":
+        ticket.state = "closed"
+
+
+def reload_validate_and_hash(
+    content: bytes, database: TypeAdapter[Any], play_call: Callable[[Any, ToolCall], None], task: Task
+) -> None:
     """One episode of the baseline."""
-    DATABASE.validate_python(json.loads(content))
+    database.validate_python(json.loads(content))
     hashes = []
     for _ in ("the policy's", "the golden"):
-        tables = DATABASE.validate_python(json.loads(content))
+        loaded = database.validate_python(json.loads(content))
         for call in task.golden:
-            verb, _, table = call.tool.partition("_")
-            ticket = tables[table][str(call.arguments["ticket_id"])]
-            if verb == "close":
-                ticket.state = "closed"
-        dumped = json.dumps(DATABASE.dump_python(tables, mode="json"), sort_keys=True)
+            play_call(loaded, call)
+        dumped = json.dumps(database.dump_python(loaded, mode="json"), sort_keys=True)
         hashes.append(hashlib.sha256(dumped.encode()).hexdigest())
     assert hashes[0] == hashes[1]
 
@@ -110,11 +123,26 @@ def main(quick: Annotated[bool, typer.Option(help="A few seconds in all.")] = Fa
     """Print the figures of the environment engine with their targets."""
     environment = Environment.load(desk_spec())
     task, content = desk_task(environment), as_json(environment)
+    nested = documents()
+    retail = Environment.load(retail_spec(nested))
+    retail_golden, retail_content = retail_task(retail, nested), nested.model_dump_json().encode()
     repeats, seconds, many = (3, 0.2, 10_000) if quick else (5, 1.0, 100_000)
-    median: dict[str, list[float]] = {name: [] for name in ("ours", "theirs", "fresh", "read", "write", "two")}
+    names = ("ours", "theirs", "retail", "theirs on retail", "fresh", "read", "write", "two")
+    median: dict[str, list[float]] = {name: [] for name in names}
     for _ in range(repeats):
         median["ours"].append(1 / seconds_each(lambda: environment.judge(task, task.golden, ""), seconds))
-        median["theirs"].append(1 / seconds_each(lambda: reload_validate_and_hash(content, task), seconds))
+        median["theirs"].append(
+            1 / seconds_each(lambda: reload_validate_and_hash(content, DATABASE, play_ticket, task), seconds)
+        )
+        median["retail"].append(
+            1 / seconds_each(lambda: retail.judge(retail_golden, retail_golden.golden, ""), seconds)
+        )
+        median["theirs on retail"].append(
+            1
+            / seconds_each(
+                lambda: reload_validate_and_hash(retail_content, DOCUMENTS, Documents.play, retail_golden), seconds
+            )
+        )
         median["fresh"].append(1e6 * seconds_each(lambda: open_state(environment.base).close(), seconds))
         median["read"].append(1e6 * call_seconds(environment, "get_desk_3", seconds, ticket_id="T3-7"))
         median["write"].append(
@@ -128,6 +156,12 @@ def main(quick: Annotated[bool, typer.Option(help="A few seconds in all.")] = Fa
         [
             Figure("envs_episodes_per_s", middle["ours"], "episodes/s", 8_000),
             Figure("envs_episodes_speedup", middle["ours"] / middle["theirs"], "x reload, validate, hash", 1_000),
+            Figure(
+                "envs_episodes_speedup_retail",
+                middle["retail"] / middle["theirs on retail"],
+                "x, as large as τ²-bench retail",
+                1_000,
+            ),
             Figure("envs_fresh_us", middle["fresh"], "µs", 300, "lower"),
             Figure("envs_read_call_us", middle["read"], "µs", 25, "lower"),
             Figure("envs_two_writes_call_us", middle["write"], "µs", 60, "lower"),
@@ -135,7 +169,8 @@ def main(quick: Annotated[bool, typer.Option(help="A few seconds in all.")] = Fa
             Figure("envs_memory_growth_mib", growth, f"MiB in {many:,} episodes", 2.0, "lower"),
             Figure("envs_wrong_verdicts", wrong, f"of {many:,}", 0, "lower"),
         ],
-        f"median of {repeats}; the baseline judges {middle['theirs']:,.1f} episodes/s",
+        f"median of {repeats}; the baseline judges {middle['theirs']:,.1f} flat and {middle['theirs on retail']:,.1f} "
+        f"retail episodes/s ({len(retail_content) / 1e6:.1f} MB of JSON), ours {middle['retail']:,.0f} of the latter",
     )
 
 

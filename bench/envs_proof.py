@@ -21,10 +21,11 @@ from dagster_project.resources import Synthesist
 from envs.environment import Environment
 from envs.proof import prove
 from envs.task import Task
-from generators.brief import domain_folder, load_brief
+from generators.brief import load_brief
+from generators.discovery import domain_folder
 from generators.domain import synthesise
-from generators.phrases import propose_phrases
 from generators.tasks import propose_tasks
+from generators.wording import propose_wording
 
 DOMAINS = ("ecommerce", "library")
 
@@ -35,8 +36,8 @@ def candidates(name: str, home: Home) -> tuple[Environment, Sequence[Task]]:
     ledger = Synthesist().ledger(name, home)
     made = synthesise(brief, name, ledger)
     environment = Environment.load(made.spec)
-    phrasings, _ = propose_phrases(made.spec, ledger)
-    return environment, propose_tasks(environment, phrasings, brief.sizes.tasks, brief.seed).tasks
+    wording, _ = propose_wording(made.spec, ledger)
+    return environment, propose_tasks(environment, wording, brief.sizes.tasks, brief.seed).tasks
 
 
 def main(quick: Annotated[bool, typer.Option(help="One repetition.")] = False) -> None:

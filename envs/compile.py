@@ -9,28 +9,19 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
-from envs.errors import SpecError
+from envs.errors import EnvironmentBroken, SpecError
 from envs.program import GIVEN, ProgramRefused, read_program
 from envs.python_tools import PythonBody
-from envs.schema import IDENTIFIER
+from envs.schema import IDENTIFIER, quoted
+from envs.search import MAX_WORDS, index_name, match_expression
 from envs.spec import Column, EnvironmentSpec, Program, Rule, Table, Tool
+from envs.sql_text import assigned_parameters, is_ordered
 from envs.state import State, Statement
-from envs.statements import StatementRefused, check_statement, is_ordered
+from envs.statements import StatementRefused, check_statement
 from envs.tools import CompiledTool, placeholders
 
 RESERVED = ("today", "now", "new_id")
 """Names the engine binds itself."""
-_INSERT = re.compile(
-    r'\s*INSERT\s+(?:OR\s+\w+\s+)?INTO\s+"?(?P<table>\w+)"?\s*(?:\((?P<columns>[^)]*)\))?\s*'
-    r"VALUES\s*\((?P<values>.*)\)[^)]*$",
-    re.IGNORECASE | re.DOTALL,
-)
-_UPDATE = re.compile(
-    r'\s*UPDATE\s+(?:OR\s+\w+\s+)?"?(?P<table>\w+)"?\s+SET\s+(?P<sets>.*?)(?:\bWHERE\b.*)?$', re.IGNORECASE | re.DOTALL
-)
-_NAME_ONLY = re.compile(r":(\w+)")
-_QUOTED = re.compile(r"'(?:[^']|'')*'")
-_PARENTHESISED = re.compile(r"\([^()]*\)")
 _NO_SUCH = re.compile(r"no such (?:column|table): (?:\w+\.)?(\w+)")
 
 
@@ -54,6 +45,12 @@ def check_structure(spec: EnvironmentSpec) -> None:
         _distinct(f"{place}.columns", (column.name for column in table.columns), "name")
         for column in table.columns:
             _check_column(f"{place}.columns.{column.name}", column, known)
+        for name in table.full_text:
+            texts = [column.name for column in table.columns if column.type == "text" and not column.references]
+            if name not in texts:
+                raise SpecError(f"{place}.full_text", f"{name} is no text column", _did_you_mean(name, texts))
+        if table.full_text and index_name(table.name) in known:
+            raise SpecError(f"tables.{index_name(table.name)}", "is what an index is called", "Rename the table")
 
 
 def _check_constants(spec: EnvironmentSpec) -> None:
@@ -125,7 +122,24 @@ def _compile_sql(place: str, tool: Tool, spec: EnvironmentSpec, state: State, us
         if (table, origin) in state.base.booleans
     )
     constants = {constant.name: constant.value for constant in spec.constants}
-    return CompiledTool(tool=tool, result_columns=names, boolean_columns=booleans, constants=constants)
+    _try_search(f"{place}.returns", tool, state, constants)
+    return CompiledTool(
+        tool=tool, result_columns=names, boolean_columns=booleans, constants=constants, queries=_queries(tool)
+    )
+
+
+def _try_search(place: str, tool: Tool, state: State, constants: dict[str, str | int | float]) -> None:
+    """Search once: where bm25 or snippet cannot be computed shows only when a row is found."""
+    if not (queries := _queries(tool)) or tool.returns is None:
+        return
+    table = next(table for table in state.base.searched if index_name(table) in tool.returns.sql.casefold())
+    text = " ".join(map(str, next(iter(state.run(f"SELECT * FROM {quoted(table)}", {}, rows=1)), ("a",))))
+    words = match_expression(" ".join(text.split()[:MAX_WORDS]))
+    bindings = dict.fromkeys((parameter.name for parameter in tool.parameters), None)
+    try:
+        state.run(tool.returns.sql, {**constants, **bindings, **dict.fromkeys(queries, words)}, rows=1)
+    except EnvironmentBroken as broken:
+        raise SpecError(place, str(broken), "Use bm25 and snippet in the SELECT that has the MATCH") from broken
 
 
 def _check_references(place: str, effect: str, tool: Tool, spec: EnvironmentSpec) -> None:
@@ -140,42 +154,13 @@ def _check_references(place: str, effect: str, tool: Tool, spec: EnvironmentSpec
             raise SpecError(place, what, f"Add a guard: SELECT 1 FROM {target} WHERE id = :{parameter}")
 
 
-def assigned_parameters(effect: str, spec: EnvironmentSpec) -> list[tuple[str, str, str]]:
-    """(table, column, parameter) for every column that an INSERT or UPDATE sets to a bound name and nothing else."""
-    tables = {table.name: ["id", *(column.name for column in table.columns)] for table in spec.tables}
-    pairs: list[tuple[str, str]] = []
-    if insert := _INSERT.match(effect):
-        table = insert["table"]
-        names = [_bare(name) for name in insert["columns"].split(",")] if insert["columns"] else tables.get(table, [])
-        pairs = list(zip(names, _split(insert["values"]), strict=False))
-    elif update := _UPDATE.match(effect):
-        table = update["table"]
-        parts = (part.partition("=") for part in _split(update["sets"]))
-        pairs = [(_bare(name), value) for name, _, value in parts]
-    found = [(name, _NAME_ONLY.fullmatch(value.strip())) for name, value in pairs]
-    return [(table, name, match[1]) for name, match in found if match and name in tables.get(table, [])]
-
-
-def _split(text: str) -> list[str]:
-    """At the commas that stand in no parentheses and no string."""
-    blank = _QUOTED.sub(lambda match: "_" * len(match[0]), text)
-    while _PARENTHESISED.search(blank):
-        blank = _PARENTHESISED.sub(lambda match: "_" * len(match[0]), blank)
-    ends = [*(at for at, char in enumerate(blank) if char == ","), len(text)]
-    return [text[start + 1 : end] for start, end in zip([-1, *ends], ends, strict=False)]
-
-
-def _bare(name: str) -> str:
-    return name.strip().strip('"')
-
-
 def _compile_program(place: str, tool: Tool, program: Program, state: State, used: set[str]) -> CompiledTool:
     try:
         text = read_program(program, tool.parameters)
     except ProgramRefused as refused:
         raise SpecError(place, refused.what, refused.remedy) from refused
     for literal in text.literals:
-        statement = _statement(place, literal.sql, state, literal.may_write, f"line {literal.line}: ")
+        statement = _statement(place, literal.sql, state, literal.may_write, where=f"line {literal.line}: ")
         unbound = {name for name in statement.names if name} - {*GIVEN, *(literal.bound or ())}
         if literal.bound is not None and unbound:
             what = f"line {literal.line}: binds :{min(unbound)}, which is not given"
@@ -245,7 +230,7 @@ class _Checked(Statement):
 
 
 def _check_sql(place: str, sql: str, tool: Tool, spec: EnvironmentSpec, state: State, may_write: bool) -> _Checked:
-    seen = _statement(place, sql, state, may_write)
+    seen = _statement(place, sql, state, may_write, _queries(tool))
     allowed = {parameter.name for parameter in tool.parameters} | {"today", "now"}
     allowed |= {constant.name for constant in spec.constants}
     allowed |= {"new_id"} if tool.mints is not None else set()
@@ -255,9 +240,17 @@ def _check_sql(place: str, sql: str, tool: Tool, spec: EnvironmentSpec, state: S
     return _Checked(**vars(seen))
 
 
-def _statement(place: str, sql: str, state: State, may_write: bool, where: str = "") -> Statement:
+def _queries(tool: Tool) -> tuple[str, ...]:
+    """The parameters that SQL matches with an index; a program is given their text as it came."""
+    asked = (parameter.name for parameter in tool.parameters if parameter.format == "query")
+    return tuple(asked) if tool.program is None else ()
+
+
+def _statement(
+    place: str, sql: str, state: State, may_write: bool, queries: tuple[str, ...] = (), where: str = ""
+) -> Statement:
     try:
-        return check_statement(sql, state, may_write)
+        return check_statement(sql, state, may_write, queries)
     except StatementRefused as refused:
         remedy = refused.remedy or _sql_remedy(refused.what, state)
         raise SpecError(place, where + refused.what, remedy) from refused

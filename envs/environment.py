@@ -23,6 +23,7 @@ from envs.verdict import Outcome, Verdict
 class Replay(Record):
     """What a sequence of calls did to a fresh episode."""
 
+    calls: tuple[ToolCall, ...]
     results: tuple[ToolResult, ...]
     """One per call, or fewer if the environment broke."""
     changeset: tuple[Change, ...]
@@ -110,12 +111,15 @@ class Environment:
                     results.append(episode.attempt(call))
                 changeset = episode.changeset()
             except EnvironmentBroken as broken:
-                return Replay(results=tuple(results), changeset=(), broken=str(broken))
-        return Replay(results=tuple(results), changeset=changeset)
+                return Replay(calls=tuple(calls), results=tuple(results), changeset=(), broken=str(broken))
+        return Replay(calls=tuple(calls), results=tuple(results), changeset=changeset)
 
     def judge(self, task: Task, calls: Sequence[ToolCall], answer: str) -> Verdict:
         """The verdict on a whole episode: these calls, then this answer. Calls that are refused do not count."""
-        replay = self.replay(calls)
+        return self.judge_replay(task, self.replay(calls), answer)
+
+    def judge_replay(self, task: Task, replay: Replay, answer: str) -> Verdict:
+        """The verdict on an episode that was played already."""
         if replay.broken is not None:
             return Verdict(outcome=Outcome.ENVIRONMENT_ERROR, reasons=(replay.broken,))
         return verdict_on(task, replay.changeset, answer, self.spec.clock)

@@ -37,12 +37,18 @@ class Episode:
         """Call a tool by name. See `attempt`."""
         return self._run(tool, arguments)
 
-    def attempt(self, call: ToolCall) -> ToolResult:
+    def attempt(self, call: ToolCall, *, undoable: bool = False) -> ToolResult:
         """Make one call. A wrong one is answered with an error and changes nothing.
 
+        A write that is `undoable` and succeeds can be undone by `back`, with all that comes after it.
         Raises EnvironmentBroken if the tool's own SQL fails; the episode's verdict is then `environment_error`.
         """
-        return self._run(call.tool, call.arguments)
+        return self._run(call.tool, call.arguments, undoable)
+
+    def back(self) -> None:
+        """Undo the last undoable write that is not undone yet."""
+        self._alive()
+        self._state.undo()
 
     def broken_rules(self, call: ToolCall) -> list[str]:
         """The rules of the policy that this call would break if it were made now, in their own words.
@@ -80,13 +86,13 @@ class Episode:
             return Verdict(outcome=Outcome.ENVIRONMENT_ERROR, reasons=(self.broken,))
         return verdict_on(self.task, self._state.changeset(), answer, self._clock)
 
-    def _run(self, name: str, arguments: dict[str, JsonValue]) -> ToolResult:
+    def _run(self, name: str, arguments: dict[str, JsonValue], undoable: bool = False) -> ToolResult:
         self._alive()
         tool = self._tools.get(name)
         if tool is None:
             return ToolResult(ok=False, error=f"there is no tool {name}; there are {', '.join(self._tools)}")
         try:
-            return tool.invoke(self._state, arguments, self._clock)
+            return tool.invoke(self._state, arguments, self._clock, undoable=undoable)
         except EnvironmentBroken as broken:
             self.broken = str(broken)
             raise

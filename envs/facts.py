@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from typing import TypeAlias
 
 from pydantic import JsonValue
@@ -32,12 +33,15 @@ _NUMBER = re.compile(
 )
 _WORDS = ("zero", "", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 """Small numbers as words. `one` is left out: it is a pronoun more often than a number."""
-_NUMBER_WORD = re.compile(rf"(?<![\w-])(?:{'|'.join(filter(None, _WORDS))})(?![\w-])")
+_DOZENS = {"half a dozen": 6, "a dozen": 12, "one dozen": 12, "two dozen": 24, "three dozen": 36}
+_COUNTS = _DOZENS | {word: number for number, word in enumerate(_WORDS) if word}
+_NUMBER_WORD = re.compile(rf"(?<![\w-])(?:{'|'.join(_COUNTS)})(?![\w-])")
 _MONTH_NAMES = "january february march april may june july august september october november december"
 _MONTHS = _MONTH_NAMES.split()
 _MONTH = rf"(?P<month>{'|'.join(f'{m}|{m[:3]}' for m in _MONTHS)}|sept)\.?"
 _DAY = r"(?P<day>\d{1,2})(?:st|nd|rd|th)?"
 _YEAR = r"(?:,?\s+(?P<year>\d{4})\b)?"
+_AHEAD = rf"(?P<ahead>\d{{1,3}}|an?|one|{'|'.join(_WORDS[2:])}) (?P<span>day|week)s?"
 _DATES = tuple(
     re.compile(pattern)
     for pattern in (
@@ -46,7 +50,9 @@ _DATES = tuple(
         r"(?<![\w.])(?P<day>\d{1,2})\.(?P<month>\d{1,2})\.(?P<year>\d{4})(?!\d)",
         rf"\b{_MONTH}\s+(?:the\s+)?{_DAY}\b(?!:){_YEAR}",
         rf"\b{_DAY}\s+(?:of\s+)?{_MONTH}(?!\w){_YEAR}",
-        r"\b(?P<relative>today|tomorrow|yesterday)\b",
+        r"(?<!from )\b(?P<relative>today|tomorrow|yesterday)\b",
+        rf"\bin {_AHEAD}\b(?! from)",
+        rf"\b{_AHEAD} from (?:today|now)\b",
     )
 )
 _TIME = re.compile(
@@ -54,6 +60,10 @@ _TIME = re.compile(
 )
 _NEAR = 40
 """Characters a time of day may stand away from its date."""
+_BETWEEN_WORDS = re.compile(r"[\s_-]+")
+_OPENS = re.compile(r"(?<![\w@])(?<!\w[-.])")
+_CLOSES = re.compile(r"(?![\w@]|[-.]\w)")
+"""What may stand before and after a value in words: `O-4` is not in `O-41`, `XO-4`, `O-4.1` or `me@O-4`."""
 _CLAUSE = re.compile(r"[.;,!\n]+(?:\s|$)|\bbut\b|\bwhile\b|\bwhereas\b")
 _NOTHING = re.compile(r"\b(?:no|none|nothing|nobody|no one|zero|empty)\b|\bnot any\b|n't any\b")
 _UNIT = re.compile(r"\s?(?P<unit>[a-z]+|%)")
@@ -82,12 +92,14 @@ _UNITS: dict[str, tuple[str, Decimal]] = {
 """Per word its dimension, and how much of the dimension's first unit it stands for."""
 _YES = re.compile(r"\b(?:yes|true|yep|indeed|correct)\b")
 _NO = re.compile(rf"{_NEGATION}|\b(?:no|false|nope|none|unable|neither|nor)\b")
+_TEXTS_KEPT = 256
+"""Texts whose normal form, numbers and dates are remembered: one answer is asked for many facts."""
 _LABEL_NOISE = frozenset({"is", "has", "are", "was", "the", "can", "of", "be", "for", "if", "whether", "id"})
 
 
 def tells(answer: str, fact: Fact, clock: str) -> bool:
     """Whether the answer states the fact's value. `clock` is the environment's present, ISO: it fills in years."""
-    if fact.value is None:
+    if fact.value is None or isinstance(fact.value, dict):
         return False
     if isinstance(fact.value, list):
         return _tells_all(answer, fact, fact.value, clock)
@@ -105,7 +117,7 @@ def _tells_all(answer: str, fact: Fact, values: list[JsonValue], clock: str) -> 
 
 def mentions(text: str, kind: FactKind, value: JsonValue, clock: str) -> bool:
     """Whether a text contains a value in any notation, stated or denied ("I cannot find ORD-3" mentions ORD-3)."""
-    if value is None:
+    if value is None or isinstance(value, dict):
         return False
     if isinstance(value, list):
         return bool(value) and all(mentions(text, kind, item, clock) for item in value)
@@ -114,34 +126,35 @@ def mentions(text: str, kind: FactKind, value: JsonValue, clock: str) -> bool:
     return _states(_normal(text), kind, value, clock, _anywhere)
 
 
-_Where: TypeAlias = Callable[[str, re.Match[str]], bool]
-"""Whether a match at this place of the text counts."""
+_Where: TypeAlias = Callable[[str, int], bool]
+"""Whether what starts at this place of the text counts."""
 
 
-def _undenied(text: str, match: re.Match[str]) -> bool:
-    return _DENIED.search(text[max(0, match.start() - _DENIAL_REACH) : match.start()]) is None
+def _undenied(text: str, start: int) -> bool:
+    return _DENIED.search(text[max(0, start - _DENIAL_REACH) : start]) is None
 
 
-def _anywhere(_text: str, _match: re.Match[str]) -> bool:
+def _anywhere(_text: str, _start: int) -> bool:
     return True
 
 
-def _states(text: str, kind: FactKind, value: JsonValue, clock: str, counts: _Where, unit: str = "") -> bool:
+@lru_cache(_TEXTS_KEPT, typed=True)
+def _states(text: str, kind: FactKind, value: str | float | bool, clock: str, counts: _Where, unit: str = "") -> bool:
     if kind == "text":
-        return any(counts(text, match) for match in _phrase(str(value)).finditer(text))
+        return any(counts(text, start) for start in _places(text, str(value)))
     if kind in ("date", "datetime"):
         try:
             moment = datetime.fromisoformat(str(value))
         except ValueError:
             return False
-        days = [match for day, match in _dates(text, clock) if day == moment.date() and counts(text, match)]
+        days = [match for day, match in _dates(text, clock) if day == moment.date() and counts(text, match.start())]
         return any(kind == "date" or _has_time(text, match, moment) for match in days)
     try:
         number = Decimal(str(value))
     except InvalidOperation:
         return False
-    said = ((_in_unit(said, text, match, unit), match) for said, match in _numbers(text))
-    return any(each is not None and _same_number(each, number, kind) and counts(text, match) for each, match in said)
+    said = ((_in_unit(said, text, match, unit), match.start()) for said, match in _numbers(text))
+    return any(each is not None and _same_number(each, number, kind) and counts(text, start) for each, start in said)
 
 
 def _in_unit(said: "_Number", text: str, match: re.Match[str], unit: str) -> "_Number | None":
@@ -153,11 +166,13 @@ def _in_unit(said: "_Number", text: str, match: re.Match[str], unit: str) -> "_N
     return _Number(said.value * told[1] / wanted[1], said.unit) if told[0] == wanted[0] else None
 
 
+@lru_cache(_TEXTS_KEPT)
 def _normal(text: str) -> str:
     """Lower case, without accents, emphasis or typographic variants."""
-    text = unicodedata.normalize("NFKC", text.replace("\u00a0", "\u202f")).replace("’", "'").replace("**", "")
-    text = "".join(char for char in unicodedata.normalize("NFD", text) if not unicodedata.combining(char))
-    return re.sub(r"[ \t]+", " ", text.casefold())
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text.replace("\u00a0", "\u202f")).replace("’", "'")
+        text = "".join(char for char in unicodedata.normalize("NFD", text) if not unicodedata.combining(char))
+    return re.sub(r"[ \t]+", " ", text.replace("**", "").casefold())
 
 
 @dataclass(frozen=True)
@@ -167,7 +182,12 @@ class _Number:
     """`major` for dollars and the like, `cents`, or empty."""
 
 
-def _numbers(text: str) -> Iterator[tuple[_Number, re.Match[str]]]:
+@lru_cache(_TEXTS_KEPT)
+def _numbers(text: str) -> tuple[tuple[_Number, re.Match[str]], ...]:
+    return tuple(_find_numbers(text))
+
+
+def _find_numbers(text: str) -> Iterator[tuple[_Number, re.Match[str]]]:
     for match in _NUMBER.finditer(text):
         digits = re.sub(r"\D", "", match["digits"]) + (match["decimals"] or "")
         sign = -1 if match["sign"] else 1
@@ -175,7 +195,7 @@ def _numbers(text: str) -> Iterator[tuple[_Number, re.Match[str]]]:
         unit = "cents" if after.startswith(("cent", "¢")) else "major" if match["before"] or after else ""
         yield _Number(sign * Decimal(digits), unit), match
     for match in _NUMBER_WORD.finditer(text):
-        yield _Number(Decimal(_WORDS.index(match[0])), ""), match
+        yield _Number(Decimal(_COUNTS[match[0]]), ""), match
 
 
 def _same_number(said: _Number, value: Decimal, kind: str) -> bool:
@@ -189,13 +209,22 @@ def _same_number(said: _Number, value: Decimal, kind: str) -> bool:
     return kind == "number" and places >= 2 and round(value, places) == said.value
 
 
-def _dates(text: str, clock: str) -> Iterator[tuple[date, re.Match[str]]]:
+@lru_cache(_TEXTS_KEPT)
+def _dates(text: str, clock: str) -> tuple[tuple[date, re.Match[str]], ...]:
+    return tuple(_find_dates(text, clock))
+
+
+def _find_dates(text: str, clock: str) -> Iterator[tuple[date, re.Match[str]]]:
     today = date.fromisoformat(clock[:10])
     for pattern in _DATES:
         for match in pattern.finditer(text):
             parts = match.groupdict()
             if "relative" in parts:
                 yield today + timedelta(days=("yesterday", "today", "tomorrow").index(match["relative"]) - 1), match
+                continue
+            if "ahead" in parts:
+                count = int(match["ahead"]) if match["ahead"].isdigit() else _COUNTS.get(match["ahead"], 1)
+                yield today + timedelta(days=count * (7 if match["span"] == "week" else 1)), match
                 continue
             name = match["month"]
             month = int(name) if name.isdigit() else [m[:3] for m in _MONTHS].index(name[:3]) + 1
@@ -223,11 +252,24 @@ def _has_time(text: str, match: re.Match[str], moment: datetime) -> bool:
     return False
 
 
-def _phrase(value: str) -> re.Pattern[str]:
-    """The words of a value as whole words; spaces, underscores and hyphens between them are the same."""
-    words = [re.escape(word) for word in re.split(r"[\s_-]+", _normal(value)) if word]
-    phrase = r"[\s_-]+".join(words) or r"(?!)"
-    return re.compile(rf"(?<![\w@])(?<!\w[-.]){phrase}(?![\w@]|[-.]\w)")
+def _places(text: str, value: str) -> Iterator[int]:
+    """Where the words of a value stand as whole words; spaces, underscores and hyphens between them are the same.
+
+    Not by a pattern of the value: there are as many values as facts, and compiling one takes longer than a proof has.
+    """
+    first, *others = [word for word in _BETWEEN_WORDS.split(_normal(value)) if word] or [""]
+    start = text.find(first) if first else -1
+    while start >= 0:
+        end = start + len(first)
+        for word in others:
+            gap = _BETWEEN_WORDS.match(text, end)
+            if gap is None or not text.startswith(word, gap.end()):
+                break
+            end = gap.end() + len(word)
+        else:
+            if _OPENS.match(text, start) and _CLOSES.match(text, end):
+                yield start
+        start = text.find(first, start + 1)
 
 
 def _tells_boolean(text: str, fact: Fact) -> bool:

@@ -4,6 +4,7 @@ What lives here: identity (RFC 8785 canonical JSON, sha256) and seeds derived fr
 """
 
 import hashlib
+import json
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, Self
@@ -11,10 +12,44 @@ from typing import Any, Self
 import rfc8785
 from pydantic import BaseModel, ConfigDict
 
+_MAX_INTEGER = 2**53 - 1
+_LEAST, _MOST = 1e-4, 1e16
+"""Between these, Python and RFC 8785 write fractions alike: the shortest digits, and no exponent."""
+
 
 def canonical_json(value: Any) -> bytes:
     """The one byte string of a JSON value (RFC 8785): sorted keys, shortest numbers, no white space."""
-    return rfc8785.dumps(value)
+    try:
+        plain = _plain(value)
+    except _NotPlain:
+        return rfc8785.dumps(value)
+    # Written in C, ten times as fast, and alike wherever numbers and keys are plain (a test compares the two).
+    return json.dumps(plain, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")).encode()
+
+
+class _NotPlain(Exception):
+    """A value that Python's own writer may write otherwise than RFC 8785 asks."""
+
+
+def _plain(value: Any) -> Any:
+    """The value with whole floats as integers. Raises _NotPlain."""
+    kind = type(value)
+    if kind is str or value is None or kind is bool:
+        return value
+    if kind is dict:
+        # Keys are sorted by UTF-16 units there and by characters here: the same for these.
+        if not all(type(key) is str and key.isascii() for key in value):
+            raise _NotPlain
+        return {key: _plain(inner) for key, inner in value.items()}
+    if kind is list or kind is tuple:
+        return [_plain(inner) for inner in value]
+    if kind is float and value.is_integer():
+        value, kind = int(value), int
+    if kind is int and -_MAX_INTEGER <= value <= _MAX_INTEGER:
+        return value
+    if kind is float and _LEAST <= abs(value) < _MOST:
+        return value
+    raise _NotPlain
 
 
 def content_id(value: Any) -> str:

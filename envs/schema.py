@@ -52,6 +52,8 @@ def insert_rows(connection: apsw.Connection, spec: EnvironmentSpec) -> None:
                 connection.execute(f"INSERT INTO {quoted(table.name)} VALUES ({marks})", row)
             except apsw.ConstraintError as error:
                 raise SpecError(place, explain_constraint(error), "Correct the value") from error
+            except apsw.TooBigError as error:
+                raise SpecError(place, "is longer than a row may be", "Shorten its texts") from error
     for name, rowid, parent, _ in connection.execute("PRAGMA foreign_key_check").fetchall():
         place = f"rows.{name}[{int(str(rowid)) - 1}]"
         raise SpecError(place, f"refers to a row of {parent} that does not exist", f"Use an id seeded in {parent}")

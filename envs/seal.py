@@ -4,14 +4,23 @@ A seal is installed once per connection. The engine's own statements run with th
 specification runs only between `close` and `open`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
+from time import monotonic
 
 import apsw
 
+from envs import search
+
 STEP_BUDGET = 2_000_000
 """Virtual-machine steps one statement may take (tens of milliseconds)."""
-STEP_TICK = 10_000
-"""Steps between two looks at the budget: rare enough to cost nothing on point queries."""
+STEP_TICK = 500
+"""Steps between two looks at the budgets: more than a point query takes."""
+MAX_STATEMENT_S = 3.0
+"""Time one statement may take on the wall: far more than its steps need, unless each of them chews on long texts."""
+MAX_VALUE_BYTES = 100_000
+"""Of a value, and of a row. SQLite's functions on texts take quadratic time at worst, and cannot be interrupted."""
+MAX_TRIMMED = 100
+"""Characters that trim may be told to take off."""
 HEAP_LIMIT_BYTES = 1 << 30
 """For all SQLite memory of the process: a runaway sort fails instead of taking the machine with it."""
 
@@ -29,7 +38,7 @@ FUNCTIONS = frozenset(_FUNCTION_NAMES.split())
 """Everything else is refused: random functions, extension loading, and what counts across episodes (total_changes)."""
 
 _LIMITS = {
-    apsw.SQLITE_LIMIT_LENGTH: 1_000_000,
+    apsw.SQLITE_LIMIT_LENGTH: MAX_VALUE_BYTES,
     apsw.SQLITE_LIMIT_SQL_LENGTH: 20_000,
     apsw.SQLITE_LIMIT_COLUMN: 200,
     apsw.SQLITE_LIMIT_EXPR_DEPTH: 100,
@@ -42,17 +51,41 @@ _LIMITS = {
 _WRITES = {apsw.SQLITE_INSERT: "insert", apsw.SQLITE_UPDATE: "update", apsw.SQLITE_DELETE: "delete"}
 
 
+def _trim(strip: Callable[[str, str], str]) -> Callable[..., str | None]:
+    """SQLite's own compares every character with every other: minutes for two texts as long as values may be."""
+
+    def trim(text: object, characters: object) -> str | None:
+        if text is None or characters is None:
+            return None
+        if not isinstance(text, str | int) or not isinstance(characters, str | int):
+            raise apsw.SQLError("trim takes text")
+        if len(str(characters)) > MAX_TRIMMED:
+            raise apsw.SQLError(f"trim takes off at most {MAX_TRIMMED} different characters")
+        return strip(str(text), str(characters))
+
+    return trim
+
+
+_TRIMS = {"trim": _trim(str.strip), "ltrim": _trim(str.lstrip), "rtrim": _trim(str.rstrip)}
+
+
 class Seal:
     """The authorizer and the step budget of one connection."""
 
-    def __init__(self, connection: apsw.Connection, tables: Iterable[str]) -> None:
+    def __init__(self, connection: apsw.Connection, tables: Iterable[str], searched: Collection[str] = ()) -> None:
+        """`searched` are the tables with a full-text index: they and their indexes can be read and not written."""
         self._tables = frozenset(tables)
+        self._searched = frozenset(searched)
+        self._indexes = frozenset(map(search.index_name, searched))
+        self._shadows = frozenset(f"{index}_{shadow}" for index in self._indexes for shadow in search.SHADOWS)
+        self._functions = FUNCTIONS | search.FUNCTIONS if searched else FUNCTIONS
         modules = {str(name).casefold() for (name,) in connection.execute("PRAGMA module_list")}
         self._hidden = modules - self._tables
         self._closed = False
         self._may_write = False
         self._running = False
         self._ticks = 0
+        self._ends_at = 0.0
         self.refused: str | None = None
         """Why the last statement was refused, in words; None if it was not."""
         self.wrote = False
@@ -70,6 +103,8 @@ class Seal:
             (apsw.SQLITE_DBCONFIG_DQS_DDL, 0),
         ):
             connection.config(option, on)
+        for name, strip in _TRIMS.items():
+            connection.create_scalar_function(name, strip, 2, deterministic=True)
         connection.authorizer = self._authorize
         connection.set_progress_handler(self._tick, STEP_TICK)
         if not 0 < apsw.hard_heap_limit(-1) <= HEAP_LIMIT_BYTES:
@@ -91,7 +126,9 @@ class Seal:
         if not self._closed:
             return False
         self._ticks += 1
-        return self._ticks * STEP_TICK > STEP_BUDGET
+        if self._ticks == 1:
+            self._ends_at = monotonic() + MAX_STATEMENT_S
+        return self._ticks * STEP_TICK > STEP_BUDGET or monotonic() > self._ends_at
 
     def _authorize(
         self, action: int, first: str | None, second: str | None, database: str | None, _trigger: str | None
@@ -108,15 +145,22 @@ class Seal:
         if action in (apsw.SQLITE_SELECT, apsw.SQLITE_RECURSIVE):
             return None
         if action == apsw.SQLITE_READ:
+            # While it is asked, an index reads its own tables. SQL that names them itself was refused before it ran.
+            if first in self._indexes or (first in self._shadows and self._running):
+                return None
             # Without a column SQLite names no database, so a count over a CTE looks like one over a table.
             name = first.casefold()
-            inner = database is None and not name.startswith(("sqlite_", "pragma_")) and name not in self._hidden
+            outer = name.startswith(("sqlite_", "pragma_")) or name in self._hidden or name in self._shadows
+            inner = database is None and not outer
             return None if first in self._tables or inner else f"reads {first}, which is not a table of this domain"
         if action == apsw.SQLITE_FUNCTION:
-            return None if second.casefold() in FUNCTIONS else f"uses the function {second}(), which is not allowed"
+            known = second.casefold() in self._functions
+            return None if known else f"uses the function {second}(), which is not allowed"
         if action in _WRITES:
             if first not in self._tables:
                 return f"writes {first}, which is not a table of this domain"
+            if first in self._searched:
+                return f"writes {first}, which has a full-text index and stays as it is"
             if not self._may_write:
                 return f"would {_WRITES[action]} rows of {first}, where only a SELECT may stand"
             self.wrote = True
@@ -124,5 +168,7 @@ class Seal:
         # The session extension looks a table's columns up inside the first statement that changes it.
         if action == apsw.SQLITE_PRAGMA and first == "table_xinfo" and second in self._tables and self._running:
             return None
+        if action == apsw.SQLITE_PRAGMA and first == "data_version" and self._indexes and self._running:
+            return None  # asked by an index, to know whether it was written meanwhile
         name = str(apsw.mapping_authorizer_function[action]).removeprefix("SQLITE_")
         return f"uses {name}, which is not allowed"

@@ -35,6 +35,10 @@ class Table(Record):
     description: str = ""
     columns: tuple[Column, ...]
     """The columns after `id`."""
+    # Left out of the JSON where there is none: specifications without an index keep the ids they always had.
+    full_text: tuple[str, ...] = Field(default=(), exclude_if=lambda columns: not columns)
+    """Columns to be searched by their words. SQL then has `<table>_fts`, joined by rowid, to be asked with
+    `<table>_fts MATCH :query` and ranked by `bm25(<table>_fts)`; the table itself can no longer be written."""
 
     def column(self, name: str) -> Column:
         """The column of that name. Raises KeyError."""
@@ -53,7 +57,8 @@ class Parameter(Record):
     enum: tuple[str, ...] = ()
     minimum: float | None = None
     maximum: float | None = None
-    format: Literal["date", "datetime"] | None = None
+    format: Literal["date", "datetime", "query"] | None = None
+    """A `query` is words, or phrases in double quotes, to search a full-text index for."""
     source: str | None = None
     """`table.column` whose values this argument takes: how programs are chained and mutants chosen."""
 
@@ -137,6 +142,15 @@ class Constant(Record):
     """What it means, in one line of the policy."""
 
 
+class Handmade(Record):
+    """What the domain's own Python did for a specification, beside what follows from the brief."""
+
+    source: str
+    """The hash of that Python."""
+    tools: tuple[str, ...] = ()
+    """The tools it declared."""
+
+
 class EnvironmentSpec(Record):
     """A domain, closed over everything it needs: the same specification behaves the same on every machine."""
 
@@ -155,6 +169,8 @@ class EnvironmentSpec(Record):
     seed: int
     made_from: tuple[str, ...] = ()
     """Ids of the LLM calls whose answers are in this specification."""
+    # Left out of the JSON where there is none: specifications without hooks keep the ids they always had.
+    handmade: Handmade | None = Field(default=None, exclude_if=lambda handmade: handmade is None)
 
     def table(self, name: str) -> Table:
         """The table of that name. Raises KeyError."""

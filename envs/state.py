@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
+from itertools import islice
 from typing import Any
 
 import apsw
@@ -18,12 +19,15 @@ from pydantic import JsonValue
 from envs.changes import ChangeLog, Row, operation
 from envs.errors import EnvironmentBroken, SpecError
 from envs.schema import create_table, highest_number, insert_rows, quoted
-from envs.seal import Seal
+from envs.seal import MAX_VALUE_BYTES, Seal
+from envs.search import create_index, index_name, open_index
 from envs.spec import EnvironmentSpec
 from envs.task import Change
 
 EXTRA_PAGES = 4_096
 """Pages of 4 KiB an episode may add to its base state."""
+_CHANGES_KEPT = 1_000
+_TEXTS = (str, bytes)
 _UNIX_EPOCH_JULIAN_MS = 210_866_760_000_000
 
 
@@ -66,6 +70,13 @@ class BaseState:
     """Per table the prefix of its ids."""
     highest: Mapping[str, int]
     """Per table the highest number among its seeded ids; the first minted id follows it."""
+    searched: tuple[str, ...] = ()
+    """The tables with a full-text index."""
+
+    @property
+    def indexes(self) -> tuple[str, ...]:
+        """The full-text indexes, as SQL calls them."""
+        return tuple(map(index_name, self.searched))
 
     @classmethod
     def build(cls, spec: EnvironmentSpec) -> "BaseState":
@@ -75,10 +86,14 @@ class BaseState:
         except ValueError as error:
             raise SpecError("clock", f"{spec.clock!r} is no instant", "Write 2026-03-02T09:00:00") from error
         connection = _connect(spec.clock)
+        connection.limit(apsw.SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES)
         try:
             for table in spec.tables:
                 create_table(connection, table)
             insert_rows(connection, spec)
+            for table in spec.tables:
+                if table.full_text:
+                    create_index(connection, table)
             content = connection.serialize("main")
         finally:
             connection.close()
@@ -96,6 +111,7 @@ class BaseState:
             ),
             prefixes={table.name: table.id_prefix for table in spec.tables},
             highest={table.name: highest_number(table, spec.rows.get(table.name, ())) for table in spec.tables},
+            searched=tuple(table.name for table in spec.tables if table.full_text),
         )
 
 
@@ -116,8 +132,11 @@ class State:
         connection.execute(f"PRAGMA max_page_count = {pages + EXTRA_PAGES}")
         if reverse_unordered_selects:
             connection.execute("PRAGMA reverse_unordered_selects = ON")
-        self.seal = Seal(connection, base.tables)
+        for table in base.searched:
+            open_index(connection, table)
+        self.seal = Seal(connection, base.tables, base.searched)
         self._changes = ChangeLog(connection)
+        self._known_changes: dict[tuple[str, Row | None, Row | None], Change] = {}
         self._counters = dict(base.highest)
         self._saved: list[tuple[dict[str, int], int]] = []
 
@@ -183,15 +202,14 @@ class State:
             cursor = self._connection.execute(sql, bindings, can_cache=can_cache)
             if rows is None:
                 return cursor.fetchall()
-            seen = cursor if characters is None else _within(characters, cursor)
-            found = [row for row, _ in zip(seen, range(rows), strict=False)]
+            found = list(islice(cursor if characters is None else _within(characters, cursor), rows))
             cursor.close()
             return found
         except apsw.ConstraintError:
             self._changes.forget(mark)  # SQLite undoes a refused statement whole
             raise
         except apsw.InterruptError as error:
-            raise EnvironmentBroken(f"stopped after too many steps: {sql}") from error
+            raise EnvironmentBroken(f"stopped after too many steps or for too long: {sql}") from error
         except (apsw.Error, MemoryError, UnicodeDecodeError) as error:
             raise EnvironmentBroken(f"{self.seal.refused or error}: {sql}") from error
         finally:
@@ -262,20 +280,33 @@ class State:
         self._connection.execute("PRAGMA defer_foreign_keys = OFF")
 
     def _change(self, table: str, old: Row | None, new: Row | None) -> Change:
-        before, after = self._named(table, old), self._named(table, new)
-        key = str((before or after).pop("id"))
+        """Remembered, because the episodes of one task make the same changes again and again."""
+        place = (table, old, new)
+        known = self._known_changes.get(place)
+        if known is None:
+            if len(self._known_changes) >= _CHANGES_KEPT:
+                self._known_changes.clear()
+            known = self._known_changes[place] = self._new_change(table, old, new)
+        return known
+
+    def _new_change(self, table: str, old: Row | None, new: Row | None) -> Change:
+        key = str((old or new or ("",))[0])
+        places: Iterable[int] = range(1, len(self.base.columns[table]))
         if old is not None and new is not None:
-            after = {name: after[name] for name in before if after[name] != before[name]}
-            before = {name: before[name] for name in after}
+            places = [place for place in places if old[place] != new[place]]
+        before, after = self._named(table, old, places), self._named(table, new, places)
         # These values come from STRICT tables: validating them again would take a tenth of an episode.
         return Change.model_construct(table=table, operation=operation(old, new), key=key, old=before, new=after)
 
-    def _named(self, table: str, row: Row | None) -> dict[str, JsonValue]:
-        named = zip(self.base.columns[table], row or (), strict=False)
-        booleans = self.base.booleans
-        return {
-            name: bool(value) if (table, name) in booleans and value is not None else value for name, value in named
-        }
+    def _named(self, table: str, row: Row | None, places: Iterable[int]) -> dict[str, JsonValue]:
+        if row is None:
+            return {}
+        columns, booleans = self.base.columns[table], self.base.booleans
+        named: dict[str, JsonValue] = {columns[place]: row[place] for place in places}
+        for name, value in named.items():
+            if value is not None and (table, name) in booleans:
+                named[name] = bool(value)
+        return named
 
 
 @dataclass(frozen=True)
@@ -295,7 +326,9 @@ class Statement:
 def _within(characters: int, rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
     """The rows as they come, until their texts are longer than that in all."""
     for row in rows:
-        characters -= sum(len(value) for value in row if isinstance(value, str | bytes))
+        for value in row:
+            if isinstance(value, _TEXTS):
+                characters -= len(value)
         if characters < 0:
             raise EnvironmentBroken("the rows hold too much text; select fewer rows or columns")
         yield row

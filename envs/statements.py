@@ -3,14 +3,12 @@
 SQL in a specification is checked here before the first episode, SQL that a program makes up before it first runs.
 """
 
-import re
+from collections.abc import Collection
 
 import apsw
 
+from envs.search import search_fault
 from envs.state import State, Statement
-
-_QUOTED = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*|/\*.*?\*/", re.DOTALL)
-_PARENTHESISED = re.compile(r"\([^()]*\)")
 
 
 class StatementRefused(Exception):
@@ -22,8 +20,11 @@ class StatementRefused(Exception):
         self.remedy = remedy
 
 
-def check_statement(sql: str, state: State, may_write: bool) -> Statement:
-    """Prepare a statement under the seal without running it. Raises StatementRefused."""
+def check_statement(sql: str, state: State, may_write: bool, queries: Collection[str] = ()) -> Statement:
+    """Prepare a statement under the seal without running it. Raises StatementRefused.
+
+    queries: bound names that hold a checked query; what else is matched with an index could break it.
+    """
     if "\x00" in sql:
         raise StatementRefused("holds NUL, where SQLite stops reading", "Remove it")
     if "localtime" in sql.casefold():
@@ -38,14 +39,8 @@ def check_statement(sql: str, state: State, may_write: bool) -> Statement:
     if sql[len(seen.text) :].strip("; \n\t") or seen.explains:
         what = "explains a statement" if seen.explains else "more than one statement"
         raise StatementRefused(what, "Write exactly one statement")
+    if (fault := search_fault(sql, state.base.indexes, queries)) is not None:
+        raise StatementRefused(fault, "Ask an index once, with MATCH and a parameter of format query")
     if may_write and not seen.writes:
         raise StatementRefused("an effect that changes nothing", "Write an INSERT, UPDATE or DELETE")
     return seen
-
-
-def is_ordered(sql: str) -> bool:
-    """Whether the outermost SELECT has ORDER BY: literals, comments and everything in parentheses left out."""
-    text = _QUOTED.sub(" ", sql)
-    while _PARENTHESISED.search(text):
-        text = _PARENTHESISED.sub(" ", text)
-    return re.search(r"\border\s+by\b", text, re.IGNORECASE) is not None

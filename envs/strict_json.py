@@ -26,7 +26,7 @@ def parse_json(text: object) -> JsonValue:
     if len(text) > MAX_CHARACTERS:
         raise NotJson(f"has {len(text)} characters of JSON; the most is {MAX_CHARACTERS}")
     try:
-        value = json.loads(text, object_pairs_hook=_object, parse_constant=_refuse_constant)
+        value = _DECODER.decode(text)
     except NotJson:
         raise
     except RecursionError as error:
@@ -46,6 +46,9 @@ def _object(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
 
 def _refuse_constant(name: str) -> None:
     raise NotJson(f"holds {name}, which is not JSON")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_refuse_constant)
 
 
 def _check(value: JsonValue) -> None:

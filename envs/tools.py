@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 
 import apsw
-from pydantic import JsonValue
+from pydantic import JsonValue, SkipValidation
 
 from envs.errors import EnvironmentBroken
 from envs.python_tools import CallRefused, PythonBody
 from envs.record import Record
 from envs.schema import explain_constraint
+from envs.search import match_expression, query_problem
 from envs.spec import Guard, Parameter, Tool
 from envs.state import State
 from envs.strict_json import MAX_INTEGER
@@ -44,7 +45,8 @@ class ToolResult(Record):
     """What a call answers. `value` when it is ok, else one line of `error` that says what to do differently."""
 
     ok: bool
-    value: JsonValue = None
+    # Whoever makes one has checked it as JSON; checking it once more would take a tenth of an episode.
+    value: SkipValidation[JsonValue] = None
     error: str | None = None
 
 
@@ -60,20 +62,33 @@ class CompiledTool:
     """The program, where the tool has one."""
     constants: Mapping[str, JsonValue] = field(default_factory=dict)
     """The domain's constants, which SQL binds by name."""
+    queries: tuple[str, ...] = ()
+    """Parameters that SQL matches with a full-text index."""
 
-    def invoke(self, state: State, arguments: Mapping[str, JsonValue], clock: str) -> ToolResult:
-        """Run the call, a write inside its own savepoint. Raises EnvironmentBroken if the tool itself fails."""
+    def invoke(
+        self, state: State, arguments: Mapping[str, JsonValue], clock: str, *, undoable: bool = False
+    ) -> ToolResult:
+        """Run the call, a write inside its own savepoint. Raises EnvironmentBroken if the tool itself fails.
+
+        With `undoable` the savepoint of a write that succeeds stays, for `State.undo`.
+        """
         error = argument_error(self.tool, arguments)
         if error is not None:
             return ToolResult(ok=False, error=error)
         bindings: dict[str, JsonValue] = {**self.constants, **arguments, "now": clock, "today": clock[:10]}
+        for name in self.queries:
+            bindings[name] = match_expression(str(arguments[name]))
         try:
-            # A read cannot change anything (its SQL was prepared under a seal that refuses it): nothing to undo.
-            return self._run_whole(state, bindings) if self.tool.writes else self._run(state, bindings)
+            # A guard or a read cannot change anything (its SQL was prepared under a seal that refuses it).
+            for guard in self.tool.guards:
+                rows = state.run(guard.sql, bindings, rows=1)
+                if not rows or not rows[0][0]:
+                    return ToolResult(ok=False, error=f"{self.tool.name}: {fill(guard, bindings)}")
+            return self._run_whole(state, bindings, undoable) if self.tool.writes else self._run(state, bindings)
         except EnvironmentBroken as broken:
             raise EnvironmentBroken(f"tool {self.tool.name}: {broken}") from broken
 
-    def _run_whole(self, state: State, bindings: dict[str, JsonValue]) -> ToolResult:
+    def _run_whole(self, state: State, bindings: dict[str, JsonValue], undoable: bool) -> ToolResult:
         state.savepoint()
         try:
             result = self._run(state, bindings)
@@ -83,17 +98,13 @@ class CompiledTool:
             with suppress(EnvironmentBroken):
                 state.undo()
             raise
-        if result.ok:
-            state.release()
-        else:
+        if not result.ok:
             state.undo()
+        elif not undoable:
+            state.release()
         return result
 
     def _run(self, state: State, bindings: dict[str, JsonValue]) -> ToolResult:
-        for guard in self.tool.guards:
-            rows = state.run(guard.sql, bindings, rows=1)
-            if not rows or not rows[0][0]:
-                return ToolResult(ok=False, error=f"{self.tool.name}: {fill(guard, bindings)}")
         if self.body is not None:
             try:
                 return ToolResult(ok=True, value=self.body.run(state, bindings))
@@ -121,14 +132,18 @@ class CompiledTool:
     def _row(self, row: tuple[object, ...]) -> dict[str, JsonValue]:
         shown: dict[str, JsonValue] = {}
         for position, (name, value) in enumerate(zip(self.result_columns, row, strict=True)):
-            if isinstance(value, float) and not math.isfinite(value):
-                raise EnvironmentBroken(f"the answer's {name} is {value}, which is not JSON")
-            if isinstance(value, int) and abs(value) > MAX_INTEGER:
-                raise EnvironmentBroken(f"the answer's {name} is {value}, beyond the integers that JSON carries safely")
-            if value is None or isinstance(value, str | int | float):
-                shown[name] = bool(value) if position in self.boolean_columns and value is not None else value
+            if value is None or isinstance(value, str):
+                shown[name] = value
+            elif isinstance(value, int):
+                if abs(value) > MAX_INTEGER:
+                    what = "beyond the integers that JSON carries safely"
+                    raise EnvironmentBroken(f"the answer's {name} is {value}, {what}")
+                shown[name] = bool(value) if position in self.boolean_columns else value
+            elif isinstance(value, float) and math.isfinite(value):
+                shown[name] = value
             else:
-                raise EnvironmentBroken(f"the answer's {name} is bytes, which is not JSON")
+                what = f"is {value}" if isinstance(value, float) else "is bytes"
+                raise EnvironmentBroken(f"the answer's {name} {what}, which is not JSON")
         return shown
 
     def _shown(self, bindings: Mapping[str, JsonValue]) -> str:
@@ -148,19 +163,25 @@ def placeholders(guard: Guard) -> tuple[str, ...]:
 
 def argument_error(tool: Tool, arguments: Mapping[str, JsonValue]) -> str | None:
     """Why these arguments do not fit the tool, in one line; None if they do. Nothing is coerced."""
-    names = [parameter.name for parameter in tool.parameters]
-    missing = [name for name in names if name not in arguments]
-    if missing:
-        return f"{tool.name}: missing {', '.join(missing)}; it takes {', '.join(names)}"
-    unknown = [name for name in arguments if name not in names]
-    if unknown:
-        takes = f"it takes {', '.join(names)}" if names else "it takes no arguments"
-        return f"{tool.name}: unknown argument {', '.join(unknown)}; {takes}"
+    for parameter in tool.parameters:
+        if parameter.name not in arguments:
+            return _wrong_names(tool, arguments)
+    if len(arguments) > len(tool.parameters):
+        return _wrong_names(tool, arguments)
     for parameter in tool.parameters:
         problem = _problem(parameter, arguments[parameter.name])
         if problem is not None:
             return f"{tool.name}: {parameter.name} {problem}"
     return None
+
+
+def _wrong_names(tool: Tool, arguments: Mapping[str, JsonValue]) -> str:
+    names = [parameter.name for parameter in tool.parameters]
+    if missing := [name for name in names if name not in arguments]:
+        return f"{tool.name}: missing {', '.join(missing)}; it takes {', '.join(names)}"
+    unknown = ", ".join(name for name in arguments if name not in names)
+    takes = f"it takes {', '.join(names)}" if names else "it takes no arguments"
+    return f"{tool.name}: unknown argument {unknown}; {takes}"
 
 
 def _problem(parameter: Parameter, value: JsonValue) -> str | None:
@@ -184,6 +205,8 @@ def _text_problem(parameter: Parameter, value: str) -> str | None:
         return f"must be text of at most {MAX_TEXT} characters without NUL"
     if parameter.enum and value not in parameter.enum:
         return f"must be one of {', '.join(parameter.enum)}, not {_json(value)}"
+    if parameter.format == "query":
+        return query_problem(value)
     if parameter.format == "date" and not _is_date(value):
         return f"must be a date like 2026-03-02, not {_json(value)}"
     if parameter.format == "datetime" and not _is_datetime(value):

@@ -3,6 +3,7 @@
 `CHECKS` is what is asked, `POLICY` what a failure means. Checks themselves live in the modules of this package.
 """
 
+from contextlib import closing
 from typing import Literal, TypeAlias
 
 from envs.environment import Environment
@@ -16,6 +17,7 @@ from envs.proof.discrimination import (
     RejectsWrongArgument,
 )
 from envs.proof.execution import Deterministic, GoldenExecutes, Minimal, NotVacuous, PolicyConsistent
+from envs.proof.held_out import HeldOut, HeldOutRequest
 from envs.proof.information import Discoverable, NoLeak, Novel
 from envs.proof.novelty import Known
 from envs.record import Record
@@ -28,6 +30,8 @@ __all__ = [
     "Check",
     "CheckOutcome",
     "CheckResult",
+    "HeldOut",
+    "HeldOutRequest",
     "Known",
     "Proof",
     "Rate",
@@ -105,10 +109,10 @@ def prove(task: Task, environment: Environment, known: Known | None = None) -> P
             f"({environment.spec.domain}). Load the environment it was written for."
         )
     first, *others = CHECKS
-    subject = Subject(task, environment, known)
-    results = [first.run(subject)]
-    for check in others:
-        # A golden program that does not run gives the other questions no subject.
-        runs = results[0].outcome is CheckOutcome.PASSED
-        results.append(check.run(subject) if runs else check.not_applicable(f"{first.name} failed"))
+    with closing(Subject(task, environment, known)) as subject:
+        results = [first.run(subject)]
+        for check in others:
+            # A golden program that does not run gives the other questions no subject.
+            runs = results[0].outcome is CheckOutcome.PASSED
+            results.append(check.run(subject) if runs else check.not_applicable(f"{first.name} failed"))
     return Proof(task_id=task.id, checks=tuple(results))

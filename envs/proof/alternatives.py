@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Sequence
 from random import Random
 
-from envs.environment import Environment
 from envs.errors import EnvironmentBroken
 from envs.proof.attempt import Attempt, Subject
 from envs.proof.mutations import Operator, random_call
+from envs.proof.states import StateTree
 from envs.proof.values import feeds, scalars
 from envs.proof.wording import rewordings
 from envs.task import Change, ToolCall
@@ -26,13 +26,13 @@ def reordered_calls(subject: Subject, rng: Random) -> Iterator[Attempt]:
     golden = subject.task.golden
     if not any(subject.environment.spec.tool(call.tool).writes for call in golden) or len(golden) < 2:
         return
-    steps = _steps(subject.environment, golden)
+    steps = _steps(subject.states, golden)
     for first in sorted(rng.sample(range(len(golden) - 1), min(len(golden) - 1, _PAIRS))):
         pair = golden[first : first + 2]
         if not any(subject.environment.spec.tool(call.tool).writes for call in pair):
             continue
         calls = (*golden[:first], pair[1], pair[0], *golden[first + 2 :])
-        if _independent(steps, _steps(subject.environment, calls), first, pair[1]):
+        if _independent(steps, _steps(subject.states, calls), first, pair[1]):
             what = f"calls {first} and {first + 1} ({pair[0].tool}, {pair[1].tool}) in the other order"
             yield Attempt("reorder", calls, subject.task.golden_answer, what)
 
@@ -78,21 +78,21 @@ def _without_new_key(change: Change) -> Change:
     return change.model_copy(update={"key": ""}) if change.operation == "insert" else change
 
 
-def _steps(environment: Environment, calls: Sequence[ToolCall]) -> list[_Step] | None:
+def _steps(states: StateTree, calls: Sequence[ToolCall]) -> list[_Step] | None:
     """One step per call; None if a call is refused or breaks the environment, or a row is changed twice."""
     steps = []
     seen: dict[tuple[str, str], Change] = {}
-    with environment.episode() as episode:
-        for call in calls:
-            try:
-                result = episode.attempt(call)
-                reached = {(change.table, change.key): change for change in episode.changeset()}
-            except EnvironmentBroken:
-                return None
-            if not result.ok or any(reached.get(row) != change for row, change in seen.items()):
-                return None
-            steps.append(_Step(result, [change for row, change in reached.items() if row not in seen]))
-            seen = reached
+    state = states.root
+    for call in calls:
+        try:
+            result, state = states.call(state, call)
+            reached = {(change.table, change.key): change for change in states.changeset(state)}
+        except EnvironmentBroken:
+            return None
+        if not result.ok or any(reached.get(row) != change for row, change in seen.items()):
+            return None
+        steps.append(_Step(result, [change for row, change in reached.items() if row not in seen]))
+        seen = reached
     return steps
 
 
@@ -110,11 +110,13 @@ def _succeeding_read(subject: Subject, before: Sequence[ToolCall], rng: Random) 
     reads = [tool for tool in subject.environment.spec.tools if not tool.writes]
     if not reads:
         return None
-    with subject.environment.episode() as episode:
-        for call in before:
-            episode.attempt(call)
-        for _ in range(_TRIES):
-            read = random_call(rng.choice(reads), subject.environment, rng)
-            if episode.attempt(read).ok:
-                return read
+    state = subject.states.after(before)
+    for _ in range(_TRIES):
+        read = random_call(rng.choice(reads), subject.environment, rng)
+        try:
+            result, _ = subject.states.call(state, read)
+        except EnvironmentBroken:
+            return read  # whoever looks there is no worse a policy, and is not solved
+        if result.ok:
+            return read
     return None

@@ -5,8 +5,9 @@ from functools import cached_property
 
 from envs.environment import Environment, Replay
 from envs.proof.novelty import Known
+from envs.proof.states import StateTree
 from envs.task import Task, ToolCall
-from envs.verdict import Outcome
+from envs.verdict import Outcome, Verdict
 
 
 @dataclass(frozen=True)
@@ -21,28 +22,35 @@ class Attempt:
 
 
 class Subject:
-    """One task in its environment, with the golden episode played once for all who ask."""
+    """One task in its environment, with every state that attempts lead to reached once for all who ask.
+
+    It holds an episode open until `close`.
+    """
 
     def __init__(self, task: Task, environment: Environment, known: Known | None = None) -> None:
         self.task = task
         self.environment = environment
         self.known = known or Known()
         """What the task must differ from."""
+        self.states = StateTree(environment)
 
     @cached_property
     def golden(self) -> Replay:
         """The golden episode."""
-        return self.environment.replay(self.task.golden)
+        return self.states.replay(self.task.golden)
 
-    @cached_property
-    def golden_solves(self) -> bool:
-        """Whether the verifier takes the golden episode."""
-        return self.outcome(self.task.golden, self.task.golden_answer) is Outcome.SOLVED
+    def verdict(self, calls: tuple[ToolCall, ...], answer: str) -> Verdict:
+        """The verifier's verdict on an episode."""
+        return self.environment.judge_replay(self.task, self.states.replay(calls), answer)
 
     def outcome(self, calls: tuple[ToolCall, ...], answer: str) -> Outcome:
-        """The verifier's verdict on an episode."""
-        return self.environment.judge(self.task, calls, answer).outcome
+        """What the verifier takes an episode for."""
+        return self.verdict(calls, answer).outcome
 
     def solves(self, attempt: Attempt) -> bool:
         """Whether the verifier takes an attempt for right."""
         return self.outcome(attempt.calls, attempt.answer) is Outcome.SOLVED
+
+    def close(self) -> None:
+        """End the episode that the states were reached in."""
+        self.states.close()

@@ -1,11 +1,13 @@
 """How far an environment's verifiers can be trusted: rates measured on its proven tasks, by attempts of its own.
 
-The proof rejects a task whose verifier fails on the attempts it drew. The audit draws others, and decides by the whole
-content of the state instead of the changeset, so that a fault of the proof or of the verdict shows here.
+The proof rejects a task whose verifier fails on the attempts it drew. The audit draws others, plays each in a fresh
+episode instead of a tree of states, and decides by the whole content of the state instead of the changeset, so that a
+fault of the proof or of the verdict shows here.
 """
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from random import Random
 from typing import Literal, TypeAlias
 
@@ -16,6 +18,7 @@ from envs.proof.attempt import Attempt, Subject
 from envs.proof.mutations import MUTATIONS
 from envs.record import Record, derive_seed
 from envs.task import Task, ToolCall
+from envs.verdict import Outcome
 
 Fault: TypeAlias = Literal["false_positive", "false_negative"]
 BOUND = 0.02
@@ -89,10 +92,9 @@ def audit(
     equivalent = 0
     sample = sorted(proven, key=lambda task: task.id)[:most]
     for task in sample:
-        subject = Subject(task, environment)
-        for fault, attempt in _attempts(subject, seed):
-            solved = subject.solves(attempt)
-            if fault == "false_positive" and solved and _same_content(subject, attempt):
+        for fault, attempt in _attempts(task, environment, seed):
+            solved = environment.judge(task, attempt.calls, attempt.answer).outcome is Outcome.SOLVED
+            if fault == "false_positive" and solved and _same_content(task, environment, attempt):
                 equivalent += 1
                 continue
             trials[fault, attempt.operator] += 1
@@ -116,21 +118,22 @@ def audit(
     )
 
 
-def _attempts(subject: Subject, seed: int) -> Iterator[tuple[Fault, Attempt]]:
-    rng = Random(derive_seed(subject.task.id, "audit", seed))
-    for operator in MUTATIONS:
-        for attempt in operator(subject, rng):
-            yield "false_positive", attempt
-    for operator in ALTERNATIVES:
-        for attempt in operator(subject, rng):
-            yield "false_negative", attempt
+def _attempts(task: Task, environment: Environment, seed: int) -> Iterator[tuple[Fault, Attempt]]:
+    rng = Random(derive_seed(task.id, "audit", seed))
+    with closing(Subject(task, environment)) as subject:
+        for operator in MUTATIONS:
+            for attempt in operator(subject, rng):
+                yield "false_positive", attempt
+        for operator in ALTERNATIVES:
+            for attempt in operator(subject, rng):
+                yield "false_negative", attempt
 
 
-def _same_content(subject: Subject, attempt: Attempt) -> bool:
+def _same_content(task: Task, environment: Environment, attempt: Attempt) -> bool:
     """Whether an attempt, for all its other calls, ends with exactly the golden rows and tells the golden answer."""
-    if attempt.answer != subject.task.golden_answer:
+    if attempt.answer != task.golden_answer:
         return False
-    return _content(subject.environment, attempt.calls) == _content(subject.environment, subject.task.golden)
+    return _content(environment, attempt.calls) == _content(environment, task.golden)
 
 
 def _content(environment: Environment, calls: Sequence[ToolCall]) -> str:

@@ -6,7 +6,6 @@ A verifier that cannot tell right from nearly right is no reward.
 from collections.abc import Iterator
 from random import Random
 
-from envs.errors import EnvironmentBroken
 from envs.proof.alternatives import ALTERNATIVES
 from envs.proof.attempt import Attempt, Subject
 from envs.proof.check import Check, CheckResult
@@ -58,14 +57,14 @@ class RejectsCollateral(Check):
 
     def run(self, subject: Subject) -> CheckResult:
         caught: list[str] = []
-        try:
-            for mutant in attempts(subject, (extra_writes, duplicated_writes), self.name):
-                if not subject.solves(mutant):
-                    caught.append(mutant.what)
-                elif not is_equivalent(subject, mutant):
-                    return self.failed(f"the golden program, {mutant.what}, is solved")
-        except EnvironmentBroken as broken:
-            return self.failed(f"an unrelated write broke the environment: {broken}")
+        for mutant in attempts(subject, (extra_writes, duplicated_writes), self.name):
+            outcome = subject.outcome(mutant.calls, mutant.answer)
+            if outcome is Outcome.ENVIRONMENT_ERROR:
+                return self.failed(f"the golden program, {mutant.what}, broke the environment")
+            if outcome is Outcome.FAILED:
+                caught.append(mutant.what)
+            elif not is_equivalent(subject, mutant):
+                return self.failed(f"the golden program, {mutant.what}, is solved")
         if not caught:
             return self.not_applicable("no further write succeeds and changes something")
         return self.passed(f"the golden program fails with more than it: {'; '.join(caught)}")
@@ -116,4 +115,4 @@ def is_equivalent(subject: Subject, mutant: Attempt) -> bool:
     """Whether a mutant of the calls reaches the golden state after all."""
     if mutant.answer != subject.task.golden_answer:
         return False
-    return subject.environment.replay(mutant.calls).changeset == subject.golden.changeset
+    return subject.states.replay(mutant.calls).changeset == subject.golden.changeset

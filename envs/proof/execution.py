@@ -2,12 +2,15 @@
 
 from random import Random
 
+from pydantic import JsonValue
+
 from envs.environment import Replay
 from envs.facts import mentions
 from envs.proof.attempt import Subject
 from envs.proof.check import Check, CheckResult
 from envs.proof.mutations import dropped_writes
-from envs.proof.values import argument_kind, feeds, scalars, supports
+from envs.proof.values import argument_kind, feeds, leaves, scalars, supports, words_in
+from envs.search import words_of
 from envs.verdict import Outcome
 
 
@@ -23,7 +26,7 @@ class GoldenExecutes(Check):
         for number, result in enumerate(replay.results):
             if not result.ok:
                 return self.failed(f"call {number} was refused: {result.error}")
-        verdict = subject.environment.judge(task, task.golden, task.golden_answer)
+        verdict = subject.verdict(task.golden, task.golden_answer)
         if verdict.outcome is not Outcome.SOLVED:
             return self.failed(f"the golden program does not solve its own task: {'; '.join(verdict.reasons)}")
         return self.passed(f"{len(task.golden)} calls, {len(replay.changeset)} changes")
@@ -55,7 +58,7 @@ class NotVacuous(Check):
     name = "not_vacuous"
 
     def run(self, subject: Subject) -> CheckResult:
-        verdict = subject.environment.judge(subject.task, (), "")
+        verdict = subject.verdict((), "")
         if verdict.outcome is Outcome.SOLVED:
             return self.failed("no call and an empty answer solve it")
         return self.passed(f"doing nothing fails: {verdict.reasons[0]}")
@@ -65,7 +68,7 @@ class Minimal(Check):
     """Every golden call is needed: the reward for a short program must not be lost by not wasting calls.
 
     A write is needed if leaving it out fails. A read is needed if something it tells that the instruction does not
-    becomes a later argument or supports a fact.
+    becomes a later argument or supports a fact. A document is not needed for what its search result has told.
     """
 
     name = "minimal"
@@ -81,8 +84,13 @@ class Minimal(Check):
 
     def _used(self, subject: Subject, number: int) -> bool:
         task, environment = subject.task, subject.environment
-        value = subject.golden.results[number].value
-        if any(supports(value, fact) for fact in task.goal.facts):
+        value, spec = subject.golden.results[number].value, environment.spec
+        shown = search_results(subject, number)
+        if any(
+            supports(value, leaf, spec) and not any(supports(row, leaf, spec) for row in shown)
+            for fact in task.goal.facts
+            for leaf in leaves(fact)
+        ):
             return True
         known = list(task.golden[number].arguments.values())
         told = [item for item in scalars(value) if not any(feeds(item, own) for own in known)]
@@ -90,9 +98,14 @@ class Minimal(Check):
             tool = environment.spec.tool(later.tool)
             for parameter in tool.parameters:
                 needed = later.arguments.get(parameter.name)
+                if parameter.format == "query":
+                    unsaid = words_of(str(needed)) - words_in([task.said, shown])
+                    if unsaid and unsaid <= words_in(value):
+                        return True
+                    continue
                 kind = argument_kind(parameter, environment.spec)
                 if any(feeds(item, needed) for item in told) and not mentions(
-                    task.instruction, kind, needed, environment.spec.clock
+                    task.said, kind, needed, environment.spec.clock
                 ):
                     return True
         return False
@@ -115,6 +128,19 @@ class PolicyConsistent(Check):
                     return self.failed(f"call {number} ({call.tool}) breaks the rule: {text}")
                 episode.attempt(call)
         return self.passed(f"{len(rules)} rules are kept")
+
+
+def search_results(subject: Subject, number: int) -> list[JsonValue]:
+    """The rows in which earlier searches showed what this call reads: they hold one of its arguments."""
+    golden, spec = subject.task.golden, subject.environment.spec
+    asked = list(golden[number].arguments.values())
+    return [
+        row
+        for call, result in zip(golden[:number], subject.golden.results, strict=False)
+        if any(parameter.format == "query" for parameter in spec.tool(call.tool).parameters)
+        for row in (result.value if isinstance(result.value, list) else [])
+        if any(feeds(item, own) for item in scalars(row) for own in asked)
+    ]
 
 
 def _difference(one: Replay, other: Replay) -> str | None:

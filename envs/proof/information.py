@@ -8,7 +8,9 @@ from envs.environment import Environment
 from envs.facts import mentions
 from envs.proof.attempt import Subject
 from envs.proof.check import Check, CheckResult
-from envs.proof.values import argument_kind, feeds, scalars
+from envs.proof.novelty import said
+from envs.proof.values import argument_kind, feeds, leaves, scalars, supports, words_in
+from envs.search import words_of
 from envs.spec import Parameter
 from envs.task import Task
 
@@ -35,15 +37,21 @@ class Discoverable(Check):
                 checked += 1
                 if any(feeds(item, value) for item in told):
                     continue
+                if parameter.format == "query" and words_of(str(value)) <= words_in([task.said, *told]):
+                    continue
                 if not self._named(parameter, value, task, environment):
                     place = f"call {number} ({call.tool}): {parameter.name} {value!r}"
                     return self.failed(f"{place} is neither in the instruction nor in an earlier answer")
+        answers = [result.value for result in results if result.ok]
+        for part in (part for fact in task.goal.facts if fact.drawn_from for part in leaves(fact)):
+            if not any(supports(answer, part, environment.spec) for answer in answers):
+                return self.failed(f"nothing tells {part.label}: {part.value}, from which a fact is drawn")
         return self.passed(f"{checked} arguments are in the instruction, an earlier answer or the documentation")
 
     def _named(self, parameter: Parameter, value: JsonValue, task: Task, environment: Environment) -> bool:
-        """Whether the instruction names the value, or names the parameter whose documentation holds it."""
+        """Whether the user names the value, or names the parameter whose documentation holds it."""
         kind, clock = argument_kind(parameter, environment.spec), environment.spec.clock
-        if mentions(task.instruction, kind, value, clock):
+        if mentions(task.said, kind, value, clock):
             return True
         if parameter.enum and _inflected(str(value), task.instruction):
             return True
@@ -72,13 +80,18 @@ class NoLeak(Check):
 
 
 class Novel(Check):
-    """No accepted task asks for the same, no held-out text is repeated: nothing evaluated may be trained on."""
+    """No accepted task asks for the same, no held-out request is repeated: nothing evaluated may be trained on."""
 
     name = "novel"
 
     def run(self, subject: Subject) -> CheckResult:
-        reason = subject.known.reason_against(subject.task)
-        return self.failed(reason) if reason else self.passed("no accepted task and no held-out text is like it")
+        task, known = subject.task, subject.known
+        if repeated := known.repeated_by(task):
+            return self.failed(repeated)
+        tools = [subject.environment.spec.tool(call.tool) for call in task.golden]
+        if contaminated := known.held_out.repeated_by(said(task), tools):
+            return self.failed(f"held out in {contaminated.evidence}")
+        return self.passed("no accepted task and no held-out request is like it")
 
 
 def _inflected(phrase: str, text: str, every: bool = True) -> bool:

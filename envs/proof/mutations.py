@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 from pydantic import JsonValue
 
 from envs.environment import Environment
+from envs.errors import EnvironmentBroken
 from envs.proof.attempt import Attempt, Subject
 from envs.proof.wording import each, plainly
 from envs.schema import quoted
@@ -40,7 +41,7 @@ def duplicated_writes(subject: Subject, _rng: Random) -> Iterator[Attempt]:
     golden = subject.task.golden
     for number, call in _writes(subject):
         calls = golden[: number + 1] + golden[number:]
-        replay = subject.environment.replay(calls)
+        replay = subject.states.replay(calls)
         if replay.broken is not None or replay.results[number + 1].ok:
             yield _attempt(subject, "duplicate", calls, f"call {number} ({call.tool}) made twice")
 
@@ -56,7 +57,7 @@ def perturbed_arguments(subject: Subject, rng: Random) -> Iterator[Attempt]:
 
 
 def extra_writes(subject: Subject, rng: Random) -> Iterator[Attempt]:
-    """The golden episode and one write more, which succeeds and leaves another state."""
+    """The golden episode and one write more, which leaves another state or breaks the environment."""
     extra = _extra_write(subject, rng)
     if extra is not None:
         what = f"then {extra.tool} {extra.arguments}"
@@ -180,19 +181,21 @@ def _other_arguments(
 
 
 def _extra_write(subject: Subject, rng: Random) -> ToolCall | None:
-    """A write that succeeds after the golden program and leaves another state than it does."""
-    environment = subject.environment
+    """A write that leaves another state than the golden program does, or breaks the environment."""
+    environment, states = subject.environment, subject.states
     tools = [tool for tool in environment.spec.tools if tool.writes]
     rng.shuffle(tools)
-    with environment.episode() as episode:
-        for call in subject.task.golden:
-            episode.attempt(call)
-        before = episode.changeset()
-        for tool in tools:
-            for _ in range(_TRIES_PER_TOOL):
-                call = random_call(tool, environment, rng)
-                if episode.attempt(call).ok and episode.changeset() != before:
-                    return call
+    state = states.after(subject.task.golden)
+    before = states.changeset(state)
+    for tool in tools:
+        for _ in range(_TRIES_PER_TOOL):
+            call = random_call(tool, environment, rng)
+            try:
+                result, state = states.call(state, call)
+            except EnvironmentBroken:
+                return call
+            if result.ok and states.changeset(state) != before:
+                return call
     return None
 
 

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 from pydantic import JsonValue
 
+from envs.facts import mentions
+from envs.search import words_of
 from envs.spec import EnvironmentSpec, Parameter
 from envs.task import Fact, FactKind
 
@@ -27,10 +29,19 @@ def feeds(told: JsonValue, argument: JsonValue) -> bool:
     return told is not None and told == argument
 
 
-def supports(value: JsonValue, fact: Fact) -> bool:
-    """Whether a fact can be taken from a tool's answer: a value in it, a count of its rows, or a sum of a column."""
+def supports(value: JsonValue, fact: Fact, spec: EnvironmentSpec) -> bool:
+    """Whether a fact can be taken from a tool's answer: a value in it, a count of its rows, or a sum of a column.
+
+    Where texts are searched, what a text says counts as well. A fact drawn from others is supported by any of them.
+    """
+    if fact.drawn_from:
+        return any(supports(value, part, spec) for part in fact.drawn_from)
     if isinstance(fact.value, list):
-        return all(supports(value, fact.model_copy(update={"value": item})) for item in fact.value)
+        return all(supports(value, fact.model_copy(update={"value": item}), spec) for item in fact.value)
+    if has_texts(spec) and any(
+        mentions(text, fact.kind, fact.value, spec.clock) for text in scalars(value) if isinstance(text, str)
+    ):
+        return True
     if fact.kind == "boolean":
         return any(item in (0, 1) and bool(item) == fact.value for item in scalars(value))
     if any(feeds(item, fact.value) for item in scalars(value)):
@@ -43,12 +54,30 @@ def supports(value: JsonValue, fact: Fact) -> bool:
     return fact.value == len(rows) or any(total == fact.value for total in sums)
 
 
+def words_in(value: JsonValue) -> set[str]:
+    """Every word of every text in a value."""
+    return {word for text in scalars(value) if isinstance(text, str) for word in words_of(text)}
+
+
+def has_texts(spec: EnvironmentSpec) -> bool:
+    """Whether the answers of this environment are texts that are searched and read, besides values."""
+    return any(table.full_text for table in spec.tables)
+
+
+def leaves(fact: Fact) -> Iterator[Fact]:
+    """What has to be read to know a fact: what it is drawn from, or itself."""
+    for part in fact.drawn_from:
+        yield from leaves(part)
+    if not fact.drawn_from:
+        yield fact
+
+
 def argument_kind(parameter: Parameter, spec: EnvironmentSpec) -> FactKind:
     """How a person writes this argument: an amount of money, a date, a number or words."""
     if parameter.type == "boolean":
         return "boolean"
     if parameter.type == "string":
-        return parameter.format or "text"
+        return parameter.format if parameter.format and parameter.format != "query" else "text"
     return "cents" if _is_money(parameter, spec) else "number"
 
 

@@ -20,8 +20,9 @@ EDGES = {
     "task_dataset": {"proven_tasks"},
     "base_policy": set(),
     "warm_policy": {"task_dataset", "base_policy"},
+    "difficulty": {"task_dataset", "base_policy", "warm_policy"},
     "baseline": {"task_dataset", "base_policy", "warm_policy"},
-    "rollouts": {"task_dataset", "warm_policy"},
+    "rollouts": {"task_dataset", "difficulty", "warm_policy"},
     "checkpoint": {"rollouts", "task_dataset"},
     "evaluation": {"checkpoint", "task_dataset", "baseline"},
 }

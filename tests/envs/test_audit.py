@@ -1,13 +1,11 @@
 """The audit measures what verifiers get wrong, and says so when they do."""
 
-from collections.abc import Sequence
-
 import pytest
 
-from envs.environment import Environment
+from envs.environment import Environment, Replay
 from envs.episode import verdict_on
 from envs.proof import Audit, audit
-from envs.task import Task, ToolCall
+from envs.task import Task
 from envs.verdict import Outcome, Verdict
 from tests.fixtures import shop_spec, shop_tasks
 
@@ -15,27 +13,27 @@ from tests.fixtures import shop_spec, shop_tasks
 class LooksAtTheCallsOnly(Environment):
     """A verifier that never reads the answer."""
 
-    def judge(self, task: Task, calls: Sequence[ToolCall], answer: str) -> Verdict:  # noqa: ARG002
-        return super().judge(task, calls, task.golden_answer)
+    def judge_replay(self, task: Task, replay: Replay, answer: str) -> Verdict:  # noqa: ARG002
+        return super().judge_replay(task, replay, task.golden_answer)
 
 
 class IgnoresCollateral(Environment):
     """A verifier that looks whether the goal's changes are there, and at nothing else."""
 
-    def judge(self, task: Task, calls: Sequence[ToolCall], answer: str) -> Verdict:
-        made = tuple(change for change in self.replay(calls).changeset if change in task.goal.changeset)
+    def judge_replay(self, task: Task, replay: Replay, answer: str) -> Verdict:
+        made = tuple(change for change in replay.changeset if change in task.goal.changeset)
         return verdict_on(task, made, answer, self.spec.clock)
 
 
 class WantsNoReads(Environment):
     """A verifier that fails whoever looks first."""
 
-    def judge(self, task: Task, calls: Sequence[ToolCall], answer: str) -> Verdict:
-        reads = [call for call in calls if not self.spec.tool(call.tool).writes]
+    def judge_replay(self, task: Task, replay: Replay, answer: str) -> Verdict:
+        reads = [call for call in replay.calls if not self.spec.tool(call.tool).writes]
         golden_reads = [call for call in task.golden if not self.spec.tool(call.tool).writes]
         if len(reads) > len(golden_reads):
             return Verdict(outcome=Outcome.FAILED, reasons=("too many reads",))
-        return super().judge(task, calls, answer)
+        return super().judge_replay(task, replay, answer)
 
 
 def audited(kind: type[Environment]) -> Audit:

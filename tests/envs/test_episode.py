@@ -178,8 +178,8 @@ def test_a_tool_that_breaks_is_an_environment_error_and_never_a_failure(case: st
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) "
         "UPDATE orders SET quantity = (SELECT max(i) FROM n)",
         "INSERT OR ROLLBACK INTO customers VALUES ('CUS-1', 'A', 'a@b.c', 'X')",
-        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 100) "
-        "INSERT INTO customers SELECT 'CUS-x' || i, printf('%.900000c', 'x'), 'e' || i, '' FROM n",
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 1000) "
+        "INSERT INTO customers SELECT 'CUS-x' || i, printf('%.90000c', 'x'), 'e' || i, '' FROM n",
     ],
     ids=["endless", "rolls the episode back", "fills the memory"],
 )

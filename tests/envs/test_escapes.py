@@ -47,6 +47,40 @@ PROGRAMS = {
     "pathlib": "from pathlib import Path\nreturn Path('/etc/passwd').read_text()",
     "input": "input('x')",
     "async": "import asyncio\nasync def f():\n    return await eval('__host__')('x')\nreturn asyncio.run(f())",
+    "import a way to import": "import importlib\nreturn importlib.import_module('os').getcwd()",
+    "stack frames": "import inspect\nreturn inspect.stack()[1].frame.f_globals",
+    "every object": "import gc\nreturn gc.get_objects()",
+    "unpickle": "import pickle\nreturn pickle.loads(b'cos\\nsystem\\n(S\"true\"\\ntR.')",
+    "fork": "import os\nreturn os.fork()",
+    "signal": "import os\nreturn os.kill(os.getppid(), 9)",
+    "thread": "import threading\nreturn threading.Thread(target=print).start()",
+    "a new type": "type('X', (), {'x': 1})",
+    "the type of types": "type.mro(int)[-1].__subclasses__(object)",
+    "the module of a method": "len.__self__.__dict__",
+    "globals": "globals()['__host__']('rollback', '[]')",
+    "replace the host": "global __host__\n__host__ = 3\nreturn db_query('SELECT 1 AS x')",
+    "replace the writer of JSON": "global __json__\n__json__ = 3\nreturn db_query('SELECT 1 AS x')",
+    "raise the limits": "import sys\nsys.setrecursionlimit(10**9)\nreturn 1",
+    "sleep for ever": "import time\nwhile True:\n    time.sleep(10**9)",
+    "print for ever": "while True:\n    print('x' * 10**6)",
+    "regex bomb": "import re\nreturn re.match(r'(a*)*\\1\\1$', 'a' * 60 + 'b')",
+    "deep regex": "import re\nreturn re.compile('(' * 10**5 + ')' * 10**5)",
+    "giant regex": "import re\nreturn re.compile('(a{1000}){1000}{1000}')",
+    "endless product": "import itertools\nreturn list(itertools.product(range(1000), repeat=10))",
+    "endless count": "import itertools\nreturn sum(itertools.count())",
+    "deep source": "eval('(' * 10**5 + ')' * 10**5)",
+    "long source": "eval('+'.join(['1'] * 10**6))",
+    "deep JSON": "import json\nreturn json.loads('[' * 10**6)",
+    "deep repr": "x = []\nfor _ in range(10**6):\n    x = [x]\nreturn repr(x)",
+    "deep comparison": "x = {}\ny = {}\nfor _ in range(10**5):\n    x, y = {1: x}, {1: y}\nreturn x == y",
+    "repr of itself": "class X:\n    def __repr__(self):\n        return repr(self)\nreturn repr(X())",
+    "giant replacement": "x = 'a' * 10**6\nreturn x.replace('a', x)",
+    "giant digits": "str(10**10**6)",
+    "giant binomial": "import math\nreturn math.comb(10**7, 5 * 10**6)",
+    "finally for ever": "try:\n    while True:\n        pass\nfinally:\n    while True:\n        pass",
+    "answer in finally": "try:\n    while True:\n        pass\nfinally:\n    return 1",
+    "endless chain of exceptions": "e = None\nwhile True:\n    try:\n        raise ValueError(e) from e\n"
+    "    except ValueError as x:\n        e = x",
     "endless loop": "while True:\n    pass",
     "endless loop, swallowed": "while True:\n    try:\n        while True:\n            pass\n"
     "    except BaseException:\n        pass",
@@ -119,6 +153,14 @@ PROGRAMS = {
     "a parameter that is missing": "sql = 'SELECT :a AS a'\ndb_query(sql, {'b': 1})",
     "SQL that is a number": "db_query(1)",
     "SQL that is missing": "db_query()",
+    "three arguments for the host": ASK + "ask('db_query', '[\"SELECT 1 AS x\", null, 3]')",
+    "a host function with no name": ASK + "ask(b'db_query', '[]')",
+    "insides of the host": ASK + "return ask.__self__",
+    "half a character in SQL": "db_query('SELECT 1 AS x' + chr(0xd800))",
+    "half a character as an answer": "chr(0xd800)",
+    "keys that become the same": "{1: 2, '1': 3}",
+    "an object as an answer": "class X:\n    pass\nreturn X()",
+    "host calls in a sort": "sorted(range(10**4), key=lambda n: len(db_query('SELECT 1 AS x')))",
     "a table that is none": "new_id('sqlite_master')",
     "a table that is a list": "new_id(['orders'])",
 }  # fmt: skip
@@ -155,6 +197,28 @@ SQL = {
     "what other episodes did": "SELECT total_changes() AS x",
     "local time": "SELECT datetime('now', 'localtime') AS x",
     "other tables": "SELECT * FROM dbstat",
+    "schema, quoted": "SELECT * FROM [sqlite_master]",
+    "schema in a subquery": "SELECT (SELECT sql FROM main.sqlite_schema LIMIT 1) AS x",
+    "schema, counted": "SELECT count(*) AS x FROM sqlite_master",
+    "pages": "SELECT * FROM sqlite_dbpage",
+    "functions": "SELECT * FROM pragma_function_list",
+    "detach": "DETACH DATABASE main",
+    "temporary table": "CREATE TEMP TABLE t AS SELECT * FROM customers",
+    "chance in an order": "SELECT id FROM orders ORDER BY random()",
+    "the engine's version": "SELECT sqlite_version() AS x",
+    "rows changed before": "SELECT changes() AS x",
+    "write a file": "SELECT writefile('/tmp/escaped', 'x') AS x",
+    "two loops in one": f"SELECT count(*) AS x FROM {', '.join(f'orders o{n}' for n in range(12))}",
+    "deep subqueries": f"SELECT {'(SELECT ' * 150}1{')' * 150} AS x",
+    "trim a long text with a long one": "SELECT trim(printf('%.90000c', 'a'), printf('%.90000c', 'b') || 'a') AS x",
+    "search a long text for a long one, often": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) "
+    "SELECT sum(instr(printf('%.90000c', 'a'), printf('%.45000c', 'a') || i)) AS x FROM n",
+    "endless long texts": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) "
+    "SELECT max(length(printf('%.90000c', i))) AS x FROM n",
+    "sort endless long texts": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) "
+    "SELECT DISTINCT printf('%.90000c', i) AS x FROM n ORDER BY x",
+    "texts that double": "WITH RECURSIVE n(s) AS (SELECT 'x' UNION ALL SELECT s || s FROM n) "
+    "SELECT max(length(s)) AS x FROM n",
     "endless": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) AS x FROM n",
     "endless rows": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) AS i FROM n",
     "giant text": "SELECT printf('%.2000000c', 'x') AS x",
@@ -170,17 +234,22 @@ SQL = {
 ROWS = {
     "many rows": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 5000) SELECT i FROM n",
     "much text": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 900) "
-    "SELECT i, printf('%.900000c', 'x') AS x FROM n",
+    "SELECT i, printf('%.90000c', 'x') AS x FROM n",
 }
 """What a program may not fetch; a declared tool shows its first fifty rows."""
 NUMBERS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 1000000)"
 WRITES = {
     "endless": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) "
     "UPDATE orders SET quantity = (SELECT max(i) FROM n)",
-    "fills the memory": f"{NUMBERS} INSERT INTO customers SELECT 'X-' || i, printf('%.900000c', 'x'), i, '' FROM n",
+    "fills the memory": f"{NUMBERS} INSERT INTO customers SELECT 'X-' || i, printf('%.90000c', 'x'), i, '' FROM n",
     "many rows": f"{NUMBERS} INSERT INTO customers SELECT 'X-' || i, 'x', i, 'x' FROM n",
     "rolls back": "INSERT OR ROLLBACK INTO customers VALUES ('CUS-1', 'A', 'a@b.c', 'X')",
     "reads": "SELECT 1 AS x",
+    "defers the foreign keys": "PRAGMA defer_foreign_keys = ON",
+    "the engine's savepoint": "ROLLBACK TO call",
+    "tells the schema": "UPDATE orders SET quantity = 1 RETURNING (SELECT sql FROM sqlite_master)",
+    "by chance": "DELETE FROM orders WHERE quantity > random()",
+    "of two": "DELETE FROM orders; DELETE FROM products",
     "writes the schema": "UPDATE sqlite_master SET sql = ''",
     "deletes the schema": "DELETE FROM sqlite_schema",
 }
@@ -319,7 +388,7 @@ def test_no_sql_of_a_declared_tool_gets_out(attempt: str) -> None:
     except SpecError:
         return
     with environment:
-        if attempt == "many rows":
+        if attempt in ROWS:
             assert environment.replay([call("program")]).results[0].ok
         else:
             contained(environment)

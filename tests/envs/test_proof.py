@@ -1,14 +1,14 @@
 """Each check of the proof fails on a task made to fail it, and on nothing else that is right."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import pytest
 
-from envs.environment import Environment
+from envs.environment import Environment, Replay
 from envs.episode import verdict_on
-from envs.proof import CHECKS, POLICY, CheckOutcome, Known, prove
+from envs.proof import CHECKS, POLICY, CheckOutcome, HeldOut, HeldOutRequest, Known, audit, prove
 from envs.spec import Column, Constant, EnvironmentSpec, Parameter, Returns, Rule, Table, Tool
-from envs.task import Fact, Goal, Task, ToolCall
+from envs.task import Fact, Goal, Task
 from envs.verdict import Outcome, Verdict
 from tests.fixtures import call, make_task, shop_spec, shop_tasks
 
@@ -83,6 +83,21 @@ def test_not_vacuous_fails_when_doing_nothing_is_right(shop: Environment) -> Non
     assert "not_vacuous" in failures(task, shop)
     untouched = make_task(shop, "Look at ORD-1.", [call("get_order", order_id="ORD-1")])
     assert "not_vacuous" in failures(untouched, shop)
+    assert failures(make_task(shop, "Leave everything as it is.", []), shop) == ["not_vacuous"]
+
+
+class NothingDoneNothingWrong(Environment):
+    """A verifier that asks only whether something went wrong."""
+
+    def judge_replay(self, task: Task, replay: Replay, answer: str) -> Verdict:
+        return super().judge_replay(task, replay, answer) if replay.calls else Verdict(outcome=Outcome.SOLVED)
+
+
+def test_not_vacuous_fails_when_the_verifier_takes_nothing_for_right() -> None:
+    environment = NothingDoneNothingWrong.load(shop_spec())
+    golden = [call("cancel_order", order_id="ORD-1"), call("cancel_order", order_id="ORD-3")]
+    task = make_task(environment, "Cancel ORD-1 and ORD-3.", golden)
+    assert failures(task, environment) == ["not_vacuous"]
 
 
 def test_minimal_fails_when_a_write_changes_nothing(shop: Environment) -> None:
@@ -135,6 +150,38 @@ def test_rejects_wrong_argument_fails_when_no_argument_matters() -> None:
     assert "1 equivalent" in prove(task, environment).check("rejects_wrong_argument").evidence
 
 
+def test_rejects_wrong_argument_fails_when_any_entity_will_do() -> None:
+    ship = Tool(
+        name="ship",
+        description="",
+        parameters=(Parameter(name="order_id", type="string", source="orders.id"),),
+        effects=("UPDATE orders SET status = 'shipped' WHERE id = 'ORD-4' AND :order_id IS NOT NULL",),
+        returns=Returns(sql="SELECT 1 AS done"),
+    )
+    environment = shop_with(ship)
+    task = make_task(environment, "Ship ORD-4.", [call("ship", order_id="ORD-4")])
+    assert failures(task, environment) == ["rejects_wrong_argument"]
+    assert "0 failed, 2 equivalent" in prove(task, environment).check("rejects_wrong_argument").evidence
+
+
+@pytest.mark.parametrize(
+    ("effects", "check"),
+    [((), "accepts_alternative"), (("UPDATE orders SET quantity = 9",), "rejects_collateral")],
+    ids=["read", "write"],
+)
+def test_a_tool_that_breaks_the_environment_fails_the_check_that_comes_upon_it(
+    effects: tuple[str, ...], check: str
+) -> None:
+    breaks = Returns(sql="SELECT x'00' AS x")
+    environment = shop_with(
+        *(Tool(name=f"wreck_{number}", description="", effects=effects, returns=breaks) for number in range(8))
+    )
+    found = [failures(task, environment) for task in shop_tasks(environment)]
+    assert [check] in found and all(failed in ([], [check]) for failed in found)
+    tasks = shop_tasks(environment)
+    assert audit(environment, tasks, candidates=len(tasks), blocked=0).tasks == len(tasks)
+
+
 def test_equivalent_mutants_are_counted_and_not_held_against_a_task() -> None:
     log = Tool(
         name="ship",
@@ -156,8 +203,8 @@ def test_equivalent_mutants_are_counted_and_not_held_against_a_task() -> None:
 class OnlyWhatWasAskedFor(Environment):
     """A verifier with the usual fault: it looks whether the goal's changes are there, and at nothing else."""
 
-    def judge(self, task: Task, calls: Sequence[ToolCall], answer: str) -> Verdict:
-        made = tuple(change for change in self.replay(calls).changeset if change in task.goal.changeset)
+    def judge_replay(self, task: Task, replay: Replay, answer: str) -> Verdict:
+        made = tuple(change for change in replay.changeset if change in task.goal.changeset)
         return verdict_on(task, made, answer, self.spec.clock)
 
 
@@ -172,8 +219,8 @@ def test_rejects_collateral_fails_when_the_verifier_looks_only_at_what_was_asked
 class NoAnswerNeeded(Environment):
     """A verifier that forgets to read the answer once something was changed."""
 
-    def judge(self, task: Task, calls: Sequence[ToolCall], answer: str) -> Verdict:
-        verdict = super().judge(task, calls, answer)
+    def judge_replay(self, task: Task, replay: Replay, answer: str) -> Verdict:
+        verdict = super().judge_replay(task, replay, answer)
         told = all(not reason.startswith("not told") for reason in verdict.reasons)
         return verdict if told or len(verdict.reasons) > 1 else Verdict(outcome=Outcome.SOLVED)
 
@@ -194,9 +241,9 @@ def test_rejects_partial_answer_fails_when_one_fact_tells_another(shop: Environm
 class WordForWord(Environment):
     """A verifier that wants the golden calls and nothing else, as trajectory matching does."""
 
-    def judge(self, task: Task, calls: Sequence[ToolCall], answer: str) -> Verdict:
-        verdict = super().judge(task, calls, answer)
-        same = tuple(calls) == task.golden or verdict.outcome is not Outcome.SOLVED
+    def judge_replay(self, task: Task, replay: Replay, answer: str) -> Verdict:
+        verdict = super().judge_replay(task, replay, answer)
+        same = replay.calls == task.golden or verdict.outcome is not Outcome.SOLVED
         return verdict if same else Verdict(outcome=Outcome.FAILED, reasons=("other calls",))
 
 
@@ -208,8 +255,8 @@ def test_accepts_alternative_fails_when_the_verifier_wants_the_golden_calls() ->
 class NoSeparators(Environment):
     """A verifier that takes no thousands separator."""
 
-    def judge(self, task: Task, calls: Sequence[ToolCall], answer: str) -> Verdict:
-        return super().judge(task, calls, answer.replace(",", " "))
+    def judge_replay(self, task: Task, replay: Replay, answer: str) -> Verdict:
+        return super().judge_replay(task, replay, answer.replace(",", " "))
 
 
 def test_accepts_alternative_fails_when_a_notation_is_not_understood() -> None:
@@ -357,13 +404,28 @@ def test_novel_fails_on_the_same_calls_in_other_words_and_on_the_same_words_for_
     assert prove(other_words, shop, known).rejected_by == ("novel",)
     other_calls = make_task(shop, "please cancel my order ORD-1", [call("cancel_order", order_id="ORD-3")])
     assert "same words" in prove(other_calls, shop, known).check("novel").evidence
-    another = make_task(shop, "Please cancel my order ORD-3.", [call("cancel_order", order_id="ORD-3")])
-    assert prove(another, shop, known).accepted and prove(first, shop, known).accepted
+    assert prove(first, shop, known).accepted, "a task does not repeat itself"
 
 
-def test_novel_fails_on_a_run_of_words_of_a_held_out_benchmark(shop: Environment) -> None:
-    known = Known(["Hi! My email is ada@example.org. Cancel my order that is still pending, and be quick."])
-    assert prove(shop_tasks(shop)[6], shop, known).rejected_by == ("novel",)
+def test_novel_fails_on_the_same_program_about_another_entity_in_the_same_words_only(shop: Environment) -> None:
+    known = Known()
+    known.add(make_task(shop, "Please cancel my order ORD-1.", [call("cancel_order", order_id="ORD-1")]))
+    cancel = [call("cancel_order", order_id="ORD-3")]
+    renamed = prove(make_task(shop, "Please cancel my order ORD-3.", cancel), shop, known)
+    assert renamed.rejected_by == ("novel",) and "up to its entities" in renamed.check("novel").evidence
+    reworded = make_task(shop, "I have changed my mind, so cancel ORD-3 for me.", cancel)
+    assert prove(reworded, shop, known).accepted
+    another_program = make_task(
+        shop, "Please cancel my order ORD-3 and my order ORD-5.", [*cancel, call("cancel_order", order_id="ORD-5")]
+    )
+    assert prove(another_program, shop, known).accepted
+
+
+def test_novel_fails_on_a_request_that_is_held_out_and_names_its_line(shop: Environment) -> None:
+    said = "Hi! My email is ada@example.org. Cancel my order that is still pending, and be quick."
+    known = Known(HeldOut([HeldOutRequest(instruction=said, source="bench.jsonl:3")]))
+    proof = prove(shop_tasks(shop)[6], shop, known)
+    assert proof.rejected_by == ("novel",) and "bench.jsonl:3" in proof.check("novel").evidence
     assert prove(shop_tasks(shop)[2], shop, known).accepted
 
 

@@ -1,6 +1,7 @@
 """What holds for every specification and every program, tried on random ones."""
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from random import Random
 
@@ -12,6 +13,7 @@ from envs.environment import Environment
 from envs.proof import prove
 from envs.proof.alternatives import reordered_calls
 from envs.proof.attempt import Subject
+from envs.proof.states import StateTree
 from envs.spec import Column, EnvironmentSpec, Guard, Parameter, Returns, Table, Tool
 from envs.task import Task, ToolCall
 from envs.verdict import Outcome
@@ -214,12 +216,25 @@ def test_an_accepted_task_is_solved_by_its_golden_program_and_not_by_nothing(wor
 @given(worlds())
 def test_what_counts_as_independent_really_ends_alike_up_to_new_ids(world: World) -> None:
     task = make_task(world.environment, "", world.program)
-    subject = Subject(task, world.environment)
-    for other in reordered_calls(subject, Random(0)):
-        kept = [change for change in subject.golden.changeset if change.operation != "insert"]
-        reached = world.environment.replay(other.calls).changeset
-        assert [change for change in reached if change.operation != "insert"] == kept
-        assert len(reached) == len(subject.golden.changeset)
+    with closing(Subject(task, world.environment)) as subject:
+        for other in reordered_calls(subject, Random(0)):
+            kept = [change for change in subject.golden.changeset if change.operation != "insert"]
+            reached = world.environment.replay(other.calls).changeset
+            assert [change for change in reached if change.operation != "insert"] == kept
+            assert len(reached) == len(subject.golden.changeset)
+
+
+@settings(few, max_examples=100)
+@given(worlds(), st.randoms())
+def test_a_tree_of_states_answers_like_fresh_episodes(world: World, random) -> None:
+    """In any order of programs that share calls, and of the states in between."""
+    with closing(StateTree(world.environment)) as states:
+        for _ in range(8):
+            program = random.choices(world.program, k=random.randint(0, 6))
+            assert states.replay(program) == world.environment.replay(program)
+        state = states.after(world.program)
+        assert states.changeset(state) == world.environment.replay(world.program).changeset
+        assert states.changeset(states.root) == ()
 
 
 def test_the_random_worlds_are_worth_something() -> None:

@@ -1,0 +1,100 @@
+"""Full-text search over a table's texts: its index, what a caller may write as a query, and what SQL may ask of it.
+
+An index is part of the base state and never changes. What a caller writes becomes an expression of quoted words, so no
+operator of the search engine's own language is reachable, and no query can break the environment.
+"""
+
+import re
+from collections.abc import Collection
+
+import apsw
+
+from envs.schema import quoted
+from envs.spec import Table
+
+SUFFIX = "_fts"
+FUNCTIONS = frozenset({"match", "bm25", "snippet"})
+"""What SQL may use besides the functions every statement may use, where the domain has an index."""
+SHADOWS = ("config", "data", "docsize", "idx")
+"""Tables in which SQLite keeps an index; the index reads them itself."""
+MAX_WORDS = 32
+"""Different words and phrases of one query."""
+_TERMS = re.compile(r'"([^"]*)"|([^\s"]+)')
+_WORD = re.compile(r"[^\W_]+")
+_ENDS = r"(?=\s*(?:$|[);]|(?:AND|ORDER|LIMIT)\b))"
+_NO_ALIAS = r"(?!\s*\()(?!\s+(?!(?:JOIN|INNER|LEFT|ON|USING|WHERE|ORDER|LIMIT)\b)\w)"
+_QUOTED = re.compile(r"'(?:[^']|'')*'|--[^\n]*|/\*.*?\*/", re.DOTALL)
+
+
+def index_name(table: str) -> str:
+    """What SQL calls the index of a table."""
+    return f"{table}{SUFFIX}"
+
+
+def create_index(connection: apsw.Connection, table: Table) -> None:
+    """Index the texts of a filled table; its rows must not change afterwards."""
+    index = quoted(index_name(table.name))
+    columns = ", ".join(quoted(column) for column in table.full_text)
+    # Words are found in any inflection and without their accents. The texts themselves stay in the table only.
+    connection.execute(
+        f"CREATE VIRTUAL TABLE {index} USING fts5({columns}, content={quoted(table.name)}, "
+        "tokenize='porter unicode61 remove_diacritics 2')"
+    )
+    connection.execute(f"INSERT INTO {index} ({index}) VALUES ('rebuild')")
+    connection.execute(f"INSERT INTO {index} ({index}) VALUES ('optimize')")
+
+
+def open_index(connection: apsw.Connection, table: str) -> None:
+    """Let SQLite read an index's settings, which it does at its first use and which no sealed statement may."""
+    connection.execute(f"SELECT 1 FROM {quoted(index_name(table))} LIMIT 0").fetchall()
+
+
+def query_problem(text: str) -> str | None:
+    """Why a text is no query, in words for its caller; None if it is one."""
+    if text.count('"') % 2:
+        return "has a quotation mark that is never closed"
+    terms = _terms(text)
+    if not terms:
+        return "must contain a word to search for"
+    if len(terms) > MAX_WORDS:
+        return f"must be at most {MAX_WORDS} different words, not {len(terms)}"
+    return None
+
+
+def match_expression(text: str) -> str:
+    """The expression that finds what holds any of the query's words, or its quoted phrases."""
+    return " OR ".join(f'"{term}"' for term in _terms(text))
+
+
+def words_of(text: str) -> set[str]:
+    """The different words of a text, lower case: what a query is made of."""
+    return {word.casefold() for word in _WORD.findall(text)}
+
+
+def _terms(text: str) -> list[str]:
+    """Words, and the words of each quoted phrase, each once, in order. A lone letter is a word only by itself."""
+    terms: list[str] = []
+    for phrase, piece in _TERMS.findall(text):
+        terms += [" ".join(_WORD.findall(phrase))] if phrase else _WORD.findall(piece)
+    distinct = [term for term in dict.fromkeys(terms) if term]
+    return [term for term in distinct if len(term) > 1 or term.isdigit()] or distinct
+
+
+def search_fault(sql: str, indexes: Collection[str], queries: Collection[str]) -> str | None:
+    """What is wrong with how a statement uses an index or a query; None if all is well.
+
+    Only what is listed here is allowed: SQLite takes an index's own name as a column, a function and a command, too.
+    queries: the names that are bound to a checked query (`match_expression`).
+    """
+    text = _QUOTED.sub("''", sql)
+    index = rf'"?\b(?:{"|".join(map(re.escape, indexes)) or "(?!)"})\b"?'
+    query = rf":(?:{'|'.join(map(re.escape, queries)) or '(?!)'})\b"
+    reads = re.search(index, text, re.I) is not None
+    rest, asked = re.subn(rf"\b(?:WHERE|AND|ON)\s+{index}\s+MATCH\s+{query}{_ENDS}", "", text, flags=re.I)
+    rest = re.sub(rf"\b(?:FROM|JOIN)\s+{index}{_NO_ALIAS}|{index}\s*\.\s*rowid\b", "", rest, flags=re.I)
+    rest = re.sub(rf"\b(?:bm25|snippet)\s*\(\s*{index}\s*(?=[,)])", "", rest, flags=re.I)
+    if loose := re.search(query.replace(":", "[:@$]", 1), rest):
+        return f"uses the query {loose.group()} outside of <table>{SUFFIX} MATCH {loose.group()}"
+    if other := re.search(rf"{index}|\bMATCH\b" + (r"|\brank\b(?!\s*\()" if reads else ""), rest, re.I):
+        return f"uses {other.group()} otherwise than in FROM, JOIN, rowid, bm25, snippet and MATCH with a query"
+    return f"reads an index with {asked} MATCH" if reads and asked != 1 else None
