@@ -17,12 +17,9 @@ from envs.task import Fact
 from generators.plain import is_plain, orders_its_reader
 from generators.stage import Corrected, Correction, Refused
 
-WORD = "[A-Za-z-]+,?"
+PLAIN = "[A-Za-z ,-]*"
 """What stands between placeholders: no full stop, after which a small model loses the thread, and no apostrophe, since
 a placeholder may become a phrase of several words."""
-BETWEEN, AFTER = 6, 3
-"""Words before or between what must stand in a sentence, and after it. Spelled out, as the engine's grammar knows no
-bounded repetition; without a bound a small model that missed its word talks until it is cut off."""
 MOST_WORDS = 22
 _DENIES = r"\b(not|never|no|without|neither|nor|unknown|if|maybe|perhaps)\b"
 
@@ -54,11 +51,9 @@ class Form:
     def pattern(self) -> str:
         """The grammar of one such sentence: a regular expression for the engine and for anybody else."""
         pieces = (*(f"\\{{{name}\\}}" for name in self.placeholders), *self.required)
-        gap, lead = f",? {_words(BETWEEN, WORD, after=True)}", _words(BETWEEN, WORD, after=True)
-        orders = "|".join(dict.fromkeys(gap.join(order) for order in self._orders(pieces)))
-        before = f"{self.begins} {lead}" if self.begins else lead
-        after = f",?{_words(AFTER, WORD, after=False)}{re.escape(self.ends)}" if self.ends else ""
-        return f"^{before}({orders}){after}$"
+        after = PLAIN if self.ends else ""
+        orders = "|".join(dict.fromkeys(PLAIN.join(order) + after for order in self._orders(pieces)))
+        return f"^{self.begins}{PLAIN}({orders}){re.escape(self.ends)}$"
 
     def schema(self) -> Any:
         """The type of one such sentence; its JSON schema has the grammar."""
@@ -144,14 +139,6 @@ def stem(word: str) -> str:
     kept = re.sub(r"(ings?|ed|es|s|e|y)$", "", word) if len(word) > 4 else word
     kept = kept if len(kept) > 2 else word
     return f"[{kept[0].upper()}{kept[0]}]{kept[1:]}[a-z]*"
-
-
-def _words(count: int, word: str, *, after: bool) -> str:
-    """Up to so many words, each with a space after or before it."""
-    expression = ""
-    for _ in range(count):
-        expression = f"({word} {expression})?" if after else f"( {word}{expression})?"
-    return expression
 
 
 def _normal(text: str, ends: str) -> str:
