@@ -1,6 +1,9 @@
 """How long one call of a Python tool takes: a fresh sandbox in a confined worker, one host call, a checked answer.
 
-The same tool declared in SQL is timed in the same rounds. Run: `python bench/tier2_calls.py [--quick]`.
+Caller and worker take turns, about a dozen times a call, and never compute at once. So a call is timed on one core, as
+the other figures of `envs` are, and on any: there each turn may wake a core that sleeps, which on a virtual machine can
+take longer than the work. The same tool declared in SQL is timed in the same rounds.
+Run: `python bench/tier2_calls.py [--quick]`.
 """
 
 import json
@@ -9,6 +12,8 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated
 
@@ -25,6 +30,13 @@ from envs.task import ToolCall
 
 ROWS = 200
 TARGET_US = 500.0
+TOOLS = {"read": "program, one db_query", "write": "program, one db_exec", "declared": "the read in SQL"}
+FIGURES = (
+    ("tier2_read_us", "read", "one core"),
+    ("tier2_write_us", "write", "one core"),
+    ("tier2_read_any_core_us", "read", "any core"),
+    ("tier2_write_any_core_us", "write", "any core"),
+)
 READ = """
 rows = db_query("SELECT id, price_cents, quantity FROM lines WHERE id = :line_id", {"line_id": line_id})
 if not rows:
@@ -88,28 +100,47 @@ def timed_ms(act: Callable[[], object]) -> float:
     return (time.perf_counter() - start) * 1e3
 
 
+def one_round(calls: int) -> dict[str, list[float]]:
+    """Times of so many calls per tool, in the process that this is run in."""
+    if not _LOADED:
+        _LOADED.append(Environment.load(basket_spec()))
+    return {tool: call_times_us(_LOADED[0], tool, calls) for tool in TOOLS}
+
+
+_LOADED: list[Environment] = []
+
+
 def main(quick: Annotated[bool, typer.Option(help="A few seconds in all.")] = False) -> None:
     """Print the microseconds of a call, with the target."""
     start_ms = timed_ms(workers.refusal)
     if (reason := workers.refusal()) is not None:
         raise typer.Exit(_refused(reason))
-    environment = Environment.load(basket_spec())
     rounds, calls = (5, 200) if quick else (20, 500)
-    times: dict[str, list[float]] = {"read": [], "write": [], "declared": []}
+    cores = sorted(os.sched_getaffinity(0))
+    # A worker inherits the cores of the process that starts it.
+    places = {"one core": cores[:1], "any core": cores}
+    pools = {
+        place: ProcessPoolExecutor(1, get_context("spawn"), os.sched_setaffinity, (0, each))
+        for place, each in places.items()
+    }
+    times: dict[tuple[str, str], list[float]] = {(tool, place): [] for tool in TOOLS for place in places}
     for _ in range(rounds):
-        for tool, seen in times.items():
-            seen += call_times_us(environment, tool, calls)
+        for place, pool in pools.items():
+            for tool, seen in pool.submit(one_round, calls).result().items():
+                times[tool, place] += seen
+    for pool in pools.values():
+        pool.shutdown()
     table = RichTable(title=f"one call, {rounds * calls} of each; the first worker takes {start_ms:.0f} ms to start")
-    for heading in ("tool", "median µs", "90 % within µs"):
+    for heading in ("tool", "on", "median µs", "90 % within µs"):
         table.add_column(heading)
-    names = {"read": "program, one db_query", "write": "program, one db_exec", "declared": "the read in SQL"}
-    for tool, seen in times.items():
-        table.add_row(names[tool], f"{statistics.median(seen):,.0f}", f"{statistics.quantiles(seen, n=10)[-1]:,.0f}")
+    for (tool, place), seen in times.items():
+        within = statistics.quantiles(seen, n=10)[-1]
+        table.add_row(TOOLS[tool], place, f"{statistics.median(seen):,.0f}", f"{within:,.0f}")
     Console().print(table)
     print(f"load average {os.getloadavg()[0]:.1f}")
-    for figure, tool in (("tier2_read_us", "read"), ("tier2_write_us", "write")):
-        value = round(statistics.median(times[tool]), 1)
-        line = {"figure": figure, "value": value, "unit": "µs", "target": TARGET_US, "better": "lower"}
+    for figure, tool, place in FIGURES:
+        value = round(statistics.median(times[tool, place]), 1)
+        line = {"figure": figure, "value": value, "unit": f"µs, {place}", "target": TARGET_US, "better": "lower"}
         print(json.dumps({**line, "met": value <= TARGET_US}, ensure_ascii=False))
 
 

@@ -135,7 +135,7 @@ def test_a_request_is_never_on_both_sides_of_a_split() -> None:
     environment = Environment.load(shop_spec())
     tasks = propose_tasks(environment, plain_wording(environment), 80, seed=3).tasks
     where = {split.task_id: split.split for split in split_tasks(tasks, seed=0)}
-    assert set(where.values()) == {"train", "validation", "test"}
+    assert set(where.values()) == {"train", "validation", "test", "unseen_preference"}
     sides: dict[str, set[str]] = {}
     for task in tasks:
         sides.setdefault(task.instruction, set()).add(where[task.id])

@@ -1,6 +1,5 @@
 """Users who do not say everything at once: what is left out can be asked for, and nothing else changes."""
 
-
 import pytest
 
 from envs.environment import Environment
