@@ -4,11 +4,15 @@ SQLite's own session extension gives the same (a test compares the two), but pre
 and every table, which costs more than the calls of a short episode themselves.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, TypeAlias
 
 import apsw
+from pydantic import JsonValue
 
+from envs.task import Change
+
+_CHANGES_KEPT = 1_000
 Row: TypeAlias = tuple[Any, ...]
 """All columns of a row, `id` first."""
 _Rows: TypeAlias = dict[tuple[str, str], tuple[Row | None, Row | None]]
@@ -65,3 +69,42 @@ def operation(old: Row | None, new: Row | None) -> Literal["insert", "update", "
     if old is None:
         return "insert"
     return "delete" if new is None else "update"
+
+
+class ChangeNaming:
+    """Says changed rows by the names of their columns."""
+
+    def __init__(self, columns: Mapping[str, tuple[str, ...]], booleans: frozenset[tuple[str, str]]) -> None:
+        """Per table its columns, `id` first; (table, column) of those whose 0 and 1 are false and true."""
+        self._columns = columns
+        self._booleans = booleans
+        self._known: dict[tuple[str, Row | None, Row | None], Change] = {}
+
+    def change(self, table: str, old: Row | None, new: Row | None) -> Change:
+        """The change; remembered, because the episodes of one task make the same ones again and again."""
+        place = (table, old, new)
+        known = self._known.get(place)
+        if known is None:
+            if len(self._known) >= _CHANGES_KEPT:
+                self._known.clear()
+            known = self._known[place] = self._change(table, old, new)
+        return known
+
+    def _change(self, table: str, old: Row | None, new: Row | None) -> Change:
+        key = str((old or new or ("",))[0])
+        places: Iterable[int] = range(1, len(self._columns[table]))
+        if old is not None and new is not None:
+            places = [place for place in places if old[place] != new[place]]
+        before, after = self._named(table, old, places), self._named(table, new, places)
+        # These values come from STRICT tables: validating them again would take a tenth of an episode.
+        return Change.model_construct(table=table, operation=operation(old, new), key=key, old=before, new=after)
+
+    def _named(self, table: str, row: Row | None, places: Iterable[int]) -> dict[str, JsonValue]:
+        if row is None:
+            return {}
+        columns = self._columns[table]
+        named: dict[str, JsonValue] = {columns[place]: row[place] for place in places}
+        for name, value in named.items():
+            if value is not None and (table, name) in self._booleans:
+                named[name] = bool(value)
+        return named

@@ -16,7 +16,7 @@ from typing import Any
 import apsw
 from pydantic import JsonValue
 
-from envs.changes import ChangeLog, Row, operation
+from envs.changes import ChangeLog, ChangeNaming
 from envs.errors import EnvironmentBroken, SpecError
 from envs.schema import create_table, highest_number, insert_rows, quoted
 from envs.seal import MAX_VALUE_BYTES, Seal
@@ -26,7 +26,6 @@ from envs.task import Change
 
 EXTRA_PAGES = 4_096
 """Pages of 4 KiB an episode may add to its base state."""
-_CHANGES_KEPT = 1_000
 _TEXTS = (str, bytes)
 _UNIX_EPOCH_JULIAN_MS = 210_866_760_000_000
 
@@ -136,7 +135,7 @@ class State:
             open_index(connection, table)
         self.seal = Seal(connection, base.tables, base.searched)
         self._changes = ChangeLog(connection)
-        self._known_changes: dict[tuple[str, Row | None, Row | None], Change] = {}
+        self._naming = ChangeNaming(base.columns, base.booleans)
         self._counters = dict(base.highest)
         self._saved: list[tuple[dict[str, int], int]] = []
 
@@ -248,7 +247,7 @@ class State:
         """The net changes of the episode so far, canonical: sorted by table and key, equal states equal tuples."""
         if not self._connection.in_transaction:
             raise RuntimeError("State.changeset: no episode is open. Call begin() first.")
-        changes = [self._change(table, old, new) for table, old, new in self._changes.net()]
+        changes = [self._naming.change(table, old, new) for table, old, new in self._changes.net()]
         return tuple(sorted(changes, key=lambda change: (change.table, change.key)))
 
     def content_hash(self) -> str:
@@ -278,35 +277,6 @@ class State:
                 values = ", ".join("?" * len(new))
                 self._connection.execute(f"INSERT INTO {quoted(table)} VALUES ({values})", new)
         self._connection.execute("PRAGMA defer_foreign_keys = OFF")
-
-    def _change(self, table: str, old: Row | None, new: Row | None) -> Change:
-        """Remembered, because the episodes of one task make the same changes again and again."""
-        place = (table, old, new)
-        known = self._known_changes.get(place)
-        if known is None:
-            if len(self._known_changes) >= _CHANGES_KEPT:
-                self._known_changes.clear()
-            known = self._known_changes[place] = self._new_change(table, old, new)
-        return known
-
-    def _new_change(self, table: str, old: Row | None, new: Row | None) -> Change:
-        key = str((old or new or ("",))[0])
-        places: Iterable[int] = range(1, len(self.base.columns[table]))
-        if old is not None and new is not None:
-            places = [place for place in places if old[place] != new[place]]
-        before, after = self._named(table, old, places), self._named(table, new, places)
-        # These values come from STRICT tables: validating them again would take a tenth of an episode.
-        return Change.model_construct(table=table, operation=operation(old, new), key=key, old=before, new=after)
-
-    def _named(self, table: str, row: Row | None, places: Iterable[int]) -> dict[str, JsonValue]:
-        if row is None:
-            return {}
-        columns, booleans = self.base.columns[table], self.base.booleans
-        named: dict[str, JsonValue] = {columns[place]: row[place] for place in places}
-        for name, value in named.items():
-            if value is not None and (table, name) in booleans:
-                named[name] = bool(value)
-        return named
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,8 @@ def envloom(*arguments: str, exit_code: int = 0) -> Result:
 
 
 def texts_of(recording: Path) -> set[str]:
-    return {call.text for call in Recorded(recording).calls}
+    """The answers, less the paraphrases: those are of other tasks under another name for the model."""
+    return {call.text for call in Recorded(recording).calls if call.request.template != "paraphrase"}
 
 
 def test_a_domain_is_recorded_in_batches_stage_by_stage(library: Path, recorded: Recorded) -> None:
@@ -65,7 +66,7 @@ def test_a_domain_is_recorded_in_batches_stage_by_stage(library: Path, recorded:
         assert found["stored"] == batch["count"] == len(answers)
     assert rounds >= 5, "columns, values, lifecycles, policy and phrases each wait for the one before"
     assert told["recording"] == str(library / "calls.jsonl")
-    assert texts_of(library / "calls.jsonl") == {call.text for call in recorded.calls}
+    assert texts_of(library / "calls.jsonl") == texts_of(domain_folder("library") / "calls.jsonl")
     assert read_header(library / "calls.jsonl")["model"] == "m@https://provider.test/v1"
 
 

@@ -148,7 +148,7 @@ def test_every_rule_of_a_shipped_domain_is_read(domain: str) -> None:
     assert {clause for clause in clauses if clause} == read
 
 
-@pytest.mark.parametrize("domain", RECORDED)
+@pytest.mark.parametrize("domain", [name for name in RECORDED if load_brief(BUILT_IN / name).rules])
 def test_no_tool_of_a_shipped_domain_does_what_a_rule_forbids(domain: str) -> None:
     spec = recorded(domain)
     environment = Environment.load(spec)
