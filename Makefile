@@ -29,8 +29,10 @@ lint: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# What needs a vLLM server has the processor to itself; the rest runs in two processes, a file in one of them.
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not vllm"
+	$(BIN)/python -m pytest -m vllm
 
 toolscale: $(STAMP)
 	$(BIN)/envloom toolscale
