@@ -14,6 +14,7 @@ from envs.environment import Environment
 from envs.record import derive_seed
 from envs.spec import Tool
 from envs.task import Goal, Rejection, Task, Toolbox
+from envs.toolbox import draw_call_price, draw_token_prices
 from generators import preferences
 from generators.evolutions import evolve
 from generators.phrases import asks
@@ -168,13 +169,9 @@ def toolbox_for(environment: Environment, rng: random.Random, needed: set[str]) 
     others = [name for name in names if name not in needed]
     extra = rng.sample(others, min(len(others), max(2, TOOLBOX_SIZE - len(needed))))
     tools = [name for name in names if name in needed or name in extra]
-    return Toolbox(
-        tools=tuple(tools),
-        # One significant digit: prices are read by the policy, and every digit is a token.
-        call_prices_usd={name: rng.randint(1, 9) / 10 ** rng.choice((3, 4)) for name in tools},
-        input_usd_per_mtok=round(10 ** rng.uniform(-2, 0), 3),
-        output_usd_per_mtok=round(10 ** rng.uniform(-1, 1), 3),
-    )
+    prices = {name: draw_call_price(rng) for name in tools}
+    asked, told = draw_token_prices(rng)
+    return Toolbox(tools=tuple(tools), call_prices_usd=prices, input_usd_per_mtok=asked, output_usd_per_mtok=told)
 
 
 def _rejection(domain: str, stage: str, reason: str, detail: str, subject: JsonValue) -> Rejection:

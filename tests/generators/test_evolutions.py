@@ -52,8 +52,10 @@ def test_a_condition_that_does_not_hold_leaves_the_row_as_it_is(environment: Env
     assert writes[True] and writes[False]
     for task in of_kind(proposal, "constraint"):
         assert task.goal.facts
-        # What decides is to be read, not told.
-        assert prove(task, environment).check("no_leak").outcome != "failed" or task.difficulty > 2
+    # What decides is to be read, not told. In longer requests the value may stand for something else.
+    short = [task for task in of_kind(proposal, "constraint") if task.difficulty <= 2]
+    assert short
+    assert {str(prove(task, environment).check("no_leak").outcome) for task in short} == {"passed"}
 
 
 def test_a_row_that_is_to_be_left_alone_is_in_the_request_and_in_no_call(proposal: Proposal) -> None:
