@@ -171,6 +171,8 @@ class EnvironmentSpec(Record):
     """Ids of the LLM calls whose answers are in this specification."""
     # Left out of the JSON where there is none: specifications without hooks keep the ids they always had.
     handmade: Handmade | None = Field(default=None, exclude_if=lambda handmade: handmade is None)
+    proposed: tuple[str, ...] = Field(default=(), exclude_if=lambda names: not names)
+    """The tools whose SQL or Python a model wrote; all others follow from the tables or are the domain's own."""
 
     def table(self, name: str) -> Table:
         """The table of that name. Raises KeyError."""

@@ -41,6 +41,8 @@ class Sizes(BaseModel):
     rows: int = Field(40, ge=8, le=5000)
     """Rows of a table that refers to others (orders, loans); those it refers to get as many as they have names."""
     tools: int = Field(16, ge=4, le=60)
+    free_tools: int = Field(0, ge=0, le=20)
+    """Tools that the synthesist writes of its own, beside those that follow from the tables; it takes a strong one."""
     tasks: int = Field(80, ge=4, le=20000)
     """Candidate tasks to sample; fewer are proven."""
     paraphrases: int = Field(0, ge=0, le=20000)

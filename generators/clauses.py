@@ -27,7 +27,7 @@ def value_of(table: Table, column: Column) -> Parameter:
     return Parameter(
         name=column.name,
         type=PARAMETER_TYPES.get(column.type, "string"),
-        description=label(column.name),
+        description=f"{label(column.name)} in cents" if column.type == "cents" else label(column.name),
         enum=column.values if column.type == "enum" else (),
         minimum=low if number else None,
         maximum=high if number else None,

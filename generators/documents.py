@@ -14,7 +14,7 @@ from generators import preferences
 from generators.brief import Brief
 from generators.documents_tasks import OPEN, SEARCH, propose_document_tasks
 from generators.documents_text import Library, fact_of, name_of, spoken, write_library
-from generators.documents_things import Truth, fill_truth, with_names
+from generators.documents_things import Truth, fill_truth, with_names, without_unsaid_references
 from generators.documents_wording import (
     COMPARED,
     Ask,
@@ -67,7 +67,7 @@ class Archive:
 def write_archive(brief: Brief, domain: str, llm: Llm) -> Archive:
     """The archive of a brief. Same brief, same answers: same archive. Raises StageFailed."""
     schema, refused_tables, from_tables = propose_tables(brief, domain, llm)
-    schema, naming = with_names(schema)
+    schema, naming = with_names(without_unsaid_references(brief, schema))
     titled = [table for table in schema.tables if schema.kinds[table.name, naming[table.name]] == "label"]
     titles, refused_titles, from_titles = propose_titles(brief, titled, domain, llm)
     untitled = schema.without({f"{table.name}.{naming[table.name]}" for table in titled})
@@ -153,7 +153,8 @@ def _fact_asks(truth: Truth) -> list[Ask]:
 
 
 def _link_asks(truth: Truth) -> list[Ask]:
-    return [link_ask(link, _link_sample(truth, link)) for link in truth.links()]
+    hints = {table.name: table.description for table in truth.schema.tables}
+    return [link_ask(link, hints[link.child], _link_sample(truth, link)) for link in truth.links()]
 
 
 def _link_sample(truth: Truth, link: Link) -> tuple[dict[str, str], Fact]:

@@ -17,12 +17,18 @@ from envs.task import Fact
 from generators.plain import is_plain, orders_its_reader
 from generators.stage import Corrected, Correction, Refused
 
-PLAIN = "[A-Za-z ,-]*"
+WORD = "[A-Za-z-]+,?"
 """What stands between placeholders: no full stop, after which a small model loses the thread, and no apostrophe, since
 a placeholder may become a phrase of several words."""
-MOST_WORDS = 22
+BETWEEN, AFTER = 6, 3
+"""Words before or between what must stand in a sentence, and after it. Spelled out, as the engine's grammar knows no
+bounded repetition; without a bound a small model that missed its word talks until it is cut off."""
 _DENIES = r"\b(not|never|no|without|neither|nor|unknown|if|maybe|perhaps)\b"
 
+_SAID = {
+    "birth": ("born",), "death": ("died",), "purchase": ("bought",), "price": ("cost",), "founding": ("established",),
+    "weight": ("weighs",), "owned": ("belongs",), "title": ("called",),
+}  # fmt: skip
 _UNIT = r"\}\s+(dollars?|euros?|pounds?|cents?|percent|years?|months?|days?|hours?|people|times)\b"
 
 
@@ -43,6 +49,10 @@ class Form:
     """Regular expressions of the words without which it would say something else."""
     ordered: bool = False
     """Whether the placeholders stand in the order given."""
+    last: str = ""
+    """A regular expression for the last words, if they are to be these."""
+    forbidden: str = r"(?!)"
+    """A regular expression that no such sentence may contain."""
     closed: bool = False
     """Whether no required word may come after the last placeholder."""
     sample: tuple[dict[str, str], Fact] | None = None
@@ -51,9 +61,11 @@ class Form:
     def pattern(self) -> str:
         """The grammar of one such sentence: a regular expression for the engine and for anybody else."""
         pieces = (*(f"\\{{{name}\\}}" for name in self.placeholders), *self.required)
-        after = PLAIN if self.ends else ""
-        orders = "|".join(dict.fromkeys(PLAIN.join(order) + after for order in self._orders(pieces)))
-        return f"^{self.begins}{PLAIN}({orders}){re.escape(self.ends)}$"
+        gap, lead = f",? {_words(BETWEEN, WORD, after=True)}", _words(BETWEEN, WORD, after=True)
+        orders = "|".join(dict.fromkeys(gap.join(order) for order in self._orders(pieces)))
+        before = f"{self.begins} {lead}" if self.begins else lead
+        after = f"{gap}{self.last}" if self.last else f",?{_words(AFTER, WORD, after=False)}" if self.ends else ""
+        return f"^{before}({orders}){after}{re.escape(self.ends)}$"
 
     def schema(self) -> Any:
         """The type of one such sentence; its JSON schema has the grammar."""
@@ -79,14 +91,14 @@ class Form:
         if not text.endswith(self.ends or "}") or re.search(r"[.?]\s*\S", bare) or re.search(r"\}\s*\{", text):
             end = f"end with '{self.ends}'" if self.ends else "end with the word in braces"
             return "not_one_sentence", f"{self.name}: '{text}' must be one sentence or phrase and {end}."
-        if not re.match(self.begins, text) or text == "{" or len(text.split()) > MOST_WORDS:
-            return "beginning", f"{self.name}: '{text}' is too long or does not begin as asked."
-        if missing := [word for word in self.required if not re.search(word, bare)]:
+        if missing := [word for word in (*self.required, self.last) if not re.search(word, bare)]:
             return "other_meaning", f"{self.name}: '{text}' must contain {_readable(missing[0])}."
         if self.sample is not None and self.sample[1].kind in ("date", "cents") and re.search(_UNIT, text):
             return "unit", f"{self.name}: '{text}' gives a unit to a value that has one."
-        if re.search(_DENIES, bare, re.IGNORECASE):
-            return "denies", f"{self.name}: '{text}' must not deny or doubt anything."
+        if re.search(_DENIES, bare, re.IGNORECASE) or re.search(self.forbidden, text):
+            return "says_more", f"{self.name}: '{text}' must not deny, doubt or add anything."
+        if not re.fullmatch(self.pattern(), text):
+            return "shape", f"{self.name}: '{text}' is too long or does not begin as asked."
         if self.sample is not None and not tells(filled(text, self.sample[0]), self.sample[1], clock):
             return "does_not_tell", f"{self.name}: '{text}' does not tell the value plainly."
         if text.casefold() in (sibling.casefold() for sibling in siblings):
@@ -129,16 +141,39 @@ def accept(forms: tuple[Form, ...], answer: BaseModel, clock: str) -> Corrected[
 
 
 def filled(pattern: str, values: dict[str, str]) -> str:
-    """The pattern with its placeholders filled in; a first letter that was small becomes a capital."""
-    text = re.sub(r"\{(\w+)\}", lambda match: values[match[1]], pattern)
+    """The pattern with its placeholders filled in, as a sentence."""
+    text = put(pattern, values)
     return text[:1].upper() + text[1:]
 
 
+def put(pattern: str, values: dict[str, str]) -> str:
+    """The pattern with its placeholders filled in; a value that brings its noun takes the place of that before it."""
+    for name, said in values.items():
+        if said.startswith("the "):
+            noun = re.escape(name.replace("_", " "))
+            pattern = re.sub(rf"\b(?:(?:the|a|an|this|its) )?{noun} \{{{name}\}}", f"{{{name}}}", pattern, flags=re.I)
+        pattern = pattern.replace(f"{{{name}}}", said)
+    return pattern
+
+
 def stem(word: str) -> str:
-    """A regular expression for a word in its inflections, with a small or a capital first letter."""
-    kept = re.sub(r"(ings?|ed|es|s|e|y)$", "", word) if len(word) > 4 else word
+    """A regular expression for a word in its inflections, or for words people say instead, also at the beginning."""
+    said = [_inflected(each) for each in (word, *_SAID.get(word, ()))]
+    return f"({'|'.join(said)})" if len(said) > 1 else said[0]
+
+
+def _inflected(word: str) -> str:
+    kept = re.sub(r"(ings?|ed|en|es|e|s|y|n)$", "", word) if len(word) > 4 else word
     kept = kept if len(kept) > 2 else word
     return f"[{kept[0].upper()}{kept[0]}]{kept[1:]}[a-z]*"
+
+
+def _words(count: int, word: str, *, after: bool) -> str:
+    """Up to so many words, each with a space after or before it."""
+    expression = ""
+    for _ in range(count):
+        expression = f"({word} {expression})?" if after else f"( {word}{expression})?"
+    return expression
 
 
 def _normal(text: str, ends: str) -> str:

@@ -13,7 +13,7 @@ from pydantic import JsonValue
 
 from envs.spec import Column
 from envs.task import Fact
-from generators.documents_forms import filled
+from generators.documents_forms import filled, put
 from generators.documents_text import MOST_LISTED, Library, fact_of, name_of, spoken
 from generators.documents_things import Thing, Truth
 from generators.documents_wording import COMPARED, Link, Sentences
@@ -209,7 +209,7 @@ class Asker:
         if not columns:
             return None
         column = self.rng.choice(columns)
-        said = _put(self._pattern(self.links, link.key, "groups"), link.parent, self._named(parent))
+        said = put(self._pattern(self.links, link.key, "groups"), {link.parent: self._named(parent)})
         names = _all(tuple(name_of(child) for child in children))
         steps: list[Step] = [Find(parent, parent.name), Read(parent, names)]
         for child in children:
@@ -250,7 +250,7 @@ class Asker:
         if not links:
             return None
         link = self.rng.choice(links)
-        said = _put(self._pattern(self.links, link.key, "phrases"), link.child, way.said)
+        said = put(self._pattern(self.links, link.key, "phrases"), {link.child: way.said})
         return link, self.truth.things[str(way.thing.values[link.column])], said
 
     def _told(self, thing: Thing) -> list[Column]:
@@ -284,7 +284,3 @@ def _reckoned(form: str, column: Column, things: Sequence[Thing]) -> Fact | None
 
 def _all(names: tuple[Fact, ...]) -> Fact:
     return Fact(label="names", kind="text", value=[name.value for name in names])
-
-
-def _put(pattern: str, slot: str, said: str) -> str:
-    return pattern.replace(f"{{{slot}}}", said)

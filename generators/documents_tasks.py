@@ -107,7 +107,7 @@ def propose_document_tasks(
     tasks: dict[tuple[str, str], Task] = {}
     rejections = []
     for number in range(count):
-        rng = random.Random(derive_seed(environment.id, "question", seed, number))
+        rng = random.Random(derive_seed(environment.spec.domain, "question", seed, number))
         asker = Asker(truth, library, *words, rng=rng)
         why: dict[str, int] = {}
         for _ in range(TRIES):

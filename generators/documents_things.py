@@ -15,7 +15,7 @@ from pydantic import JsonValue
 from envs.record import derive_seed
 from envs.spec import Column, Table
 from generators.brief import Brief
-from generators.documents_wording import Link
+from generators.documents_wording import Link, speaks_of
 from generators.rows import Rows, fill_rows
 from generators.tables import Schema
 
@@ -76,6 +76,17 @@ class Truth:
     def schema_table(self, name: str) -> Table:
         """The table of that name. Raises KeyError."""
         return {table.name: table for table in self.schema.tables}[name]
+
+
+def without_unsaid_references(brief: Brief, schema: Schema) -> Schema:
+    """The schema less the references that no hint speaks of: small models let each thing refer to all others."""
+    unsaid = {
+        f"{table.name}.{column.name}"
+        for table in schema.tables
+        for column in table.columns
+        if column.references and not speaks_of(brief.entities.get(table.name, column.references), column.references)
+    }
+    return schema.without(unsaid)
 
 
 def with_names(schema: Schema) -> tuple[Schema, dict[str, str]]:

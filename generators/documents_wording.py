@@ -21,8 +21,7 @@ from generators.names import label, plural, words
 from generators.plain import is_plain, orders_its_reader
 from generators.stage import Corrected, Correction, Llm, Refused, Stage, run_stage
 
-WANTED_TITLE_WORDS = 12
-ENOUGH_TITLE_WORDS = 6
+WANTED_TITLE_WORDS, ENOUGH_TITLE_WORDS = 14, 8
 MOST = 3
 """Sentences of one form."""
 COMPARED = ("date", "integer", "cents")
@@ -31,9 +30,12 @@ OPENERS = {
     "integer": "(How many|How much|What|Which|With how many)",
     "cents": "(How much|What|Which|At what|At which|For what)",
     "person_name": "(Who|What|Which|By whom)",
+    "city": "(Where|In which|In what|What|Which)",
 }
 OTHER_OPENERS = "(What|Which|In what|In which|With what|With which|At what|At which|On what|On which|To what|To which)"
 """How a question begins that asks for a value and not for yes or no."""
+PARTICIPLE = re.compile(r"[a-z]+(ed|wn|en|ld|de|ght|pt|und)\b")
+"""How the clause begins that says in which way something belongs to another."""
 GENERIC = {"date", "day", "number", "count", "amount", "type", "name", "value", "kind", "total", "home"}
 """Words of a column's name that do not tell it from others."""
 
@@ -86,13 +88,14 @@ def propose_titles(
 
     A table for which no words came has titles such as `Painting 3`.
     """
+    nouns = _beginnings(" ".join([brief.title, brief.description, *brief.entities, *(t.name for t in tables)]))
     stage: Stage[Table, tuple[str, ...]] = Stage(
         name="document_titles",
         key=lambda table: table.name,
-        prompt=lambda table: {"brief": brief, "thing": a(table.name), "wanted": WANTED_TITLE_WORDS},
+        prompt=lambda table: {"thing": a(table.name), "wanted": WANTED_TITLE_WORDS},
         response=lambda _: TitleWords,
-        accept=_accept_titles,
-        max_tokens=220,
+        accept=lambda _, answer: _accept_titles(answer, nouns),
+        max_tokens=240,
         temperature=0.8,
         needed=False,
     )
@@ -137,12 +140,17 @@ def fact_ask(table: Table, column: Column, kind: str, sample: tuple[dict[str, st
     needed = (stem(key_word(table, column)),)
     forms = (
         Form(
-            "statements", (thing, slot), (f"The {what} of {{{thing}}} is {{{slot}}}.",), required=needed, sample=sample
+            "statements",
+            (thing, slot),
+            (f"The {what} of {{{thing}}} is {{{slot}}}.",),
+            required=needed,
+            closed=column.type != "integer",  # `has 12 rooms`, but `was born on …` and not `on … was the birth`
+            sample=sample,
         ),
         Form(
             "questions",
             (thing,),
-            (f"What is the {what} of {{{thing}}}?", f"Which {what} does {{{thing}}} have?"),
+            (f"In which city is {{{thing}}}?",) if what == "city" else (f"What is the {what} of {{{thing}}}?",),
             begins=OPENERS.get(kind) or OPENERS.get(column.type) or OTHER_OPENERS,
             ends="?",
             required=needed,
@@ -152,41 +160,60 @@ def fact_ask(table: Table, column: Column, kind: str, sample: tuple[dict[str, st
     return Ask(f"{table.name}.{column.name}", prompt, forms)
 
 
-def link_ask(link: Link, sample: tuple[dict[str, str], Fact]) -> Ask:
-    """How two kinds of things are told to belong together, and how one is spoken of through the other."""
+def link_ask(link: Link, hint: str, sample: tuple[dict[str, str], Fact]) -> Ask:
+    """How two kinds of things are told to belong together, and how one is spoken of through the other.
+
+    hint: what the brief says of the child; with the words in which it speaks of the parent, sentences speak of it too.
+    """
     child, parent, several = link.child, link.parent, plural(link.child)
     one, many, owner = words(child), words(several), words(parent)
-    needed = (stem(owner.split()[-1]),)
-    values, fact = sample
+    clause = clause_of(hint, link)
+    verb = PARTICIPLE.match(clause)
+    said = stem(verb[0]) if verb else ""
+    told = (said,) if verb else (stem(owner.split()[-1]),)
+    meant = (f"(of|{said})",) if verb else ()
+    by_rule = re.sub(rf"\b(one|an?) {owner}$", f"the {owner} {{{parent}}}", clause)
+    plainly = (
+        f"{{{child}}} is {by_rule}." if verb and by_rule != clause else f"The {owner} of {{{child}}} is {{{parent}}}."
+    )
     forms = (
         Form(
             "statements",
             (child, parent),
-            (f"The {owner} of {{{child}}} is {{{parent}}}.",),
-            required=needed,
-            sample=(values, fact),
+            (plainly,),
+            required=told,
+            closed=True,
+            sample=sample,
         ),
-        Form("phrases", (child,), (f"the {owner} of {{{child}}}",), begins=f"the {owner} ", ends=""),
-        Form(
-            "listings",
-            (parent, several),
-            (f"{{{parent}}} is the {owner} of {{{several}}}.",),
-            required=needed,
-        ),
-        Form("groups", (parent,), (f"the {many} of {{{parent}}}",), begins=f"the {many} ", ends=""),
+        Form("phrases", (child,), (f"the {owner} of {{{child}}}",), f"the {owner}", "", meant, closed=True),
+        Form("listings", (parent, several), (f"{{{parent}}} is the {owner} of {{{several}}}.",), required=told),
+        Form("groups", (parent,), (f"the {many} of {{{parent}}}",), f"the {many}", "", meant, closed=True),
         Form(
             "counts",
             (parent,),
             (f"How many {many} does {{{parent}}} have?", f"What is the number of {many} of {{{parent}}}?"),
-            begins=f"(How many {many}|What is the number of {many})",
-            ends="?",
+            f"(How many {many}|What is the number of {many})",
+            "?",
+            (said,) if verb else (),
         ),
     )
     prompt = {
         "child": child, "parent": parent, "children": several, "thing": a(one), "parent_noun": owner,
-        "children_noun": many,
+        "children_noun": many, "clause": clause,
     }  # fmt: skip
     return Ask(link.key, prompt, forms)
+
+
+def clause_of(hint: str, link: Link) -> str:
+    """The words with which a hint speaks of what something belongs to: `painted by one artist`."""
+    parts = re.split(r"[,;:.()]| and | with ", hint)
+    found = next((part for part in parts if speaks_of(part, link.parent)), f"of one {words(link.parent)}")
+    return re.sub(rf"^(an?|the|one) {words(link.child)} (that is |which is )?", "", found.strip())
+
+
+def speaks_of(hint: str, name: str) -> bool:
+    """Whether a hint names a kind of thing."""
+    return re.search(rf"\b{words(name)}s?\b", hint, re.IGNORECASE) is not None
 
 
 def pair_ask(table: Table, column: Column) -> Ask:
@@ -194,23 +221,27 @@ def pair_ask(table: Table, column: Column) -> Ask:
     what, needed = label(column.name), stem(key_word(table, column))
     two, dates = ("first", "second"), column.type == "date"
 
-    def form(name: str, plainly: str, begins: str, *required: str) -> Form:
-        return Form(name, two, (plainly,), begins=begins, ends="?", required=(needed, *required), ordered=True)
+    noun = rf"\b({words(table.name)}|{words(plural(table.name))}) \{{"  # each placeholder brings its own
 
+    def form(name: str, plainly: str, begins: str, word: str = "", last: str = "") -> Form:
+        wanted = (needed, *([word] if word else []))
+        return Form(
+            name, two, (plainly,), begins, "?", wanted, ordered=True, closed=not last, last=last, forbidden=noun
+        )
+
+    either = "that of {first} or that of {second}?"
     if dates:
+        between = f"How many days lie between the {what} of {{first}} and the {what} of {{second}}?"
         forms = (
-            form("later", f"What is the later {what}, that of {{first}} or that of {{second}}?",
-                 "(When|What|Which|On what|On which)", "[Ll]ater"),
-            form("between", f"How many days lie between the {what} of {{first}} and the {what} of {{second}}?",
-                 "How many days"),
-        )  # fmt: skip
+            form("later", f"What is the later {what}, {either}", "(When|What|Which|On what|On which)", "[Ll]ater"),
+            form("between", between, "How many days"),
+        )
     else:
         both = f"What is the {what} of {{first}} and {{second}} together?"
         forms = (
-            form("higher", f"What is the higher {what}, that of {{first}} or that of {{second}}?",
-                 "(What|Which)", "[Hh]igher"),
-            form("together", both, "(What|How much|How many)", "(together|altogether|in total)"),
-        )  # fmt: skip
+            form("higher", f"What is the higher {what}, {either}", "(What|Which)", "[Hh]igher"),
+            form("together", both, "(What|How much|How many)", last="(together|altogether|in total)"),
+        )
     prompt = {"fact": what, "things": words(plural(table.name)), "dates": dates}
     return Ask(f"{table.name}.{column.name}", prompt, forms)
 
@@ -233,18 +264,27 @@ def a(noun: str) -> str:
     return f"{'an' if noun[0] in 'aeiou' else 'a'} {words(noun)}"
 
 
-def _accept_titles(table: Table, answer: TitleWords) -> Corrected[tuple[str, ...]]:
-    noun = {*words(table.name).split(), *words(plural(table.name)).split()}
+def _accept_titles(answer: TitleWords, nouns: set[str]) -> Corrected[tuple[str, ...]]:
+    """Titles of the usable words: not those that the brief is about, which would name nothing."""
     kept, left_out = [], []
     for given in (answer.first, answer.second):
         distinct = dict.fromkeys(word.strip().capitalize() for word in given)
-        usable = [word for word in distinct if _is_title_word(word) and word.lower() not in noun]
+        usable = [word for word in distinct if _is_title_word(word) and not _beginnings(word) & nouns]
         left_out += [word for word in given if word.strip().capitalize() not in usable]
         kept.append(usable)
     if min(map(len, kept)) < ENOUGH_TITLE_WORDS:
-        raise Refused("too_few_words", f"give {WANTED_TITLE_WORDS} different plain words for first and for second.")
+        unusable = ", ".join(dict.fromkeys(word[:20] for word in left_out[:6]))
+        raise Refused(
+            "too_few_words",
+            f"give {WANTED_TITLE_WORDS} different common words for first and for second, of nature, weather, colours "
+            f"or places{f', and not {unusable}' if unusable else ''}.",
+        )
     titles = tuple(f"{one} {other}" for one, other in product(*kept) if one != other)
     return Corrected(titles, tuple(Correction("title_word", f"'{word[:40]}' is not used") for word in left_out))
+
+
+def _beginnings(text: str) -> set[str]:
+    return {word[:5] for word in re.findall(r"[a-z]{4,}", text.lower())}
 
 
 def _is_title_word(word: str) -> bool:

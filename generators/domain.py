@@ -6,6 +6,7 @@ from envs.spec import EnvironmentSpec, Handmade
 from envs.task import Rejection
 from generators.brief import Brief, DomainError
 from generators.documents import document_spec, write_archive
+from generators.free_tools import propose_free_tools
 from generators.hooked import DomainHooks
 from generators.lifecycles import propose_lifecycles
 from generators.policy import propose_policy
@@ -37,22 +38,31 @@ def synthesise(brief: Brief, domain: str, llm: Llm, hooks: DomainHooks | None = 
     lifecycles, refused_lifecycles, from_lifecycles = propose_lifecycles(brief, schema, domain, llm)
     own_tools = hooks.tools(schema)
     tools = (*compile_tools(brief, schema, lifecycles, domain), *own_tools)
-    policy, refused_policy, from_policy = propose_policy(brief, tools, domain, llm)
     spec = EnvironmentSpec(
         domain=domain,
         title=brief.title,
-        policy=policy,
+        policy="",
         tables=schema.tables,
         rows=fill_rows(brief, schema, values, domain, hooks.own_rows(brief, schema, domain)),
         tools=tools,
         clock=brief.clock,
         seed=brief.seed,
-        made_from=tuple(sorted({*from_tables, *from_values, *from_lifecycles, *from_policy})),
         handmade=Handmade(source=hooks.id, tools=tuple(tool.name for tool in own_tools)) if hooks.id else None,
     )
     if own_tools:
         hooks.check_tools(spec)
-    return Synthesis(spec, (*refused_tables, *refused_values, *refused_lifecycles, *refused_policy))
+    free, refused_free, from_free = propose_free_tools(brief, spec, lifecycles, llm)
+    policy, refused_policy, from_policy = propose_policy(brief, (*tools, *free), domain, llm)
+    spec = spec.model_copy(
+        update={
+            "policy": policy,
+            "tools": (*tools, *free),
+            "proposed": tuple(tool.name for tool in free),
+            "made_from": tuple(sorted({*from_tables, *from_values, *from_lifecycles, *from_free, *from_policy})),
+        }
+    )
+    refused = (*refused_tables, *refused_values, *refused_lifecycles, *refused_free, *refused_policy)
+    return Synthesis(spec, refused)
 
 
 def _documents(brief: Brief, domain: str, llm: Llm, hooks: DomainHooks) -> Synthesis:

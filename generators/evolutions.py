@@ -16,9 +16,9 @@ from pydantic import JsonValue
 from envs.environment import Environment
 from envs.spec import Parameter
 from envs.task import Fact, ToolCall
+from generators.names import label, measured
 from generators.programs import FACT_KINDS, Clause, Step, say
 from generators.texts import TextAsk
-from generators.tools import label
 
 ASKS = (
     TextAsk(
@@ -100,7 +100,7 @@ def _constraint(environment: Environment, rng: random.Random, steps: Sequence[St
     if not columns:
         return None
     column, holds, above = rng.choice(columns), rng.random() < 0.5, rng.random() < 0.5
-    value, name = values[column.name], label(column.name)
+    value, name = values[column.name], measured(column)
     bound = _bound(rng, column.type, value, below=holds == above)
     if bound is None:
         return None

@@ -84,7 +84,7 @@ class DomainHooks:
 
     def tasks(self, environment: Environment, count: int) -> list[TaskDraft]:
         """At most `count` drafts of the domain's own. Raises HookError."""
-        rng = random.Random(derive_seed(environment.id, "hooks", environment.spec.seed))
+        rng = random.Random(derive_seed(environment.spec.domain, "hooks", environment.spec.seed))
         tables = "; ".join(f"{table.name} has {', '.join(_names(table))}" for table in environment.spec.tables)
         drafts = self._call("tasks", tables, lambda: self.hooks.tasks(environment, rng), count)
         return self._all_of(TaskDraft, "tasks", drafts)

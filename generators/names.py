@@ -1,5 +1,7 @@
 """How names of tables, columns and statuses are said: `order_line` is an order line, `total_cents` the total."""
 
+from envs.spec import Column, Parameter
+
 
 def words(name: str) -> str:
     """The name as words."""
@@ -9,6 +11,18 @@ def words(name: str) -> str:
 def label(column: str) -> str:
     """How a person says a column: `total_cents` is the total, `member_id` the member."""
     return words(column.removesuffix("_cents").removesuffix("_id"))
+
+
+def measured(column: Column) -> str:
+    """What one asks for by a column: the number of seats where the column is `seats`, else its label."""
+    said = label(column.name)
+    several = column.type == "integer" and " " not in said and singular(said) != said
+    return f"number of {said}" if several else said
+
+
+def noun(parameter: Parameter) -> str:
+    """How a person says what a parameter is for, without `id`."""
+    return (parameter.description or words(parameter.name)).removesuffix(" id")
 
 
 def plural(name: str) -> str:

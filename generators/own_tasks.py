@@ -21,7 +21,7 @@ def own_tasks(hooks: DomainHooks, environment: Environment, wording: Wording, co
 
     Raises HookError.
     """
-    rng = random.Random(derive_seed(environment.id, "own tasks", environment.spec.seed))
+    rng = random.Random(derive_seed(environment.spec.domain, "own tasks", environment.spec.seed))
     tasks: dict[tuple[str, str], Task] = {}
     rejections = []
     for draft in hooks.tasks(environment, count):

@@ -15,7 +15,8 @@ from envs.facts import mentions
 from envs.proof.values import argument_kind
 from envs.record import derive_seed
 from envs.task import Rejection, Task
-from generators.phrases import REPORT, asks
+from generators.phrase_faults import REPORT
+from generators.phrases import asks
 from generators.scenarios import PERSONAS
 from generators.stage import Llm, Refused, Stage, run_stage
 from generators.wording import Wording
@@ -39,6 +40,7 @@ _PIVOTS = tuple(
         r"\bafter (?=\d)",
         r"\bbefore (?=\d)",
         r"\bhow many\b|\bnumber of\b|\bcount\b",
+        r"\bdiffer",
         r"\btotal\b|\bsum\b|\badd up\b|\baltogether\b",
         r"\bin any case\b|\beither way\b|\bregardless\b|\banyway\b|\balways\b|\bno matter\b|\bwhatever happens\b",
         r"\b(course|booking|seats?|gym|god)\b",

@@ -21,7 +21,10 @@ _FAST = "([Ff]ast|[Qq]uick|[Hh]urry|[Ss]oon|[Uu]rgent|little time|[Rr]ush|immedi
 _RIGHT = "([Cc]orrect|[Aa]ccura|[Cc]areful|[Mm]istake|[Pp]recise|right|errors)"
 _MONEY = r"\b(cheap\w*|costs?|costly|price\w*|spend\w*|money|budget|expens\w*|afford\w*)\b"
 _TIME = r"\b(fast\w*|quick\w*|hurry|soon\w*|urgent\w*|wait\w*|speed\w*|rush\w*|immediately|deadline)\b"
-_ADDED = r"\b(e?mail|message|send|sent|letter|airport|store|meeting|call|homework|perfect|so i can|i must|before you)\b"
+_ADDED = (
+    r"\b(e?mail|message|send|sent|letter|airport|store|meeting|call|homework|perfect|so i can|i must|before you"
+    r"|inform|tell you)\b"
+)
 """What small models add of their own."""
 ASKS: tuple[tuple[TextAsk, dict[str, Any]], ...] = (
     (

@@ -35,6 +35,15 @@ MONEY = {
 STOCKED = {"stock", "copies", "available", "inventory", "seats", "seat", "places", "vacancies", "units", "rooms"}
 
 
+_HELD = {"balance", "salary", "limit", "budget", "income", "wage", "debt"}
+"""Money that somebody has or may spend, and that nobody pays for a thing."""
+
+
+def is_price(column: Column) -> bool:
+    """Whether a column is what something costs."""
+    return column.type == "cents" and not _HELD & set(column.name.split("_"))
+
+
 def limits(table: Table, column: Column, year: int) -> tuple[int, int]:
     """The lowest and highest number to be expected in a column of integers or cents; `year` is the present one."""
     if column.type == "cents":

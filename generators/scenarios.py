@@ -2,6 +2,7 @@
 
 Who the user is comes from the model (a persona per call), what is left out is decided here, by the words of the
 request: `cancel my order O-17` becomes `cancel my order`, and the order id is known to the user.
+What the user wants to be told is unknown to the user.
 """
 
 import random
@@ -41,4 +42,5 @@ def withhold(
     phrase, what, value = rng.choice(places)
     bare = phrase.removesuffix(f" {value}")
     shortened = instruction.replace(phrase, bare if bare.startswith(("my ", "the ")) else f"the {bare}")
-    return shortened, Scenario(persona=rng.choice(list(personas)), known={what: value})
+    asked = dict.fromkeys(fact.label.split(" of ")[0] for step in steps for fact in step.facts)
+    return shortened, Scenario(persona=rng.choice(list(personas)), known={what: value}, unknown=tuple(asked))

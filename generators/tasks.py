@@ -25,7 +25,10 @@ from generators.wording import Wording, compose
 TRIES_PER_STEP = 3
 STEPS = {1: 34, 2: 18, 3: 12, 4: 11, 5: 10, 6: 7, 7: 5, 8: 3}
 """How many of a hundred candidates have so many steps; a step is one or two calls."""
-KINDS = {"write": 34, "field": 18, "lookup_write": 16, "extreme_write": 12, "refusal": 8, "count": 7, "total": 5}
+KINDS = {
+    "write": 34, "field": 18, "lookup_write": 16, "extreme_write": 12, "refusal": 8, "count": 7, "total": 5,
+    "compare": 4, "own_answer": 4,
+}  # fmt: skip
 """How often a step is of a kind, among the kinds that some tool can carry."""
 EVOLVED, WITHHELD = 0.35, 0.15
 """Shares of candidates that are evolved, and of the others whose user does not say everything at once."""
@@ -65,7 +68,7 @@ def propose_tasks(environment: Environment, wording: Wording, count: int, seed: 
     sampler, uses = Sampler(environment), Counter[str]()
     tasks: dict[tuple[str, str], Task] = {}
     for number in range(count):
-        rng = random.Random(derive_seed(spec.id, "task", seed, number))
+        rng = random.Random(derive_seed(spec.domain, "task", seed, number))
         sampler.begin(rng.randrange(2**31), uses)
         length = rng.choices(list(STEPS), list(STEPS.values()))[0]
         steps = _program(sampler, rng, length, kinds, worded)

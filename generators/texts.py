@@ -7,14 +7,14 @@ words they need and the words they must not have. What the model has no words fo
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import permutations
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, Field, WithJsonSchema, create_model
+from pydantic import BaseModel, Field, create_model
 
 from envs.record import Record
 from envs.task import Rejection
-from generators.stage import Llm, Refused, Stage, run_stage
+from generators.sentences import Fault, keep, placeholder, sentence
+from generators.stage import Corrected, Llm, Stage, run_stage
 
 WANTED = 5
 LONGEST = 16
@@ -50,11 +50,7 @@ def texts_response(ask: TextAsk) -> type[BaseModel]:
 
     Held to more words than that, a small model writes sentences without end.
     """
-    plain = "[A-Za-z ,':-]*"
-    orders = ("".join(f"\\{{{name}\\}}{plain}" for name in order) for order in permutations(ask.placeholders))
-    end = "" if ask.begins else "[.?!]"
-    holding = WithJsonSchema({"type": "string", "pattern": f"^{ask.begins}{plain}({'|'.join(orders)}){end}$"})
-    text: Any = Annotated[str, holding]
+    text: Any = sentence(map(placeholder, ask.placeholders), begins=ask.begins, ends="" if ask.begins else "[.?!]")
     return create_model("Texts", texts=(list[text], Field(min_length=2, max_length=WANTED)))
 
 
@@ -87,25 +83,17 @@ def propose_texts(
     return found, rejections
 
 
-def accept_texts(ask: TextAsk, texts: Sequence[str]) -> tuple[str, ...]:
-    """The usable texts, normalised. Raises Refused with the last fault if none is."""
-    accepted: list[str] = []
-    fault = ("too_few", f"write {WANTED} different texts.")
-    for given in texts:
-        text = re.sub(r"\s+", " ", given).strip(" \"'")
-        if ask.begins:
-            text = re.sub(r"^a (?=[aeiou])", "an ", text.rstrip(" .,;:"))
-        found = _fault(ask, text, accepted)
-        if found is None:
-            accepted.append(text)
-        else:
-            fault = found
-    if not accepted:
-        raise Refused(*fault)
-    return tuple(accepted)
+def accept_texts(ask: TextAsk, texts: Sequence[str]) -> Corrected[tuple[str, ...]]:
+    """The usable texts, normalised. Raises Refused with the commonest fault if none is."""
+    return keep([_normalised(ask, text) for text in texts], lambda text, others: _fault(ask, text, others), 1)
 
 
-def _fault(ask: TextAsk, text: str, siblings: list[str]) -> tuple[str, str] | None:
+def _normalised(ask: TextAsk, given: str) -> str:
+    text = re.sub(r"\s+", " ", given).strip(" \"'")
+    return re.sub(r"^a (?=[aeiou])", "an ", text.rstrip(" .,;:")) if ask.begins else text
+
+
+def _fault(ask: TextAsk, text: str, siblings: list[str]) -> Fault | None:
     lower = text.lower()
     bare = re.sub(r"\{\w+\}", "", text)
     if sorted(re.findall(r"\{(\w*)\}", text)) != sorted(ask.placeholders):

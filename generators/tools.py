@@ -12,13 +12,11 @@ from generators.brief import Brief
 from generators.clauses import exists, identity, in_state, in_stock, listed, value_of, whole_row
 from generators.lifecycles import Lifecycle, Transition, status_of
 from generators.names import label, plural, words
-from generators.quantities import quantity_of
+from generators.quantities import is_price, quantity_of
+from generators.read_tools import comparison, get, searches_and_sums
 from generators.tables import Schema
 
 MAX_CREATE_PARAMETERS = 4
-LISTED_COLUMNS = 5
-FIND, TOTAL = "find_", "total_"
-"""How the names of searches and of sums begin."""
 
 
 def compile_tools(brief: Brief, schema: Schema, lifecycles: dict[str, Lifecycle], domain: str) -> tuple[Tool, ...]:
@@ -30,10 +28,9 @@ def compile_tools(brief: Brief, schema: Schema, lifecycles: dict[str, Lifecycle]
     optional: list[Tool] = []
     for table in schema.tables:
         lifecycle = lifecycles.get(table.name, Lifecycle())
-        kept.append(_get(table))
+        kept.append(get(table))
         kept += [_transition(table, step) for step in lifecycle.transitions]
-        optional += [_find(table, (column,)) for column in table.columns if _findable(column)]
-        optional += _more_reads(table)
+        optional += searches_and_sums(table)
         optional += _moves_and_removals(table, schema, lifecycle)
         optional += [
             _set(table, column, lifecycle)
@@ -45,63 +42,10 @@ def compile_tools(brief: Brief, schema: Schema, lifecycles: dict[str, Lifecycle]
     # Two tables can give one name to two tools, and long names one that is too long: such a tool is left out.
     named = {tool.name: tool for tool in reversed(optional)}
     optional = [tool for tool in optional if named[tool.name] is tool and IDENTIFIER.fullmatch(tool.name)]
+    kept += comparison(schema)
     drawn = random.Random(derive_seed(domain, "tools", brief.seed)).sample(optional, len(optional))
     chosen = {tool.name for tool in (kept + drawn)[: max(brief.sizes.tools, len(kept))]}
     return tuple(tool for tool in kept + optional if tool.name in chosen)
-
-
-def _get(table: Table) -> Tool:
-    return Tool(
-        name=f"get_{table.name}",
-        description=f"Read one {words(table.name)}.",
-        parameters=(identity(table),),
-        guards=(exists(table),),
-        returns=whole_row(table),
-    )
-
-
-def _find(table: Table, columns: tuple[Column, ...]) -> Tool:
-    """A search by the values of these columns; what is searched by is not shown again."""
-    plain = [column.name.removesuffix("_id") for column in columns]
-    searched = {column.name for column in columns}
-    shown = ["id", *(c.name for c in table.columns if c.name not in searched)][:LISTED_COLUMNS]
-    parameters = tuple(value_of(table, column) for column in columns)
-    where = " AND ".join(f"{quoted(c.name)} = :{p.name}" for c, p in zip(columns, parameters, strict=True))
-    return Tool(
-        name=f"{FIND}{plural(table.name)}_by_{'_and_'.join(plain)}",
-        description=f"List the {words(plural(table.name))} with this {' and this '.join(map(words, plain))}.",
-        parameters=parameters,
-        returns=Returns(
-            sql=f"SELECT {listed(shown)} FROM {quoted(table.name)} WHERE {where} ORDER BY id", shape="many"
-        ),
-    )
-
-
-def _more_reads(table: Table) -> list[Tool]:
-    """A search by whose it is and its status, and what all that is somebody's comes to."""
-    owner = next((column for column in table.columns if column.references), None)
-    if owner is None:
-        return []
-    status = status_of(table)
-    amount = next((column for column in table.columns if column.type == "cents"), None)
-    return [
-        *([_find(table, (owner, status))] if status else []),
-        *([_total(table, owner, amount)] if amount else []),
-    ]
-
-
-def _total(table: Table, owner: Column, amount: Column) -> Tool:
-    parameter = value_of(table, owner)
-    several, whose = plural(table.name), words(owner.name.removesuffix("_id"))
-    return Tool(
-        name=f"{TOTAL}{several}_by_{owner.name.removesuffix('_id')}",
-        description=f"Add up the {label(amount.name)} of all {words(several)} with this {whose}.",
-        parameters=(parameter,),
-        returns=Returns(
-            sql=f"SELECT count(*) AS {quoted(several)}, coalesce(sum({quoted(amount.name)}), 0) AS sum_cents "
-            f"FROM {quoted(table.name)} WHERE {quoted(owner.name)} = :{parameter.name}"
-        ),
-    )
 
 
 def _moves_and_removals(table: Table, schema: Schema, lifecycle: Lifecycle) -> list[Tool]:
@@ -216,6 +160,10 @@ def _create(table: Table, schema: Schema) -> Tool | None:
             cells[column.name] = "0"
         elif kind == "money" and (price := _priced(table, schema)):
             cells[column.name] = price
+        elif kind == "money":
+            parameter = value_of(table, column)
+            parameters.append(parameter)
+            cells[column.name] = f":{parameter.name}"
         else:
             return None
     if not guards or len(parameters) > MAX_CREATE_PARAMETERS:
@@ -236,15 +184,11 @@ def _priced(table: Table, schema: Schema) -> str | None:
     """The amount of a new row: the price of what it refers to, times its quantity where it has one."""
     for column in table.columns:
         target = next((t for t in schema.tables if t.name == column.references), None)
-        money = next((c for c in target.columns if c.type == "cents"), None) if target else None
+        money = next((c for c in target.columns if is_price(c)), None) if target else None
         if target and money:
             amount = f"(SELECT {quoted(money.name)} FROM {quoted(target.name)} WHERE id = :{target.name}_id)"
             return f"{amount} * :{quantity.name}" if (quantity := quantity_of(table)) else amount
     return None
-
-
-def _findable(column: Column) -> bool:
-    return bool(column.references) or column.type == "enum" or column.name in ("email", "name", "title", "full_name")
 
 
 def _settable(kind: str) -> bool:

@@ -62,15 +62,15 @@ def _facts(asked: str) -> object:
 
 
 def _links(asked: str) -> object:
-    one, owner, noun, many, nouns = _in(
-        r"(\{\w+\}) is an? .*, (\{\w+\}) its (.+), (\{\w+\}) are the (.+) of one", asked
+    one, how, noun, owner, many, nouns = _in(
+        r"(\{\w+\}) is an? \w+, (\w+ \w+) one (\w+), (\{\w+\})\. (\{\w+\}) are the (.+) of one", asked
     )
     return {
-        "statements": [f"The {noun} of {one} is {owner}.", f"{one} belongs to the {noun} {owner}."],
-        "phrases": [f"the {noun} of {one}", f"the {noun} that goes with {one}"],
-        "listings": [f"{owner} is the {noun} of {many}."],
-        "groups": [f"the {nouns} of {owner}", f"the {nouns} that go with {owner}"],
-        "counts": [f"How many {nouns} does {owner} have?", f"What is the number of {nouns} of {owner}?"],
+        "statements": [f"{one} was {how} the {noun} {owner}.", f"The {noun} by whom {one} was {how} is {owner}."],
+        "phrases": [f"the {noun} of {one}", f"the {noun} that goes with that {how.split()[0]} {one}"],
+        "listings": [f"{many} were {how} the {noun} {owner}."],
+        "groups": [f"the {nouns} of {owner}", f"the {nouns} {how} {owner}"],
+        "counts": [f"How many {nouns} were {how} {owner}?", f"What is the number of {nouns} {how} {owner}?"],
     }
 
 

@@ -12,21 +12,16 @@ from envs.environment import Environment
 from envs.facts import mentions
 from envs.proof import Known, prove
 from envs.proof.values import leaves
-from envs.spec import Column, Table, Tool
-from envs.task import Fact, Task
+from envs.spec import Tool
+from envs.task import Task
 from generators.brief import Brief, DomainError, Sizes, load_brief
 from generators.candidates import propose_candidates
 from generators.discovery import BUILT_IN
 from generators.documents import TOOLS, Archive, document_spec, document_tasks, write_archive
-from generators.documents_forms import Form, accept, response, stem
 from generators.documents_questions import KINDS
-from generators.documents_things import with_names
-from generators.documents_wording import Ask, Link, fact_ask, link_ask, pair_ask
 from generators.domain import synthesise
 from generators.hooked import DomainHooks
 from generators.hooks import Hooks
-from generators.prompts import FOLDER
-from generators.stage import Refused
 from generators.tables import Schema
 from serving.endpoint import ChatRequest
 from tests.generators.archivist import archivist
@@ -207,135 +202,6 @@ def test_one_bad_form_of_an_answer_is_worded_plainly_and_the_others_are_kept() -
     assert "worded_plainly" in {each.reason for each in archive.rejections if each.stage == "document_facts"}
 
 
-COURSE = Table(
-    name="course",
-    id_prefix="C",
-    columns=(
-        Column(name="trainer_id", type="text", references="trainer"),
-        Column(name="start_date", type="date"),
-        Column(name="price_cents", type="cents"),
-        Column(name="level", type="enum", values=("easy", "hard")),
-    ),
-)
-TRAINER = Table(name="trainer", id_prefix="T", columns=(Column(name="home_city", type="text"),))
-ROOM = Table(name="room", id_prefix="R", columns=(Column(name="locker_count", type="integer"),))
-LOCKER = Table(name="locker", id_prefix="L", columns=(Column(name="room_id", type="text", references="room"),))
-
-
-def ask_of(table: Table, column: str, value: str, fact: Fact, kind: str = "") -> Ask:
-    slot = column.removesuffix("_cents")
-    return fact_ask(table, table.column(column), kind, ({table.name: "Early Bird", slot: value}, fact))
-
-
-def start_ask() -> Ask:
-    return ask_of(COURSE, "start_date", "4 May 2025", Fact(label="start", kind="date", value="2025-05-04"))
-
-
-def gym_asks() -> dict[str, list[Ask]]:
-    """What the examples in the prompts answer, in their order."""
-    facts = [
-        start_ask(),
-        ask_of(COURSE, "price_cents", "$12.50", Fact(label="price", kind="cents", value=1250)),
-        ask_of(COURSE, "level", "easy", Fact(label="level", kind="text", value="easy")),
-        ask_of(TRAINER, "home_city", "Lund", Fact(label="home city", kind="text", value="Lund"), "city"),
-        ask_of(ROOM, "locker_count", "1,200", Fact(label="lockers", kind="integer", value=1200)),
-    ]
-    name = Fact(label="name", kind="text", value="Ada Byron")
-    links = [
-        link_ask(Link(one.name, f"{many}_id", many), ({one.name: "Early Bird", many: "Ada Byron"}, name))
-        for one, many in ((COURSE, "trainer"), (LOCKER, "room"))
-    ]
-    pairs = [
-        pair_ask(COURSE, COURSE.column("start_date")),
-        pair_ask(COURSE, COURSE.column("price_cents")),
-        pair_ask(ROOM, ROOM.column("locker_count")),
-    ]
-    return {"document_facts": facts, "document_links": links, "document_pairs": pairs}
-
-
-@pytest.mark.parametrize("template", ["document_facts", "document_links", "document_pairs"])
-def test_the_examples_of_a_prompt_keep_the_rules_they_teach_and_its_grammar(template: str) -> None:
-    examples = [
-        json.loads(line) for line in (FOLDER / f"{template}.j2").read_text().splitlines() if line.startswith('{"')
-    ]
-    for ask, example in zip(gym_asks()[template], examples, strict=True):
-        answer = response(ask.forms, 3).model_validate(example)
-        kept = accept(ask.forms, answer, CLOCK)
-        assert not kept.corrections, kept.corrections
-        for form in ask.forms:
-            pattern = _pattern(form)
-            for text in (*example[form.name], *form.plainly):
-                assert re.fullmatch(pattern, text), (text, pattern)
-
-
-def _pattern(form: Form) -> str:
-    schema = response((form,), 3).model_json_schema()
-    return str(schema["properties"][form.name]["items"]["pattern"])
-
-
-@pytest.mark.parametrize("text", ["The start of {course} is on 4 May.", "{start_date} {course}", "Start: {course}"])
-def test_the_grammar_lets_nothing_else_through(text: str) -> None:
-    assert not re.fullmatch(_pattern(start_ask().forms[0]), text)
-
-
-@pytest.mark.parametrize(
-    ("statement", "reason"),
-    [
-        ("The start of {course} is soon.", "placeholders"),
-        ("The start of {course} and {course} is on {start_date}.", "placeholders"),
-        ("The start of {course} is on {start_date}. It is popular.", "not_one_sentence"),
-        ("The start of {course}{start_date} is there.", "not_one_sentence"),
-        ("{course} ends on {start_date}.", "other_meaning"),
-        ("The start of {course} is not on {start_date}.", "denies"),
-        ("The start of {course} is on the {start_date}th.", "does_not_tell"),
-        ("The start of {course} is in {start_date} days.", "unit"),
-        ("The start of {course} (room 7) is on {start_date}.", "not_plain"),
-        (f"The start of {{course}} is{' really' * 20} on {{start_date}}.", "beginning"),
-    ],
-)
-def test_a_bad_statement_is_refused_for_its_own_reason(statement: str, reason: str) -> None:
-    form = start_ask().forms[0]
-    assert form.fault(form.plainly[0], [], CLOCK) is None
-    found = form.fault(statement, [], CLOCK)
-    assert found is not None and found[0] == reason
-
-
-def test_a_question_for_yes_or_no_and_a_phrase_that_ends_elsewhere_are_refused() -> None:
-    questions = start_ask().forms[1]
-    assert questions.fault("Is there a start of {course}?", [], CLOCK) is not None
-    assert questions.fault("When is the start of {course}?", ["When is the start of {course}?"], CLOCK) is not None
-    phrases = gym_asks()["document_links"][0].forms[1]
-    assert phrases.fault("the trainer of {course} in town", [], CLOCK) is not None
-    assert phrases.fault("the trainer of {course}", [], CLOCK) is None
-
-
-def test_an_answer_of_which_nothing_is_of_use_is_asked_for_again() -> None:
-    ask = start_ask()
-    answer = response(ask.forms, 3).model_validate({"statements": ["No."], "questions": ["No?"]})
-    with pytest.raises(Refused, match="must contain"):
-        accept(ask.forms, answer, CLOCK)
-
-
-@pytest.mark.parametrize(
-    ("word", "said"), [("opening", "opened"), ("visitors", "Visitor"), ("city", "city"), ("price", "prices")]
-)
-def test_a_word_is_known_in_its_inflections(word: str, said: str) -> None:
-    assert re.search(stem(word), said)
-    assert not re.search(stem(word), "technique")
-
-
-def test_a_thing_without_a_name_is_given_a_title_and_yes_or_no_is_left_out() -> None:
-    table = Table(
-        name="visit",
-        id_prefix="V",
-        columns=(Column(name="visit_date", type="date"), Column(name="is_paid", type="boolean")),
-    )
-    kinds = {("visit", "visit_date"): "past_date", ("visit", "is_paid"): "flag"}
-    schema, naming = with_names(Schema((table,), kinds))
-    assert [column.name for column in schema.tables[0].columns] == ["title", "visit_date"]
-    assert naming == {"visit": "title"} and schema.kinds["visit", "title"] == "label"
-
-
 def test_a_policy_is_told_both_tools_in_a_line_each() -> None:
     assert [signature(tool).split(" - ")[0] for tool in TOOLS] == ["search(query: words)", "open(document_id)"]
 
@@ -352,3 +218,29 @@ def test_hooks_for_rows_or_tools_have_no_place_in_an_archive() -> None:
 
     with pytest.raises(DomainError, match="takes only `tasks`"):
         synthesise(small(), "documents", Scripted(archivist), DomainHooks(hooks=Own(), file=Path("hooks.py")))
+
+
+def test_a_reference_of_which_the_brief_says_nothing_is_left_out() -> None:
+    def answer(request: ChatRequest) -> str:
+        if request.template != "columns":
+            return archivist(request)
+        found = json.loads(archivist(request))
+        found["columns"][-1] = {"name": "artist_id", "kind": "reference"}
+        return json.dumps(found)
+
+    archive, _, _ = made(small(), answer)
+    assert {(link.child, link.parent) for link in archive.truth.links()} == {
+        ("exhibition", "gallery"), ("painting", "artist"), ("painting", "exhibition"), ("painting", "collector"),
+    }  # fmt: skip
+
+
+def test_titles_are_not_made_of_what_the_brief_is_about() -> None:
+    def answer(request: ChatRequest) -> str:
+        if request.template != "document_titles":
+            return archivist(request)
+        words = ["Painting", "Artist", "Gallery", "Collection", "Price", "Exhibitions", "Archive", "Blue"]
+        return json.dumps({"first": words, "second": words})
+
+    archive, _, _ = made(small(), answer)
+    assert {thing.name.split()[0] for thing in archive.truth.of("painting")} == {"Painting"}, "Painting 1 and so on"
+    assert "too_few_words" in {rejection.reason for rejection in archive.rejections}

@@ -21,7 +21,16 @@ GOOD = ["Please set order {order_id} to {quantity} pieces.", "I need {quantity} 
 
 
 def test_good_patterns_are_kept_and_end_like_a_sentence() -> None:
-    assert accept_patterns(ASK, GOOD) == (GOOD[0], "I need {quantity} of what is in order {order_id}.")
+    kept = accept_patterns(
+        ASK, [*GOOD, "please give order {order_id} {quantity} pieces?", "Could I have {quantity} in {order_id}."]
+    )
+    assert kept.corrections == ()
+    assert kept.value == (
+        GOOD[0],
+        "I need {quantity} of what is in order {order_id}.",
+        "please give order {order_id} {quantity} pieces.",
+        "Could I have {quantity} in {order_id}?",
+    )
 
 
 @pytest.mark.parametrize(
@@ -39,10 +48,16 @@ def test_good_patterns_are_kept_and_end_like_a_sentence() -> None:
         ("I want to know whether {order_id} has {quantity} pieces.", "asks_for_information"),
         ("Set order {order_id}, not O-17, to {quantity}.", "leaks_a_value"),
         ("Please set the order {order_id} to {quantity} pieces.", "near_duplicate"),
+        ("Please give me {quantity} pieces of order {order_id}.", "asks_for_information"),
+        ("Please set the booking {order_id} to {quantity} pieces.", "other_thing"),
+        ("Order {order_id} has already been set, make it {quantity}.", "report"),
+        ("Please, please, please set order {order_id} to {quantity}.", "runaway"),
     ],
 )
 def test_a_bad_pattern_is_left_out_for_its_own_reason(pattern: str, reason: str) -> None:
-    assert pattern not in accept_patterns(ASK, [*GOOD, pattern])
+    kept = accept_patterns(ASK, [*GOOD, pattern])
+    assert pattern not in kept.value
+    assert [each.reason for each in kept.corrections] == [reason]
     with pytest.raises(Refused) as refusal:
         accept_patterns(ASK, [GOOD[0], pattern])
     assert refusal.value.reason == reason
@@ -74,3 +89,36 @@ def test_an_order_to_do_something_must_name_it_and_a_count_must_count() -> None:
             ["What are the orders with status {status}?", "Show me orders that are {status} now."],
         )
     assert refusal.value.reason == "does_not_count"
+
+
+def test_a_count_counts_what_the_search_finds_and_no_less() -> None:
+    find = Tool(
+        name="find_enrolments_by_member",
+        description="List the enrolments with this member.",
+        parameters=(Parameter(name="member_id", type="string"),),
+        returns=Returns(sql="SELECT 1 ORDER BY 1", shape="many"),
+    )
+    ask = Ask(find, ("member_id",), "Ask how many enrolments there are with the member {member_id}.")
+    good = ["How many enrolments does {member_id} have?", "What is the number of enrolments of {member_id}?"]
+    others = {
+        "How many members came with {member_id}?": "counts_another_thing",
+        "How many enrolments of {member_id} are currently active?": "says_more",
+    }
+    kept = accept_patterns(ask, [*good, *others])
+    assert kept.value == tuple(good)
+    assert [each.reason for each in kept.corrections] == list(others.values())
+
+
+def test_to_let_something_expire_is_not_to_extend_it() -> None:
+    expire = Tool(
+        name="expire_reservation",
+        description="Expire one reservation: it becomes expired.",
+        parameters=(Parameter(name="reservation_id", type="string"),),
+        effects=("UPDATE x SET y = 1",),
+    )
+    good = ["Please let reservation {reservation_id} expire.", "Expire {reservation_id} for me, would you?"]
+    kept = accept_patterns(
+        Ask(expire, ("reservation_id",), "Expire reservation {reservation_id}."),
+        [*good, "Can you extend the expiration date of {reservation_id}?"],
+    )
+    assert [each.reason for each in kept.corrections] == ["other_meaning"]

@@ -31,7 +31,7 @@ def test_the_operation_algebra_has_every_kind_of_tool() -> None:
     assert names >= {
         "get_booking", "confirm_booking", "cancel_booking", "find_bookings_by_member", "find_bookings_by_status",
         "find_bookings_by_member_and_status", "total_bookings_by_member", "set_booking_seats",
-        "move_booking_to_member", "remove_note", "create_note",
+        "move_booking_to_member", "remove_note", "create_note", "compare_bookings_by_fee",
     }  # fmt: skip
 
 
@@ -63,13 +63,29 @@ def test_a_row_can_be_meant_as_the_latest_or_the_highest_of_several() -> None:
                 ("booking_date", "booking date"),
                 ("play_date", "play date"),
                 ("fee_cents", "fee"),
-                ("seats", "seats"),
+                ("seats", "number of seats"),
             )
             if re.search(rf"(est) {label}", task.instruction)
         )
         values = [row[column] for row in rows]
         chosen = next(row for row in rows if row["id"] == write.arguments["booking_id"])
         assert chosen[column] == (min(values) if least else max(values)) and values.count(chosen[column]) == 1
+
+
+def test_a_comparison_asks_for_the_difference_and_two_things_that_are_one_have_none() -> None:
+    environment, tasks = club_tasks()
+    compared = [task for task in tasks if [call.tool for call in task.golden] == ["compare_bookings_by_fee"]]
+    assert compared
+    for task in compared:
+        one, other = task.golden[0].arguments.values()
+        fees = {row["id"]: int(str(row["fee_cents"])) for row in environment.query("SELECT id, fee_cents FROM booking")}
+        [fact] = task.goal.facts
+        assert fact.kind == "cents" and fact.value == abs(fees[str(one)] - fees[str(other)])
+    with environment.episode() as episode:
+        same = episode.call("compare_bookings_by_fee", booking_id=str(one), other_booking_id=str(one))
+        absent = episode.call("compare_bookings_by_fee", booking_id=str(one), other_booking_id="B-0")
+    assert (same.error or "").endswith("these are not two bookings")
+    assert (absent.error or "").endswith("there is no booking B-0")
 
 
 def test_a_sum_is_asked_for_and_is_the_sum() -> None:

@@ -42,7 +42,7 @@ def test_a_text_that_says_something_else_is_refused(purpose: str, text: str, rea
 
 @pytest.mark.parametrize("ask", ASKS, ids=lambda ask: ask.purpose)
 def test_our_own_texts_pass_what_the_model_must_pass(ask: TextAsk) -> None:
-    assert accept_texts(ask, ask.plainly) == ask.plainly
+    assert accept_texts(ask, ask.plainly).value == ask.plainly
 
 
 def test_good_texts_of_a_bad_answer_are_used_and_ours_stand_beside_them() -> None:
@@ -51,7 +51,10 @@ def test_good_texts_of_a_bad_answer_are_used_and_ours_stand_beside_them() -> Non
     found, refused = propose_texts([ask], "club", 1, llm)
     assert found["persona"].texts == ("an impatient customer who sighs", *ask.plainly)
     assert found["persona"].call_id is not None
-    assert refused == []
+    [left_out] = refused
+    assert left_out.reason == "other_meaning"
+    assert left_out.subject["kept"]
+    assert left_out.made_from == (found["persona"].call_id,)
 
 
 def test_a_purpose_without_words_is_worded_by_rule_and_reported() -> None:
