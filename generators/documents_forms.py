@@ -91,6 +91,8 @@ class Form:
         if not text.endswith(self.ends or "}") or re.search(r"[.?]\s*\S", bare) or re.search(r"\}\s*\{", text):
             end = f"end with '{self.ends}'" if self.ends else "end with the word in braces"
             return "not_one_sentence", f"{self.name}: '{text}' must be one sentence or phrase and {end}."
+        if text.count(",") > 1 or re.search(r"\b(of|and|with)[.?]$|[A-Za-z]{16}", text):
+            return "rambling", f"{self.name}: '{text}' must be a plain sentence of whole words that comes to its point."
         if missing := [word for word in (*self.required, self.last) if not re.search(word, bare)]:
             return "other_meaning", f"{self.name}: '{text}' must contain {_readable(missing[0])}."
         if self.sample is not None and self.sample[1].kind in ("date", "cents") and re.search(_UNIT, text):

@@ -121,6 +121,9 @@ def test_a_value_that_brings_its_noun_is_not_told_twice() -> None:
         ("The start of {course} is not on {start_date}.", "says_more"),
         ("The start of {course} is in {start_date} days.", "unit"),
         ("The start of {course} (room 7) is on {start_date}.", "not_plain"),
+        ("The start, as it is, of {course} is on {start_date}.", "rambling"),
+        ("The start of {course} is at {start_date} and.", "rambling"),
+        ("The startofthewholecourse of {course} is at {start_date}.", "rambling"),
         (f"The start of {{course}} is{' really' * 20} on {{start_date}}.", "shape"),
     ],
 )

@@ -59,7 +59,7 @@ def test_most_tools_are_phrased_and_most_tasks_are_proven(domain: str, tmp_path:
     environment = Environment.load(made.spec)
     proven = [task for task in proposal.tasks if prove(task, environment).accepted]
     by_model = sum(phrasing.call_id is not None for phrasing in wording.phrasings.values())
-    assert by_model >= 0.75 * len(wording.phrasings)
+    assert by_model >= 0.7 * len(wording.phrasings)
     assert len(proven) >= 0.5 * len(proposal.tasks)
     # One document takes a search and an opening, two take both twice.
     shortest = {2, 4} if load_brief(BUILT_IN / domain).kind == "documents" else {1, 2}
