@@ -1,7 +1,8 @@
 """The text a small policy reads and writes: compact tool signatures, Pythonic calls, `Ask:`, one final `Answer:`.
 
 Everything here is text in, records out. Nothing the policy writes is ever evaluated: calls are read as syntax and
-only literals are accepted. Chat templates and tokens are the business of `conversation`.
+only literals are accepted. Models with a tool syntax of their own read and write that one (`trainer.dialects`); experts
+and people who play are told everything in this one. Chat templates and tokens are the business of `conversation`.
 """
 
 import ast
@@ -20,6 +21,7 @@ from envs.tools import ToolResult
 
 ANSWER = "Answer:"
 ASK = "Ask:"
+ABOUT_EXPERTS = "An expert sees your calls and results. Give it the whole request."
 MAX_TURN_CHARS = 8_000
 MAX_CALLS_A_TURN = 8
 _SAFE_INTEGER = 2**53 - 1  # beyond it JSON numbers are no longer exact
@@ -50,28 +52,43 @@ def system_prompt(
     the distractors by id; `may_ask` is for tasks with a user to talk to.
     Raises KeyError when the toolbox names a tool that its environment lacks.
     """
+    tools = offered(spec, toolbox, others)
+    return "\n".join(
+        [
+            *briefing(spec, toolbox),
+            "Tools:",
+            *(signature(tool, toolbox.call_prices_usd.get(tool.name, 0.0)) for tool in tools),
+            *map(expert_signature, toolbox.experts),
+            'Write one tool call per line, such as name(key="value"), and wait for its result.',
+            *([ABOUT_EXPERTS] if toolbox.experts else []),
+            *([f"To ask the user for something, write {ASK} and your question."] if may_ask else []),
+            f"When all is done, write {ANSWER} and what the user should know.",
+        ]
+    )
+
+
+def briefing(spec: EnvironmentSpec, toolbox: Toolbox) -> list[str]:
+    """What comes before the tools, in every syntax: title, date, the policy on the toolbox's tools, constants."""
     absent = tuple(f"- {tool.name}:" for tool in spec.tools if tool.name not in toolbox.tools)
     lines = (line.strip() for line in spec.policy.splitlines())
-    policy = "\n".join(line for line in lines if line and not line.startswith(absent))
+    return [
+        f"{spec.title}. Today is {spec.clock[:10]}.",
+        *(line for line in lines if line and not line.startswith(absent)),
+        *(f"{constant.description}: {constant.value}" for constant in spec.constants),
+    ]
+
+
+def offered(spec: EnvironmentSpec, toolbox: Toolbox, others: Mapping[str, EnvironmentSpec] | None = None) -> list[Tool]:
+    """The tools of a toolbox without its experts; with distractors, which `others` hold, in the order of their names.
+
+    Raises KeyError when the toolbox names a tool that its environment lacks.
+    """
     tools = [spec.tool(name) for name in toolbox.tools]
     if toolbox.distractors:
         # By name, so that the place in the list gives no distractor away.
         strange = [(others or {})[each.environment_id].tool(each.tool) for each in toolbox.distractors]
         tools = sorted([*tools, *strange], key=lambda tool: tool.name)
-    return "\n".join(
-        [
-            f"{spec.title}. Today is {spec.clock[:10]}.",
-            *([policy] if policy else []),
-            *(f"{constant.description}: {constant.value}" for constant in spec.constants),
-            "Tools:",
-            *(signature(tool, toolbox.call_prices_usd.get(tool.name, 0.0)) for tool in tools),
-            *map(expert_signature, toolbox.experts),
-            'Write one tool call per line, such as name(key="value"), and wait for its result.',
-            *(["An expert sees your calls and results. Give it the whole request."] if toolbox.experts else []),
-            *([f"To ask the user for something, write {ASK} and your question."] if may_ask else []),
-            f"When all is done, write {ANSWER} and what the user should know.",
-        ]
-    )
+    return tools
 
 
 def user_message(task: Task, preference: Preference | None = None) -> str:
@@ -89,8 +106,12 @@ def signature(tool: Tool, price_usd: float = 0.0) -> str:
 
 def expert_signature(expert: Expert) -> str:
     """An expert in one line: `expert_a(question) - Knows shops. [$0.5 in, $1.5 out per million tokens]`."""
-    price = f"[${expert.input_usd_per_mtok:g} in, ${expert.output_usd_per_mtok:g} out per million tokens]"
-    return f"{signature(expert_tool(expert.name, expert.capability))} {price}"
+    return f"{signature(expert_tool(expert.name, expert.capability))} {expert_price(expert)}"
+
+
+def expert_price(expert: Expert) -> str:
+    """`[$0.5 in, $1.5 out per million tokens]`."""
+    return f"[${expert.input_usd_per_mtok:g} in, ${expert.output_usd_per_mtok:g} out per million tokens]"
 
 
 def _hint(parameter: Parameter) -> str:
@@ -163,12 +184,12 @@ def parse_turn(text: str, *, may_ask: bool = False) -> ParsedTurn:
         return ParsedTurn(message=message) if message else ParsedTurn(malformed="empty message")
     try:
         return ParsedTurn(calls=_calls(stripped))
-    except _Unreadable as reason:
+    except Unreadable as reason:
         return ParsedTurn(malformed=str(reason))
 
 
-class _Unreadable(ValueError):
-    """The reason shown to the policy."""
+class Unreadable(ValueError):
+    """Why a turn cannot be read: the reason shown to the policy."""
 
 
 def _calls(text: str) -> tuple[ToolCall, ...]:
@@ -178,27 +199,27 @@ def _calls(text: str) -> tuple[ToolCall, ...]:
             statements = ast.parse(text).body
     # Deep nesting exhausts the parser rather than being a SyntaxError; it is unreadable all the same.
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        raise _Unreadable(f'neither calls such as name(key="value") nor "{ANSWER} ..."') from None
+        raise Unreadable(f'neither calls such as name(key="value") nor "{ANSWER} ..."') from None
     if not 1 <= len(statements) <= MAX_CALLS_A_TURN:
-        raise _Unreadable(f"write 1 to {MAX_CALLS_A_TURN} calls a turn")
+        raise Unreadable(f"write 1 to {MAX_CALLS_A_TURN} calls a turn")
     return tuple(_call(statement) for statement in statements)
 
 
 def _call(statement: ast.stmt) -> ToolCall:
     if not isinstance(statement, ast.Expr) or not isinstance(statement.value, ast.Call):
-        raise _Unreadable(f"line {statement.lineno} is not a tool call")
+        raise Unreadable(f"line {statement.lineno} is not a tool call")
     call = statement.value
     if not isinstance(call.func, ast.Name):
-        raise _Unreadable(f"line {statement.lineno} does not call a tool by its name")
+        raise Unreadable(f"line {statement.lineno} does not call a tool by its name")
     name = call.func.id
     if call.args:
-        raise _Unreadable(f"{name}: name every argument, such as key=value")
+        raise Unreadable(f"{name}: name every argument, such as key=value")
     arguments: dict[str, JsonValue] = {}
     for keyword in call.keywords:
         if keyword.arg is None:
-            raise _Unreadable(f"{name}: ** is not allowed")
+            raise Unreadable(f"{name}: ** is not allowed")
         if keyword.arg in arguments:
-            raise _Unreadable(f"{name}: {keyword.arg} is given twice")
+            raise Unreadable(f"{name}: {keyword.arg} is given twice")
         arguments[keyword.arg] = _value(keyword.value, f"{name}: {keyword.arg}")
     return ToolCall(tool=name, arguments=arguments)
 
@@ -208,7 +229,7 @@ def _value(node: ast.expr, where: str) -> JsonValue:
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
         node, sign = node.operand, -1
     if not isinstance(node, ast.Constant) or (sign < 0 and not _is_number(node.value)):
-        raise _Unreadable(f"{where} must be a plain value")
+        raise Unreadable(f"{where} must be a plain value")
     match node.value:
         case bool() | None as plain:
             return plain
@@ -218,7 +239,7 @@ def _value(node: ast.expr, where: str) -> JsonValue:
             return sign * number
         case float() as number if math.isfinite(number):
             return sign * number
-    raise _Unreadable(f"{where} must be text, a number, True, False or None")
+    raise Unreadable(f"{where} must be text, a number, True, False or None")
 
 
 def _is_number(value: object) -> bool:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from hashlib import sha256
+from time import perf_counter
 from typing import Protocol, TypeAlias
 
 from envs.environment import Environment
@@ -13,6 +14,7 @@ from serving.endpoint import ChatRequest, Message
 from serving.errors import EndpointError
 from trainer.experts import client_for
 from trainer.jobs import UserConfig
+from trainer.rollout import Charge
 
 Talk: TypeAlias = Sequence[tuple[str, str]]
 """Messages of the policy with the user's replies."""
@@ -30,12 +32,18 @@ _BYE = "GOODBYE"
 class UserFailed(RuntimeError):
     """The simulated user broke its scenario or gave no answer: the rollout says nothing about the policy."""
 
+    def __init__(self, why: str, used: Charge) -> None:
+        super().__init__(why)
+        self.used = used
+
 
 class User(Protocol):
     """Answers for the user of a task."""
 
-    async def reply(self, task: Task, environment: Environment, talk: Talk, message: str) -> UserReply:
-        """The answer to `message` after `talk`. Raises UserFailed."""
+    async def reply(
+        self, task: Task, environment: Environment, talk: Talk, message: str
+    ) -> tuple[UserReply, Charge | None]:
+        """The answer to `message` after `talk`, and what a model used for it. Raises UserFailed."""
         ...
 
     async def aclose(self) -> None: ...
@@ -49,8 +57,14 @@ def user_for(config: UserConfig) -> User:
 class ScriptedUser:
     """Tells what is asked from the scenario, always in the same words."""
 
-    async def reply(self, task: Task, environment: Environment, talk: Talk, message: str) -> UserReply:  # noqa: ARG002
-        return scripted_reply(_scenario(task), message)
+    async def reply(
+        self,
+        task: Task,
+        environment: Environment,  # noqa: ARG002
+        talk: Talk,  # noqa: ARG002
+        message: str,
+    ) -> tuple[UserReply, None]:
+        return scripted_reply(_scenario(task), message), None
 
     async def aclose(self) -> None:
         """Nothing is open."""
@@ -63,7 +77,7 @@ class ModelUser:
         self.config = config
         self._client = client_for(config.base_url, config.model, config.api_key_variable, config.timeout_s)
 
-    async def reply(self, task: Task, environment: Environment, talk: Talk, message: str) -> UserReply:
+    async def reply(self, task: Task, environment: Environment, talk: Talk, message: str) -> tuple[UserReply, Charge]:
         request = ChatRequest(
             template="user",
             template_sha256=sha256(_ROLE.encode()).hexdigest(),
@@ -72,17 +86,26 @@ class ModelUser:
             max_tokens=self.config.max_tokens,
             seed=derive_seed("user", task.id, len(talk), message),
         )
+        began = perf_counter()
         try:
             answer = await self._client.chat(request)
         except EndpointError as error:
-            raise UserFailed(f"the simulated user gave no answer: {error}") from error
+            used = Charge(tool="user", kind="user", latency_s=round(perf_counter() - began, 3))
+            raise UserFailed(f"the simulated user gave no answer: {error}", used) from error
+        used = Charge(
+            tool="user",
+            kind="user",
+            input_tokens=answer.prompt_tokens,
+            output_tokens=answer.completion_tokens,
+            latency_s=round(answer.seconds, 3),
+        )
         text = answer.text.strip()
         ends = _BYE in text
         text = re.sub(rf"\s*{_BYE}\W*", " ", text).strip() or "Goodbye."
         breach = scenario_breach(task, environment, [*(said for said, _ in talk), message], text)
         if breach is not None:
-            raise UserFailed(f"the simulated user {breach}: {text!r}")
-        return UserReply(text=text, ends=ends)
+            raise UserFailed(f"the simulated user {breach}: {text!r}", used)
+        return UserReply(text=text, ends=ends), used
 
     async def aclose(self) -> None:
         await self._client.aclose()

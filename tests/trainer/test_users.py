@@ -12,7 +12,7 @@ from tests.trainer.conftest import ScriptedPolicy, history_of
 from tests.trainer.endpoint import endpoint
 from tests.trainer.staging import talking_task
 from trainer.advantages import Advantage, Left, advantages_of
-from trainer.collect import Assignment, collect
+from trainer.collect import Assignment, Collection, collect
 from trainer.conversation import Conversation, Tokenizer
 from trainer.golden import golden_row
 from trainer.jobs import RewardConfig, RolloutConfig, UserConfig
@@ -28,7 +28,7 @@ ASKS = ["Ask: What is the order id?", 'cancel_order(order_id="ORD-1")', "Answer:
 @pytest.fixture
 def roll(shop: Environment, tokenizer: Tokenizer, assignment: Assignment) -> Callable[..., list[Rollout]]:
     def run(policy: ScriptedPolicy, tasks: list[Task], config: RolloutConfig = ONCE) -> list[Rollout]:
-        return asyncio.run(collect(tasks, {shop.id: shop}, policy, tokenizer, assignment, config))
+        return asyncio.run(collect(Collection(tasks, {shop.id: shop}, assignment, config), policy, tokenizer))
 
     return run
 
@@ -126,7 +126,31 @@ def test_a_user_that_breaks_its_role_is_an_environment_error(
     assert reward.value is None and advantage.left_out is Left.ENVIRONMENT_ERROR
 
 
-def test_the_users_time_is_not_the_policys(roll, scripted: Scripted, talking: Task) -> None:
-    with endpoint(lambda _: "It is ORD-1.", delay_s=0.5) as (url, _):
+def test_the_users_time_and_tokens_are_stored_and_are_not_the_policys(roll, scripted: Scripted, talking: Task) -> None:
+    with endpoint(lambda _: "The order id is ORD-1.", delay_s=0.5) as (url, _):
         [rollout] = roll(scripted(ASKS), [talking], with_model(url))
-    assert rollout.turns[0].latency_s < 0.5 and rollout.cost_usd > 0
+    [used] = rollout.turns[0].charges
+    assert (used.kind, used.input_tokens, used.output_tokens) == ("user", 1000, 50) and used.latency_s >= 0.5
+    assert rollout.turns[0].latency_s < 0.5
+    [told] = roll(scripted(ASKS), [talking])
+    assert told.turns[0].charges == () and told.cost_usd == rollout.cost_usd > 0
+
+
+def test_the_users_tokens_cost_nothing_even_where_a_tool_is_called_user(
+    roll, scripted: Scripted, talking: Task
+) -> None:
+    with endpoint(lambda _: "It is ORD-1.") as (url, _):
+        [rollout] = roll(scripted(ASKS), [talking], with_model(url))
+    toolbox = rollout.toolbox.model_copy(update={"call_prices_usd": {"user": 1.0}})
+    assert rollout.turns[0].charges[0].cost_usd(toolbox) == 0.0
+
+
+@pytest.mark.parametrize(("answer", "tokens"), [("It is ORD-7.", 1000), (500, 0)])
+def test_what_a_broken_user_used_is_stored_too(
+    roll, scripted: Scripted, talking: Task, answer: str | int, tokens: int
+) -> None:
+    with endpoint(lambda _: answer) as (url, _):
+        [rollout] = roll(scripted(ASKS), [talking], with_model(url))
+    assert rollout.stop_reason is StopReason.USER_ERROR
+    [used] = rollout.turns[0].charges
+    assert (used.kind, used.input_tokens) == ("user", tokens)
