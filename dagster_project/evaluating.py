@@ -1,6 +1,6 @@
 """Collecting through the engine into the warehouse, for training and evaluation: every rollout durable at once."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -9,44 +9,35 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from dagster_project import stored
 from dagster_project.campaign import Campaign, iteration_key
+from dagster_project.keeping import PartSink
 from dagster_project.training import served
-from envs.environment import Environment
 from envs.record import content_id
 from envs.task import Task
+from trainer.adherence import adherence
 from trainer.baselines import RULES, RuleEngine, rule_policy
-from trainer.collect import Assignment, planned
+from trainer.collect import Assignment, Collection, planned
 from trainer.conversation import Tokenizer
 from trainer.engine import ServedPolicy
-from trainer.evaluate import Summary, summarise
+from trainer.evaluate import ALL, Summary, summarise
+from trainer.fanout import Ended, Hear, Sink
 from trainer.jobs import RolloutConfig
 from trainer.rollout import Purpose, Rollout
-from warehouse.tables import TABLES
 from warehouse.warehouse import Batch, Warehouse
 
 
 class Collector(Protocol):
     """What rolls a policy out: `trainer.engine.PolicyEngine`, or `trainer.baselines.RuleEngine`."""
 
-    def collect(
-        self,
-        tasks: Sequence[Task],
-        environments: Mapping[str, Environment],
-        policy: ServedPolicy,
-        config: RolloutConfig,
-        *,
-        campaign: str,
-        iteration: int,
-        purpose: Purpose,
-        done: Collection[str] = ...,
-        on_rollout: Callable[[Rollout], None] = ...,
-    ) -> list[Rollout]: ...
+    def collect(self, collection: Collection, policy: ServedPolicy, sink: Sink, hear: Hear = ...) -> None: ...
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """One policy on held-out tasks: summaries (all, then by domain) and the rows to store."""
+    """One policy on held-out tasks: what was rolled out, summaries, and the rows to store."""
 
+    rollouts: list[Rollout]
     summaries: list[Summary]
+    """Per split one over all tasks, then one per domain; `test` first."""
     tables: dict[str, list[dict[str, Any]]]
 
 
@@ -59,20 +50,17 @@ def collect_into(
     campaign: str,
     iteration: int,
     purpose: Purpose,
-    lenders: Collection[str] = (),
+    lenders: Iterable[str] = (),
 ) -> list[Rollout]:
     """All rollouts of a collection, sorted by id: those that an interrupted one left, and the missing ones, played now.
 
-    Each rollout is a Parquet part the moment it ends, turns first: a rollout that is there has its turns. `lenders`
-    are the ids of the environments whose tools may be distractors.
+    Each rollout is durable the moment it ends, together with its turns or not at all. `lenders` are the ids of
+    the environments whose tools may be distractors.
     """
     who = Assignment(campaign=campaign, iteration=iteration, purpose=purpose, policy_id=policy.policy_id, model="")
     plan = planned(tasks, who, config)
-    warehouse.ingest()
-    done = set(
-        warehouse.query("SELECT id FROM rollouts WHERE campaign = ? AND iteration = ?", [campaign, iteration])["id"]
-    )
-    done &= set(plan)
+    sink = PartSink(warehouse, campaign, iteration)
+    done = sink.kept() & set(plan)
     ids = {task.environment_id for task in tasks} | set(lenders if config.toolbox.distractors else ())
     worlds = stored.environments_of(warehouse, ids)
     columns = (
@@ -88,20 +76,12 @@ def collect_into(
         )
         solved = 0
 
-        def keep(rollout: Rollout) -> None:
+        def hear(ended: Ended) -> None:
             nonlocal solved
-            solved += rollout.solved
-            rows, turns = stored.rollout_rows([rollout])
-            warehouse.write_part("turns", [dict.fromkeys(TABLES["turns"].columns) | turn for turn in turns], rollout.id)
-            warehouse.write_part(
-                "rollouts", [dict.fromkeys(TABLES["rollouts"].columns) | row for row in rows], rollout.id
-            )
+            solved += ended.solved
             progress.update(bar, advance=1, solved=solved)
 
-        engine.collect(
-            tasks, worlds, policy, config,
-            campaign=campaign, iteration=iteration, purpose=purpose, done=done, on_rollout=keep,
-        )  # fmt: skip
+        engine.collect(Collection(tasks, worlds, who, config, done), policy, sink, hear)
     warehouse.ingest()
     return stored.rollouts_by_id(warehouse, list(plan))
 
@@ -114,18 +94,28 @@ def evaluate(
     iteration: int,
     data: Batch,
     policy_batch: Batch,
+    base: Sequence[Rollout] = (),
 ) -> Evaluated:
-    """Roll a policy out on the test split of a dataset, greedily unless the campaign says otherwise."""
-    return _evaluated(warehouse, engine, campaign, name, iteration, data, served(warehouse, policy_batch))
+    """Roll a policy out on held-out tasks of a dataset, greedily unless the campaign says otherwise.
+
+    `base` are the base policy's rollouts on the same tasks; without them preference adherence is not measured.
+    """
+    return _evaluated(warehouse, engine, campaign, name, iteration, data, served(warehouse, policy_batch), base)
 
 
 def evaluate_rules(
-    warehouse: Warehouse, tokenizer: Tokenizer, campaign: Campaign, name: str, iteration: int, data: Batch
+    warehouse: Warehouse,
+    tokenizer: Tokenizer,
+    campaign: Campaign,
+    name: str,
+    iteration: int,
+    data: Batch,
+    base: Sequence[Rollout] = (),
 ) -> dict[str, Evaluated]:
     """The campaign's rules on the same tasks under the same settings, by name."""
     return {
         rule: _evaluated(
-            warehouse, RuleEngine(RULES[rule], tokenizer), campaign, name, iteration, data, rule_policy(rule)
+            warehouse, RuleEngine(RULES[rule], tokenizer), campaign, name, iteration, data, rule_policy(rule), base
         )
         for rule in campaign.evaluation.rules
     }
@@ -139,31 +129,44 @@ def _evaluated(
     iteration: int,
     data: Batch,
     policy: ServedPolicy,
+    base: Sequence[Rollout],
 ) -> Evaluated:
-    tasks = stored.split_of(warehouse, data, "test")[: campaign.evaluation.max_tasks]
-    config = campaign.evaluation.rollout_config(campaign.rollouts)
+    settings = campaign.evaluation
+    splits = {"test": stored.split_of(warehouse, data, "test")[: settings.max_tasks]}
+    splits |= {split: stored.split_of(warehouse, data, split)[:most] for split, most in settings.unseen.items()}
+    tasks = [task for part in splits.values() for task in part]
+    config = settings.rollout_config(campaign.rollouts)
     lenders = stored.environment_ids(warehouse, data)
     rollouts = collect_into(warehouse, engine, tasks, policy, config, name, iteration, "evaluation", lenders)
-    summaries = summarise(rollouts, campaign.evaluation.confidence)
+    summaries = []
+    for split, part in splits.items():
+        ids = {task.id for task in part}
+        found = [rollout for rollout in rollouts if rollout.task_id in ids]
+        whole, *domains = summarise(found, settings.confidence, split)
+        met = adherence(found, base, campaign.rewards, settings.confidence)
+        summaries += [whole.model_copy(update={"adherence": met}), *domains]
     rows, turns = stored.rollout_rows(rollouts)
-    evaluations = [
-        {
-            "id": content_id([name, iteration, policy.policy_id, data.batch_id, summary.scope]),
-            "campaign": name,
-            "iteration": iteration,
-            "policy_id": policy.policy_id,
-            "split": "test" if summary.scope == "all" else f"test/{summary.scope}",
-            "n": summary.n,
-            "solved": summary.solved,
-            "success": summary.success,
-            "success_low": summary.success_low,
-            "success_high": summary.success_high,
-            "cost_usd_mean": summary.cost_usd_mean,
-            "latency_s_mean": summary.latency_s_mean,
-            "turns_mean": summary.turns_mean,
-            "simulated_experts": summary.simulated_experts,
-            "record": summary.canonical(),
-        }
-        for summary in summaries
-    ]
-    return Evaluated(summaries, {"evaluations": evaluations, "rollouts": rows, "turns": turns})
+    evaluations = [_evaluation_row(each, name, iteration, policy.policy_id, data.batch_id) for each in summaries]
+    return Evaluated(rollouts, summaries, {"evaluations": evaluations, "rollouts": rows, "turns": turns})
+
+
+def _evaluation_row(summary: Summary, name: str, iteration: int, policy_id: str, data_id: str) -> dict[str, Any]:
+    """A row of table `evaluations`. What no rollout tells is null; intervals of means are in the record."""
+    judged = summary.n > 0
+    return {
+        "id": content_id([name, iteration, policy_id, data_id, summary.model_dump(mode="json")]),
+        "campaign": name,
+        "iteration": iteration,
+        "policy_id": policy_id,
+        "split": summary.split if summary.scope == ALL else f"{summary.split}/{summary.scope}",
+        "n": summary.n,
+        "solved": summary.solved,
+        "success": summary.success if judged else None,
+        "success_low": summary.success_low,
+        "success_high": summary.success_high,
+        "cost_usd_mean": summary.cost_usd_mean if judged else None,
+        "latency_s_mean": summary.latency_s_mean if judged else None,
+        "turns_mean": summary.turns_mean if judged else None,
+        "simulated_experts": summary.simulated_experts,
+        "record": summary.canonical(),
+    }

@@ -1,14 +1,13 @@
 """What people look at in the UI: funnels, samples and plots as metadata, and the outcome of asset checks."""
 
-import base64
-import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 
-from envs.intervals import wilson_interval
+from dagster_project import history, plots
+from dagster_project.history import Evaluation
 from envs.proof import Audit, CheckOutcome, Proof, Rate
 from envs.proof.audit import BOUND
 from envs.spec import EnvironmentSpec
@@ -16,8 +15,8 @@ from envs.task import Rejection, Task
 from generators.brief import Brief
 from generators.phrases import Phrasing
 from serving.models import ResolvedModel
-from trainer.evaluate import Summary
 from trainer.rollout import Rollout
+from warehouse.warehouse import Warehouse
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> dg.MarkdownMetadataValue:
@@ -192,23 +191,59 @@ def _transcript(rollout: Rollout) -> str:
     return "\n>\n".join([*lines, *(f"*{reason}*" for reason in rollout.reasons[:3])])
 
 
-def evaluation(summaries: Mapping[str, Sequence[Summary]]) -> dict[str, Any]:
-    """Held-out success and cost of several policies (name → its summaries), as a table and a plot."""
-    rows = [
-        {
-            "policy": name,
-            "scope": s.scope,
-            "experts": "simulated" if s.simulated_experts else "",
-            "n": s.n,
-            "success": s.success,
-            "95 % interval": f"{s.success_low:.2f} – {s.success_high:.2f}",
-            "cost / rollout, USD": s.cost_usd_mean,
-            "turns": s.turns_mean,
-        }
-        for name, found in summaries.items()
-        for s in found
-    ]
-    return {"cost_accuracy": cost_accuracy({n: s[0] for n, s in summaries.items()}), "held_out": table(rows)}
+def evaluation(warehouse: Warehouse, campaign: str, collected: Sequence[Rollout]) -> dict[str, Any]:
+    """How the policies of a campaign stand, with what `collected` adds to it, once it is stored: tables and plots."""
+    found = history.evaluations(warehouse, campaign)
+    test, trained = history.whole(found, "test"), history.training(warehouse, campaign)
+    shown = {
+        "held_out": table([_held_out(one) for one in history.whole(found)]),
+        "by_domain": table([_held_out(one) for one in found if one.summary.scope != history.ALL]),
+        "preferences": table([_adherence(one) for one in found if one.summary.adherence]),
+        "cost_accuracy": _picture(plots.cost_accuracy(plots.points(test))),
+        "transcripts": dg.MetadataValue.md("\n\n".join(_transcript(r) for r in _one_of_each(collected))),
+    }
+    if trained:
+        curves = plots.learning_curves(test, trained)
+        shown |= {f"learning/{name}": _picture(figure) for name, figure in curves.items()}
+        shown["reward_components"] = _picture(plots.reward_components(history.components(warehouse, campaign), trained))
+    return shown
+
+
+def _held_out(one: Evaluation) -> dict[str, Any]:
+    met = one.summary
+    row = {"policy": one.policy, "experts": "simulated" if met.simulated_experts else "", "split": met.split}
+    row |= {} if met.scope == history.ALL else {"domain": met.scope}
+    judged = {
+        "success": met.success,
+        "success, interval": f"{met.success_low:.2f} – {met.success_high:.2f}",
+        "cost / rollout, USD": met.cost_usd_mean,
+        "cost, interval": _interval(met.cost_usd_interval),
+        "latency, s": met.latency_s_mean,
+        "latency, interval": _interval(met.latency_s_interval),
+        "turns": met.turns_mean,
+        "turns, interval": _interval(met.turns_interval),
+    }
+    return {**row, "n": "empty" if met.empty else met.n, **(judged if met.n else dict.fromkeys(judged, ""))}
+
+
+def _adherence(one: Evaluation) -> dict[str, Any]:
+    met = one.summary.adherence
+    assert met is not None
+    return {
+        "policy": one.policy,
+        "experts": "simulated" if one.summary.simulated_experts else "",
+        "split": one.summary.split,
+        "n": met.n,
+        "solved": met.solved,
+        "score": met.score_mean,
+        "base model's": met.base_score_mean,
+        "gain": met.gain_mean,
+        "gain, interval": _interval(met.gain_interval),
+    }
+
+
+def _interval(bounds: tuple[float, float] | None) -> str:
+    return f"{bounds[0]:.3g} – {bounds[1]:.3g}" if bounds else "unknown"
 
 
 def curves(series: Mapping[str, Sequence[float]], xlabel: str) -> dg.MarkdownMetadataValue:
@@ -225,26 +260,5 @@ def curves(series: Mapping[str, Sequence[float]], xlabel: str) -> dg.MarkdownMet
     return _picture(figure)
 
 
-def cost_accuracy(points: Mapping[str, Summary]) -> dg.MarkdownMetadataValue:
-    """Success with its interval against mean cost, one point per policy."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(5.5, 3.5), layout="constrained")
-    axes = figure.add_subplot()
-    for name, point in points.items():
-        low, high = wilson_interval(point.solved, point.n)
-        spread = [[point.success - low], [high - point.success]]
-        label = f"{name} (simulated experts)" if point.simulated_experts else name
-        axes.errorbar([point.cost_usd_mean * 100], [point.success], yerr=spread, fmt="o", capsize=3, label=label)
-    axes.set_xlabel("cost per rollout, US cents")
-    axes.set_ylabel("held-out success")
-    axes.set_ylim(0, 1)
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
-    return _picture(figure)
-
-
 def _picture(figure: Any) -> dg.MarkdownMetadataValue:
-    held = io.BytesIO()
-    figure.savefig(held, format="png", dpi=90)
-    return dg.MetadataValue.md(f"![plot](data:image/png;base64,{base64.b64encode(held.getvalue()).decode()})")
+    return dg.MetadataValue.md(f"![plot]({plots.as_png(figure)})")

@@ -7,27 +7,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from dagster_project import history
 from dagster_project.campaign import Campaign
 from dagster_project.home import Home
 from dagster_project.runner import Ran
 from warehouse.warehouse import Warehouse
 
-FUNNEL = """
-SELECT partition AS domain,
-  (SELECT count(*) FROM current_tasks c WHERE c.asset = 'candidate_tasks' AND c.partition = b.partition) AS candidates,
-  (SELECT count(*) FROM current_tasks c WHERE c.asset = 'proven_tasks' AND c.partition = b.partition) AS proven
-FROM current_batches b WHERE asset = 'proven_tasks' AND partition IN (SELECT unnest(?)) ORDER BY domain
-"""
 REJECTIONS = """
 SELECT domain, stage, reason, count(*) AS rejected FROM current_rejections
 WHERE domain IN (SELECT unnest(?)) GROUP BY ALL ORDER BY domain, rejected DESC, stage, reason
-"""
-HELD_OUT = """
-SELECT CASE WHEN c.kind = 'base' THEN 'base model' WHEN c.kind = 'warm_start' THEN 'after warm start'
-  WHEN c.kind IS NULL THEN e.policy_id ELSE 'after iteration ' || e.iteration END AS policy, e.n, e.solved, e.success,
-  e.success_low, e.success_high, e.cost_usd_mean AS cost_usd, e.turns_mean AS turns, e.simulated_experts
-FROM current_evaluations e LEFT JOIN (SELECT DISTINCT id, kind FROM checkpoints) c ON c.id = e.policy_id
-WHERE e.campaign = ? AND e.split = 'test' ORDER BY e.iteration, c.kind
 """
 TRAINING = """
 SELECT u.iteration, u.parent_checkpoint AS parent, u.checkpoint_id AS checkpoint, u.n_rollouts AS rows,
@@ -52,9 +40,9 @@ def gather(home: Home, name: str, campaign: Campaign, ran: Sequence[Ran]) -> dic
     domains = list(campaign.domains)
     return {
         "campaign": name,
-        "funnel": warehouse.query(FUNNEL, [domains]).to_dicts(),
+        "funnel": history.funnel(warehouse, domains),
         "rejections": warehouse.query(REJECTIONS, [domains]).to_dicts(),
-        "held_out": warehouse.query(HELD_OUT, [name]).to_dicts(),
+        "held_out": [_standing(one) for one in history.whole(history.evaluations(warehouse, name))],
         "training": warehouse.query(TRAINING, [name]).to_dicts(),
         "tokens": warehouse.query(TOKENS, {"domains": domains, "campaign": name}).to_dicts(),
         "seconds": [{"stage": str(done.step), "seconds": done.seconds} for done in ran],
@@ -83,6 +71,9 @@ def show(figures: dict[str, Any], console: Console) -> None:
     last = [row["checkpoint"] for row in figures["training"]][-1:]
     console.print("\nNext: [bold]make dev[/bold] opens the asset graph on this history;")
     console.print(
+        f"      [bold].venv/bin/envloom report {figures['campaign']}[/bold] writes all of it as one page, with plots;"
+    )
+    console.print(
         f"      [bold].venv/bin/envloom train {figures['campaign']} --steps 1[/bold] goes one iteration further;"
     )
     for checkpoint in last:
@@ -91,14 +82,22 @@ def show(figures: dict[str, Any], console: Console) -> None:
         )
 
 
+def _standing(one: history.Evaluation) -> dict[str, Any]:
+    """A policy on a split, as plain data."""
+    told = one.summary.model_dump(mode="json", exclude={"scope", "stop_reasons"})
+    return {"policy": one.policy, "policy_id": one.policy_id, "iteration": one.iteration, **told}
+
+
 def _held_out(row: dict[str, Any]) -> dict[str, Any]:
+    empty = row["n"] + row["environment_errors"] == 0
     return {
         "policy": f"{row['policy']} (simulated experts)" if row["simulated_experts"] else row["policy"],
-        "solved": f"{row['solved']}/{row['n']}",
-        "success": row["success"],
-        "95 % interval": f"{row['success_low']:.2f} to {row['success_high']:.2f}",
-        "cost, USD": row["cost_usd"],
-        "turns": row["turns"],
+        "split": row["split"],
+        "solved": "empty" if empty else f"{row['solved']}/{row['n']}",
+        "success": row["success"] if row["n"] else "-",
+        "95 % interval": f"{row['success_low']:.2f} to {row['success_high']:.2f}" if row["n"] else "-",
+        "cost, USD": row["cost_usd_mean"] if row["n"] else "-",
+        "turns": row["turns_mean"] if row["n"] else "-",
     }
 
 

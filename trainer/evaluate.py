@@ -1,22 +1,28 @@
-"""What evaluation rollouts say about a policy: success with its interval, cost, latency, per domain. No torch.
+"""What evaluation rollouts say about a policy: success, cost, latency and turns with their intervals, per domain.
 
-Environment errors are counted beside the result and never enter it.
+Environment errors are counted beside the result and never enter it. No torch.
 """
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from statistics import fmean
 
-from envs.intervals import wilson_interval
+from envs.intervals import bootstrap_interval, wilson_interval
 from envs.record import Record
 from envs.verdict import Outcome
+from trainer.adherence import Adherence
 from trainer.rollout import Rollout
+
+ALL = "all"
+"""The scope of a whole split."""
 
 
 class Summary(Record):
-    """One policy on one set of tasks."""
+    """One policy on one set of tasks. Intervals of means are None for fewer than two tasks."""
 
+    split: str = "test"
+    """The part of the dataset: `test`, or what was kept from training (`unseen_tool`, …)."""
     scope: str
     """`all` or a domain."""
     simulated_experts: bool
@@ -30,34 +36,49 @@ class Summary(Record):
     """Wilson score interval; 0 to 1 when nothing was judged."""
     environment_errors: int
     cost_usd_mean: float
+    cost_usd_interval: tuple[float, float] | None = None
+    """Of the mean; as the others below a seeded bootstrap over tasks."""
     cost_per_solved_usd: float | None
     latency_s_mean: float
+    latency_s_interval: tuple[float, float] | None = None
     turns_mean: float
+    turns_interval: tuple[float, float] | None = None
     calls_mean: float
     completion_tokens_mean: float
     stop_reasons: dict[str, int]
+    adherence: Adherence | None = None
+    """How well stated preferences were met, where the base policy was rolled out on the same tasks."""
+
+    @property
+    def empty(self) -> bool:
+        """Whether there was no task at all."""
+        return self.n + self.environment_errors == 0
 
 
-def summarise(rollouts: Sequence[Rollout], confidence: float = 0.95) -> list[Summary]:
-    """The summary over all rollouts, then one per domain in alphabetical order."""
+def summarise(rollouts: Sequence[Rollout], confidence: float = 0.95, split: str = "test") -> list[Summary]:
+    """The summary over all rollouts of a split, then one per domain in alphabetical order."""
     domains = sorted({rollout.domain for rollout in rollouts})
     parts = [[rollout for rollout in rollouts if rollout.domain == domain] for domain in domains]
     return [
-        _summary("all", rollouts, confidence),
-        *(_summary(domain, part, confidence) for domain, part in zip(domains, parts, strict=True)),
+        _summary(split, ALL, rollouts, confidence),
+        *(_summary(split, domain, part, confidence) for domain, part in zip(domains, parts, strict=True)),
     ]
 
 
-def _summary(scope: str, rollouts: Sequence[Rollout], confidence: float) -> Summary:
+def _summary(split: str, scope: str, rollouts: Sequence[Rollout], confidence: float) -> Summary:
     judged = [rollout for rollout in rollouts if rollout.outcome is not Outcome.ENVIRONMENT_ERROR]
     solved = sum(rollout.solved for rollout in judged)
     low, high = wilson_interval(solved, len(judged), confidence)
     cost = math.fsum(rollout.cost_usd for rollout in judged)
 
-    def mean(values: list[float]) -> float:
-        return fmean(values) if values else 0.0
+    def mean(of: Callable[[Rollout], float]) -> float:
+        return fmean(of(rollout) for rollout in judged) if judged else 0.0
+
+    def interval(of: Callable[[Rollout], float]) -> tuple[float, float] | None:
+        return bootstrap_interval([[of(rollout) for rollout in task] for task in _by_task(judged)], confidence)
 
     return Summary(
+        split=split,
         scope=scope,
         simulated_experts=any(rollout.simulated_experts for rollout in rollouts),
         n=len(judged),
@@ -67,10 +88,33 @@ def _summary(scope: str, rollouts: Sequence[Rollout], confidence: float) -> Summ
         success_high=high,
         environment_errors=len(rollouts) - len(judged),
         cost_usd_mean=cost / len(judged) if judged else 0.0,
+        cost_usd_interval=interval(_cost),
         cost_per_solved_usd=cost / solved if solved else None,
-        latency_s_mean=mean([rollout.latency_s for rollout in judged]),
-        turns_mean=mean([float(len(rollout.turns)) for rollout in judged]),
-        calls_mean=mean([float(sum(rollout.calls_per_tool().values())) for rollout in judged]),
-        completion_tokens_mean=mean([float(rollout.completion_tokens) for rollout in judged]),
+        latency_s_mean=mean(_latency),
+        latency_s_interval=interval(_latency),
+        turns_mean=mean(_turns),
+        turns_interval=interval(_turns),
+        calls_mean=mean(lambda rollout: sum(rollout.calls_per_tool().values())),
+        completion_tokens_mean=mean(lambda rollout: rollout.completion_tokens),
         stop_reasons=dict(sorted(Counter(str(rollout.stop_reason) for rollout in rollouts).items())),
     )
+
+
+def _by_task(rollouts: Sequence[Rollout]) -> list[list[Rollout]]:
+    """Rollouts of one task together, sorted: the order in which rollouts came changes no interval."""
+    tasks: dict[str, list[Rollout]] = {}
+    for rollout in sorted(rollouts, key=lambda rollout: (rollout.task_id, rollout.sample)):
+        tasks.setdefault(rollout.task_id, []).append(rollout)
+    return list(tasks.values())
+
+
+def _cost(rollout: Rollout) -> float:
+    return rollout.cost_usd
+
+
+def _latency(rollout: Rollout) -> float:
+    return rollout.latency_s
+
+
+def _turns(rollout: Rollout) -> float:
+    return len(rollout.turns)

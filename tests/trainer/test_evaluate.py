@@ -5,21 +5,21 @@ import pytest
 from envs.intervals import wilson_interval
 from envs.task import Toolbox
 from envs.verdict import Outcome
-from trainer.evaluate import summarise
+from trainer.evaluate import Summary, summarise
 from trainer.rollout import Rollout, StopReason, Turn
 
 TOOLBOX = Toolbox(tools=(), call_prices_usd={}, input_usd_per_mtok=0.0, output_usd_per_mtok=0.0)
 
 
-def rollout(sample: int, outcome: Outcome, domain: str = "shop", cost_usd: float = 0.01) -> Rollout:
+def rollout(sample: int, outcome: Outcome, domain: str = "shop", cost_usd: float = 0.01, task_id: str = "t") -> Rollout:
     turn = Turn(
         index=0, context_ids=(1,), completion_ids=(2,), logprobs=(-0.1,), text="x", finish_reason="stop",
         prompt_tokens=1, completion_tokens=1, latency_s=2.0, cost_usd=cost_usd,
     )  # fmt: skip
     return Rollout(
-        campaign="c", iteration=0, purpose="evaluation", task_id="t", environment_id="e", domain=domain, policy_id="p",
-        sample=sample, seed=0, toolbox=TOOLBOX, turns=(turn,), outcome=outcome, stop_reason=StopReason.ANSWERED,
-        answer="x",
+        campaign="c", iteration=0, purpose="evaluation", task_id=task_id, environment_id="e", domain=domain,
+        policy_id="p", sample=sample, seed=0, toolbox=TOOLBOX, turns=(turn,), outcome=outcome,
+        stop_reason=StopReason.ANSWERED, answer="x",
     )  # fmt: skip
 
 
@@ -36,6 +36,27 @@ def test_each_domain_gets_its_own_line() -> None:
     assert [(summary.scope, summary.success) for summary in found] == [("all", 0.5), ("library", 0.0), ("shop", 1.0)]
 
 
+def test_means_come_with_intervals_over_tasks_whatever_the_order() -> None:
+    costs = (0.01, 0.02, 0.05, 0.01, 0.03)
+    rollouts = [rollout(0, Outcome.SOLVED, cost_usd=cost, task_id=f"t{n}") for n, cost in enumerate(costs)]
+    [summary] = {found.canonical(): found for found in (summarise(rollouts)[0], summarise(rollouts[::-1])[0])}.values()
+    assert summary.cost_usd_interval is not None
+    assert min(costs) <= summary.cost_usd_interval[0] < summary.cost_usd_mean < summary.cost_usd_interval[1]
+    assert summary.latency_s_interval == (2.0, 2.0) and summary.turns_interval == (1.0, 1.0)
+
+
+def test_samples_of_one_task_tell_nothing_about_other_tasks() -> None:
+    rollouts = [rollout(sample, Outcome.SOLVED, cost_usd=0.01 * sample) for sample in range(8)]
+    assert summarise(rollouts)[0].cost_usd_interval is None
+
+
+def test_a_summary_of_before_there_were_intervals_is_still_read() -> None:
+    now = summarise([rollout(0, Outcome.SOLVED)])[0].model_dump(mode="json")
+    since = ("split", "adherence", "cost_usd_interval", "latency_s_interval", "turns_interval")
+    then = Summary.model_validate({name: value for name, value in now.items() if name not in since})
+    assert then.split == "test" and then.cost_usd_interval is None
+
+
 def test_the_wilson_interval_is_the_textbook_one() -> None:
     assert wilson_interval(10, 20) == pytest.approx((0.2993, 0.7007), abs=1e-4)
     assert wilson_interval(0, 0) == (0.0, 1.0)
@@ -45,3 +66,4 @@ def test_the_wilson_interval_is_the_textbook_one() -> None:
 def test_nothing_evaluated_is_no_success_and_no_crash() -> None:
     [summary] = summarise([])
     assert (summary.n, summary.success, summary.cost_per_solved_usd) == (0, 0.0, None)
+    assert summary.empty and not summarise([rollout(0, Outcome.ENVIRONMENT_ERROR)])[0].empty

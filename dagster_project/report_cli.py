@@ -1,0 +1,26 @@
+"""`envloom report`: a campaign as one HTML file."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dagster_project.console import AsJson, fail
+from dagster_project.finding import NotFound
+from dagster_project.home import Home
+
+
+def campaign_report(
+    campaign: str,
+    to: Annotated[Path | None, typer.Option(help="The file to write; left out: reports/<campaign>.html.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a campaign's figures, plots and transcripts as one page that opens without a network; say where it is."""
+    from dagster_project.html_report import write_report
+
+    try:
+        file = write_report(Home.here(), campaign, to)
+    except NotFound as error:
+        raise fail(error, 2) from error
+    typer.echo(json.dumps({"campaign": campaign, "path": str(file)}) if as_json else str(file))
