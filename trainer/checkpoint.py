@@ -13,12 +13,13 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, Literal
 
-from pydantic import JsonValue
+from pydantic import Field, JsonValue
 
 from envs.record import Record
 
 ADAPTER = "adapter_model.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"
+WEIGHTS = "model.safetensors"
 MANIFEST = "manifest.json"
 
 
@@ -38,6 +39,10 @@ class CheckpointManifest(Record):
     seed: int
     code_version: str
     adapter_sha256: str
+    """Of the adapter's bytes, or of all weights where the checkpoint holds them."""
+    # Left out of the JSON where it is `adapter`: checkpoints keep the ids they always had.
+    weights: Literal["adapter", "whole"] = Field("adapter", exclude_if=lambda weights: weights == "adapter")
+    """`whole` is a model folder with every weight (`method: full`), which is served by itself."""
     versions: dict[str, str]
     """Of the libraries that decide the bytes."""
 
@@ -66,18 +71,18 @@ def stable_adapter_config(config: Mapping[str, Any], base_model_name: str) -> by
 
 
 def seal_checkpoint(
-    artefacts_dir: Path, write_adapter: Callable[[Path], None], manifest_of: Callable[[str], CheckpointManifest]
+    artefacts_dir: Path, write_weights: Callable[[Path], None], manifest_of: Callable[[str], CheckpointManifest]
 ) -> tuple[Path, CheckpointManifest]:
-    """Write an adapter and its manifest to `artefacts_dir/<id>` in one rename; a killed process leaves nothing there.
+    """Write weights and their manifest to `artefacts_dir/<id>` in one rename; a killed process leaves nothing there.
 
-    `write_adapter` fills the folder it is given; `manifest_of` gets the adapter's sha256. A checkpoint that is
+    `write_weights` fills the folder it is given; `manifest_of` gets the sha256 of the weights. A checkpoint that is
     already there is kept: equal id, equal content.
     """
     artefacts_dir.mkdir(parents=True, exist_ok=True)
     work = Path(mkdtemp(prefix=".unfinished-", dir=artefacts_dir))
     try:
-        write_adapter(work)
-        manifest = manifest_of(file_sha256(work / ADAPTER))
+        write_weights(work)
+        manifest = manifest_of(file_sha256(work / weights_file(work)))
         (work / MANIFEST).write_bytes(manifest.canonical())
         for path in work.iterdir():
             _flush(path)
@@ -90,8 +95,13 @@ def seal_checkpoint(
         shutil.rmtree(work, ignore_errors=True)
 
 
+def weights_file(folder: Path) -> str:
+    """Which file of a checkpoint's folder its weights are in: `WEIGHTS` where it holds whole ones."""
+    return WEIGHTS if (folder / WEIGHTS).is_file() else ADAPTER
+
+
 def read_checkpoint(folder: Path) -> CheckpointManifest:
-    """The manifest of a sealed checkpoint, after checking that the adapter's bytes are the ones it names.
+    """The manifest of a sealed checkpoint, after checking that the weights' bytes are the ones it names.
 
     Raises CheckpointBroken.
     """
@@ -100,10 +110,13 @@ def read_checkpoint(folder: Path) -> CheckpointManifest:
             f"{folder}: no {MANIFEST}. Point to a checkpoint folder under artefacts/, named by its id."
         )
     manifest = CheckpointManifest.model_validate_json((folder / MANIFEST).read_bytes())
-    found = file_sha256(folder / ADAPTER)
+    weights = folder / (WEIGHTS if manifest.weights == "whole" else ADAPTER)
+    if not weights.is_file():
+        raise CheckpointBroken(f"{weights}: not there. Delete the folder and materialise the checkpoint again.")
+    found = file_sha256(weights)
     if found != manifest.adapter_sha256:
         raise CheckpointBroken(
-            f"{folder / ADAPTER}: sha256 is {found}, the manifest says {manifest.adapter_sha256}. "
+            f"{weights}: sha256 is {found}, the manifest says {manifest.adapter_sha256}. "
             "The file was altered; delete the folder and materialise the checkpoint again."
         )
     return manifest

@@ -3,13 +3,19 @@
 One model per concern, units in the names, defaults that work on two processor cores with a 135M policy.
 """
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, JsonValue, TypeAdapter
 
 from envs.record import Record
 from envs.toolbox import ToolboxConfig
 from trainer.checkpoint import CheckpointManifest
+from trainer.dialects.protocol import DialectName
+
+
+def _later(default: Any, **constraints: Any) -> Any:
+    """A setting that older jobs did not have: at its default it is left out of the JSON, so that their ids stay."""
+    return Field(default, exclude_if=lambda value: value == default, **constraints)
 
 
 class UserConfig(Record):
@@ -23,6 +29,18 @@ class UserConfig(Record):
     max_tokens: int = Field(96, ge=1)
     temperature: float = Field(0.0, ge=0)
     timeout_s: float = Field(60.0, gt=0)
+
+
+class WorkersConfig(Record):
+    """Who plays the groups of a collection: coroutines of this process, or Ray actors here or on a cluster."""
+
+    kind: Literal["process", "ray"] = "process"
+    """`ray` needs `pip install envloom[ray]`."""
+    count: int = Field(1, ge=1)
+    """Workers; each has a client of its own, and takes one of `engine.base_urls` if there are several."""
+    address: str = Field("", pattern=r"^[^/]*$")
+    """Of a running Ray cluster that this machine is part of: `auto` or `host:6379`. Empty starts one on this machine
+    for the time of the collection. Not `ray://`: Ray's client passes no streams on."""
 
 
 class RolloutConfig(Record):
@@ -43,7 +61,13 @@ class RolloutConfig(Record):
     max_malformed: int = Field(2, ge=1)
     """A rollout ends at this many unreadable turns."""
     result_limit_chars: int = Field(600, ge=40)
+    # Left out of the JSON where it is `auto`: rollouts keep the seeds and ids they always had.
+    dialect: DialectName = Field("auto", exclude_if=lambda dialect: dialect == "auto")
+    """In which syntax the policy reads tools and writes calls: `auto` is that of its chat template, or ours
+    (`compact`) where it has none."""
     concurrency: int = Field(32, ge=1)
+    """Rollouts that one worker plays at the same time."""
+    workers: WorkersConfig = WorkersConfig()
     temperature: float = Field(1.0, ge=0)
     top_p: float = Field(1.0, gt=0, le=1)
     seed: int = 0
@@ -57,6 +81,11 @@ class EvaluationConfig(Record):
     samples_per_task: int = Field(1, ge=1)
     temperature: float = Field(0.0, ge=0)
     max_tasks: int | None = Field(None, ge=1)
+    """Of the split `test`, which has the domains, tools and prices of training; None for all."""
+    unseen: dict[
+        Literal["unseen_domain", "unseen_tool", "unseen_prices", "unseen_preference"], Annotated[int, Field(ge=1)]
+    ] = Field(default_factory=dict)
+    """How many tasks of each split that was kept from training, at most; splits left out are not evaluated."""
     confidence: float = Field(0.95, gt=0, lt=1)
     toolbox: ToolboxConfig | None = None
     """Toolboxes of another kind than in training, such as other experts or prices; None for the same kind."""
@@ -120,11 +149,20 @@ class TrainingConfig(Record):
     """Distinct tokens computed in one forward pass; attention memory grows with its square."""
     head_chunk_tokens: int = Field(512, ge=1)
     """Trained tokens whose logits exist at the same time."""
+    method: Literal["lora", "full"] = _later("lora")
+    """`lora` trains an adapter. `full` trains all weights, and the checkpoint holds all of them (learning rates of
+    about a tenth); it continues from an adapter by folding it in, but an adapter never continues from it."""
     lora: LoraSettings = LoraSettings()
     """Used when there is no parent adapter; a parent brings its own."""
     dtype: Literal["float32", "bfloat16"] = "float32"
+    """Of the computation and of frozen weights. Weights that learn are float32: bfloat16 rounds small steps away."""
+    gradient_checkpointing: bool = _later(False)
+    """Whether layers are computed again in the backward pass instead of kept: much less memory, a third more work."""
+    processes: int = _later(1, ge=1)
+    """How many take every step together, each with a copy of the model and whole groups of rows; on accelerators one
+    each. Part of the settings because sums are taken in another order."""
     threads: int = Field(2, ge=1)
-    """Processor threads. Part of the settings because sums, and so the bytes, depend on it."""
+    """Processor threads of each. Part of the settings because sums, and so the bytes, depend on it."""
 
 
 class WarmStartConfig(TrainingConfig):
@@ -135,6 +173,8 @@ class WarmStartConfig(TrainingConfig):
     examples_per_step: int = Field(8, ge=1)
     result_limit_chars: int = Field(600, ge=40)
     """As in `RolloutConfig`, so that examples look like rollouts."""
+    expert_rate: float = Field(0.0, ge=0, le=1, exclude_if=lambda rate: rate == 0)
+    """How many of the examples ask an expert of `rollouts.toolbox` first, for the form of it; the expert is right."""
 
 
 class UpdateConfig(TrainingConfig):
@@ -146,6 +186,16 @@ class UpdateConfig(TrainingConfig):
     clip_high: float = Field(0.28, gt=0)
     minibatches: int = Field(1, ge=1)
     epochs: int = Field(1, ge=1)
+    aggregation: Literal["token_mean", "constant"] = _later("token_mean")
+    """What the sum over a step's tokens is divided by: their number, or `rollout_tokens` × the step's rollouts
+    (Dr. GRPO, arXiv 2503.20783), so that a token weighs the same in every step."""
+    rollout_tokens: int = _later(576, ge=1)
+    """For `constant`: the most tokens that a rollout may have, by default `max_turns` × `max_tokens_per_turn`."""
+    kl_coefficient: float = _later(0.0, ge=0)
+    """Weight of the KL divergence to the parent in the loss (k3 estimator); 0 leaves it out."""
+    importance_cap: float | None = _later(None, gt=0)
+    """Truncated importance sampling: ratios are taken to the parent's logprobs as the trainer computes them, and each
+    token weighs min(trainer's / engine's probability, cap). None: ratios are taken to the engine's logprobs."""
 
 
 class Job(Record):
@@ -163,6 +213,9 @@ class WarmStartJob(Job):
     """Examples are rendered in the process, from `tasks_path` and `environments_path` (JSON lists of the records)."""
 
     kind: Literal["warm_start"] = "warm_start"
+    dialect: DialectName = Field("auto", exclude_if=lambda dialect: dialect == "auto")
+    toolbox: ToolboxConfig = Field(ToolboxConfig(), exclude_if=lambda toolbox: toolbox == ToolboxConfig())
+    """Both as in `RolloutConfig`, so that examples look like rollouts."""
     tasks_path: str
     environments_path: str
     artefacts_dir: str

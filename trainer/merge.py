@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
-from trainer.checkpoint import ADAPTER, ADAPTER_CONFIG
+from trainer.checkpoint import ADAPTER, ADAPTER_CONFIG, WEIGHTS, weights_file
 
 Array: TypeAlias = NDArray[np.float32]
 KEPT = 2
@@ -51,8 +51,11 @@ def mergeable(base: Path) -> bool:
 def merged_model(base: Path, adapter: Path, merged_dir: Path) -> Path:
     """The folder of `base` with `adapter` folded in, made unless it is there; older ones than the last few go.
 
-    Raises MergeRefused for anything but plain LoRA on float32 weights.
+    A checkpoint that holds whole weights is such a folder itself. Raises MergeRefused for adapters other than plain
+    LoRA, and for weights other than float32.
     """
+    if weights_file(adapter) == WEIGHTS:
+        return adapter
     target = merged_dir / f"{base.name}+{adapter.name}"
     merged_dir.mkdir(parents=True, exist_ok=True)
     with FileLock(merged_dir / ".lock"):
@@ -69,6 +72,15 @@ def merged_model(base: Path, adapter: Path, merged_dir: Path) -> Path:
         for old in newest[:-KEPT]:
             shutil.rmtree(old)
     return target
+
+
+def require_adapter(checkpoint: Path) -> None:
+    """Raise MergeRefused for whole weights: no server of the base model can load them."""
+    if weights_file(checkpoint) == WEIGHTS:
+        raise MergeRefused(
+            f"{checkpoint}: holds whole weights, not an adapter. Give each policy a server of its own (campaign: "
+            "engine.adapters = merged), or train an adapter (method: lora)."
+        )
 
 
 def _write(base: Path, adapter: Path, folder: Path) -> None:

@@ -1,53 +1,85 @@
 """The training process: `python -m trainer.process <job.json>` runs one job and writes `result.json` beside it.
 
 It is a process of its own so that memory is returned and Dagster never imports torch. Started by Dagster Pipes it
-reports there; started by hand it logs to stderr. What a job does is in `warm_start`, `update` and `policy`.
+reports there; started by hand it logs to stderr. Killed and started again with the same file it goes on after the last
+step (`state.pt` beside the job). A job of several processes (`config.processes`) has this one start the others. What a
+job does is in `warm_start`, `update` and `policy`.
 """
 
 import json
 import logging
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 from dagster_pipes import PipesEnvVarParamsLoader, open_dagster_pipes
 
 from trainer.jobs import ANY_JOB, CanaryJob, CanaryResult, TrainingResult, UpdateJob, WarmStartJob
 
+if TYPE_CHECKING:  # it imports torch
+    from trainer.result import Trained
+
 RESULT = "result.json"
+STATE = "state.pt"
 Report = Callable[[str], None]
 
 
-def run(job: WarmStartJob | UpdateJob | CanaryJob, report: Report) -> TrainingResult | CanaryResult:
-    """Do the job. torch is imported here and not before."""
-    match job:
-        case WarmStartJob():
-            from trainer.warm_start import warm_start
+def run(job: WarmStartJob | UpdateJob | CanaryJob, report: Report, job_path: Path) -> TrainingResult | CanaryResult:
+    """Do the job of the file. torch is imported here and not before."""
+    if isinstance(job, CanaryJob):
+        return trainer_logprobs(job)
+    from trainer.result import seal_result
 
-            return warm_start(job, report)
-        case UpdateJob():
-            from trainer.update import update
+    meeting = job_path.with_name(".meeting")
+    meeting.unlink(missing_ok=True)  # of a run that was killed
+    with _others(job.config.processes, job_path, meeting):
+        return seal_result(job, _train(job, report, job_path.with_name(STATE), 0, meeting))
 
-            return update(job, report)
-        case CanaryJob():
-            return trainer_logprobs(job)
+
+def _train(job: WarmStartJob | UpdateJob, report: Report, state: Path, rank: int, meeting: Path) -> "Trained":
+    from trainer.team import joined
+    from trainer.update import learn
+    from trainer.warm_start import imitate
+
+    with joined(rank, job.config.processes, meeting) as team:
+        if isinstance(job, WarmStartJob):
+            return imitate(job, report, state, team)
+        return learn(job, report, state, team)
+
+
+@contextmanager
+def _others(size: int, job_path: Path, meeting: Path) -> Iterator[None]:
+    """The processes of ranks 1 to `size` - 1, ended if this one fails; if it is killed, their next sum fails."""
+    ranks = range(1, size)
+    command = [sys.executable, "-m", "trainer.process", str(job_path)]
+    started = [subprocess.Popen([*command, str(rank), str(meeting)], stdin=subprocess.DEVNULL) for rank in ranks]
+    try:
+        yield
+        for process in started:
+            process.wait()
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+        meeting.unlink(missing_ok=True)
 
 
 def trainer_logprobs(job: CanaryJob) -> CanaryResult:
     """The trainer's logprobs of the canary's completion, by the same code that trains."""
     import torch
 
-    from trainer.jobs import LoraSettings
     from trainer.packing import pack_rows, score
-    from trainer.policy import causal_lm, device_here, load_policy, make_deterministic
+    from trainer.policy import causal_lm, device_here, load_parent, make_deterministic
     from trainer.rows import TrainingRow
 
     began = perf_counter()
     make_deterministic(job.seed, job.threads)
-    model = load_policy(job, LoraSettings(), job.dtype)
+    model = load_parent(job, job.dtype)
     prompt, completion = job.prompt_ids, job.completion_ids
     row = TrainingRow(
         rollout_id="canary",
@@ -78,14 +110,26 @@ def main(job_path: Path) -> None:
     with _reporting() as report:
         job = ANY_JOB.validate_json(job_path.read_bytes())
         report(f"{job.kind} of {job.base_model_name}, parent {job.parent_checkpoint_id or 'none'}")
-        result = run(job, report)
+        result = run(job, report, job_path)
         unfinished = job_path.with_name(f".{RESULT}.{os.getpid()}")
         unfinished.write_text(json.dumps(result.model_dump(mode="json"), indent=1), encoding="utf-8")
         unfinished.replace(job_path.with_name(RESULT))
+        job_path.with_name(STATE).unlink(missing_ok=True)
         report(f"{job.kind} done in {result.seconds} s")
 
 
+def assist(job_path: Path, rank: int, meeting: Path) -> None:
+    """One of the other processes of a job: it takes its share of every step and writes nothing."""
+    job = ANY_JOB.validate_json(job_path.read_bytes())
+    assert not isinstance(job, CanaryJob)
+    _train(job, lambda _: None, job_path.with_name(STATE), rank, meeting)
+
+
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit("usage: python -m trainer.process JOB.json")
-    main(Path(sys.argv[1]))
+    match sys.argv[1:]:
+        case [job_file]:
+            main(Path(job_file))
+        case [job_file, rank, meeting]:
+            assist(Path(job_file), int(rank), Path(meeting))
+        case _:
+            sys.exit("usage: python -m trainer.process JOB.json")

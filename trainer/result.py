@@ -1,40 +1,46 @@
-"""The end of a training run: its adapter sealed as a checkpoint, and the result that the caller reads."""
+"""The end of a training run: what it trained sealed as a checkpoint, and the result that the caller reads."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
-from peft import PeftModel
 from pydantic import JsonValue
 
 from trainer.checkpoint import CheckpointManifest, library_versions, seal_checkpoint
 from trainer.jobs import TrainingResult, UpdateJob, WarmStartJob
-from trainer.policy import adapter_writer
+from trainer.policy import Policy, weights_writer
 from trainer.rows import TrainingRow, rows_sha256
 from trainer.stepping import peak_memory_mib
 
 
-def seal_result(
-    job: WarmStartJob | UpdateJob,
-    model: PeftModel,
-    rows: Sequence[TrainingRow],
-    steps: Sequence[dict[str, JsonValue]],
-    began: float,
-) -> TrainingResult:
-    """Write what `model` has learnt from `rows` in `steps`; `began` is the `perf_counter` of the run's start."""
+@dataclass(frozen=True)
+class Trained:
+    """What a run leaves in memory: `model` has learnt from `rows` in `steps`."""
+
+    model: Policy
+    rows: Sequence[TrainingRow]
+    steps: Sequence[dict[str, JsonValue]]
+    began: float
+    """`perf_counter` of the run's start."""
+
+
+def seal_result(job: WarmStartJob | UpdateJob, trained: Trained) -> TrainingResult:
+    """Write the checkpoint. One process of several does."""
     folder, manifest = seal_checkpoint(
         Path(job.artefacts_dir),
-        adapter_writer(model, job.base_model_name),
-        lambda adapter_sha256: CheckpointManifest(
+        weights_writer(trained.model, job),
+        lambda weights_sha256: CheckpointManifest(
             parent=job.parent_checkpoint_id,
             base_model=job.base_model_fingerprint,
             kind=job.kind,
             batch_ids=job.batch_ids,
-            rows_sha256=rows_sha256(rows),
+            rows_sha256=rows_sha256(trained.rows),
             config=job.config.model_dump(mode="json"),
             seed=job.seed,
             code_version=job.code_version,
-            adapter_sha256=adapter_sha256,
+            adapter_sha256=weights_sha256,
+            weights="whole" if job.config.method == "full" else "adapter",
             versions=library_versions(),
         ),
     )
@@ -43,9 +49,9 @@ def seal_result(
         checkpoint_id=manifest.id,
         checkpoint_path=str(folder),
         manifest=manifest,
-        steps=tuple(steps),
-        n_rows=len(rows),
-        trained_tokens=sum(sum(row.trained) for row in rows),
-        seconds=round(perf_counter() - began, 3),
+        steps=tuple(trained.steps),
+        n_rows=len(trained.rows),
+        trained_tokens=sum(sum(row.trained) for row in trained.rows),
+        seconds=round(perf_counter() - trained.began, 3),
         peak_memory_mib=peak_memory_mib(),
     )

@@ -6,11 +6,12 @@ row begins where it does not. No tokenizer and no torch here: ids in, ids out.
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from math import isfinite
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import model_validator
+from pydantic import ValidationError, model_validator
 
 from envs.record import Record
 from trainer.advantages import Advantage
@@ -27,6 +28,10 @@ SCHEMA = pa.schema(
         ("advantage", pa.float64()),
     ]
 )
+
+
+class RowsUnreadable(ValueError):
+    """A file of training rows is missing, or a row in it is not one."""
 
 
 class TrainingRow(Record):
@@ -50,6 +55,8 @@ class TrainingRow(Record):
                 f"row {self.name}: {len(self.token_ids)} tokens, {len(self.trained)} marks, "
                 f"{len(self.behaviour)} logprobs"
             )
+        if not all(map(isfinite, (*self.behaviour, self.advantage))):
+            raise ValueError(f"row {self.name}: an advantage or a logprob is not a finite number")
         if self.trained[:1] == (True,):
             raise ValueError(f"row {self.name}: the first token has nothing before it and cannot be trained")
         return self
@@ -109,8 +116,18 @@ def write_training_rows(path: Path, rows: Sequence[TrainingRow]) -> None:
 
 
 def read_training_rows(path: Path) -> list[TrainingRow]:
-    """The rows of a Parquet file, in its order. Raises FileNotFoundError or pydantic.ValidationError."""
-    return [TrainingRow.model_validate(row) for row in pq.read_table(path).to_pylist()]
+    """The rows of a Parquet file, in its order. Raises RowsUnreadable."""
+    remedy = "Write the rows again from the rollouts (trainer.rows.write_training_rows)."
+    if not path.is_file():
+        raise RowsUnreadable(f"{path}: not there. {remedy}")
+    try:
+        return [TrainingRow.model_validate(row) for row in pq.read_table(path).to_pylist()]
+    except pa.ArrowInvalid as error:
+        raise RowsUnreadable(f"{path}: no Parquet file ({error}). {remedy}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "row"
+        raise RowsUnreadable(f"{path}: {where}: {first['msg']}. {remedy}") from error
 
 
 def rows_sha256(rows: Iterable[TrainingRow]) -> str:

@@ -2,21 +2,24 @@
 
 import resource
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from math import inf, isnan
 from time import perf_counter
 from typing import TypeAlias
 
 import torch
-from peft import PeftModel
 from pydantic import JsonValue
 from torch import Tensor
 
 from trainer.jobs import TrainingConfig
 from trainer.packing import Pack, Scores, pack_rows, plan_packs, score
-from trainer.policy import causal_lm, device_here, trainable
+from trainer.policy import Policy, causal_lm, device_here, trainable
 from trainer.rows import TrainingRow
+from trainer.team import Team
 
-Objective: TypeAlias = Callable[[Scores, Pack, int], Tensor]
-"""(scores, pack, trained tokens of the step) → this pack's part of the loss, a scalar."""
+Objective: TypeAlias = Callable[[Scores, Pack], Tensor]
+"""(scores, pack) → this pack's part of the step's loss, a scalar."""
+_NAMED = 8  # rows in an error
 
 
 class TrainingStopped(RuntimeError):
@@ -26,61 +29,92 @@ class TrainingStopped(RuntimeError):
 class Stepper:
     """A policy with its optimizer. Weights change only in `step`, and only after the gradient was checked."""
 
-    def __init__(self, model: PeftModel, config: TrainingConfig) -> None:
+    def __init__(self, model: Policy, config: TrainingConfig, team: Team) -> None:
         self.model = model
         self.config = config
+        self.team = team
         self.parameters = [parameter for _, parameter in trainable(model)]
         self.optimizer = torch.optim.AdamW(
             self.parameters, lr=config.learning_rate, betas=(0.9, 0.95), weight_decay=config.weight_decay
         )
 
-    def step(
-        self, rows: Sequence[TrainingRow], objective: Objective, watch: Callable[[Scores, Pack], None] | None = None
-    ) -> dict[str, JsonValue]:
-        """One step on `rows`; statistics of it. `watch` sees every pack's scores. Raises TrainingStopped."""
+    def step(self, rows: Sequence[TrainingRow], objective: Objective) -> dict[str, JsonValue]:
+        """One step on `rows`, this process's share of them here; statistics of it. Raises TrainingStopped."""
         began = perf_counter()
-        step_tokens = sum(sum(row.trained) for row in rows)
-        loss_sum, entropy_sum, computed = 0.0, 0.0, 0
-        for members in plan_packs(rows, self.config.max_pack_tokens):
+        loss_sum, entropy_sum, computed, failed = 0.0, 0.0, 0, ""
+        mine = self.team.share(rows)
+        for members in plan_packs(mine, self.config.max_pack_tokens):
             pack = pack_rows(members, device_here())
-            scores = score(causal_lm(self.model), pack, self.config.head_chunk_tokens)
-            loss = objective(scores, pack, step_tokens)
+            scores = self.score(pack)
+            loss = objective(scores, pack)
             if not torch.isfinite(loss):
-                raise TrainingStopped(_stopped(f"the loss is {loss.item()}", members))
+                failed = _stopped(f"the loss is {loss.item()}", self._suspects(members, objective))
+                break
             loss.backward()
             loss_sum += loss.item()
             entropy_sum += scores.entropy.sum().item()
             computed += len(pack.token_ids)
-            if watch is not None:
-                watch(scores, pack)
-        grad_norm = self._apply(rows)
-        seconds = perf_counter() - began
+        self._stop_together(failed)
+        grad_norm = self._apply(mine, objective)
+        loss_sum, entropy_sum, all_computed = self.team.total([loss_sum, entropy_sum, computed])
+        trained = sum(sum(row.trained) for row in rows)
         return {
             "loss": loss_sum,
             "grad_norm": grad_norm,
-            "entropy": entropy_sum / step_tokens,
+            "entropy": entropy_sum / trained,
             "rows": len(rows),
-            "trained_tokens": step_tokens,
+            "trained_tokens": trained,
             "row_tokens": sum(len(row.token_ids) for row in rows),
-            "computed_tokens": computed,
-            "seconds": round(seconds, 3),
+            "computed_tokens": int(all_computed),
+            "seconds": round(perf_counter() - began, 3),
         }
 
-    def _apply(self, rows: Sequence[TrainingRow]) -> float:
+    def score(self, pack: Pack) -> Scores:
+        """What the policy as it is now gives the pack's trained tokens."""
+        with self._precision():
+            return score(causal_lm(self.model), pack, self.config.head_chunk_tokens)
+
+    def _precision(self) -> AbstractContextManager[None]:
+        """Weights that all learn are float32, whatever the computation is in; frozen ones have its dtype already."""
+        mixed = self.config.method == "full" and self.config.dtype == "bfloat16"
+        return torch.autocast(device_here().type, dtype=torch.bfloat16, enabled=mixed)
+
+    def _apply(self, mine: Sequence[TrainingRow], objective: Objective) -> float:
+        self.team.sum_gradients(self.parameters)
         grad_norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.config.max_grad_norm).item()
+        failed = ""
         # `not <=` so that NaN stops too.
         if not grad_norm <= self.config.exploding_grad_norm:
-            raise TrainingStopped(_stopped(f"the gradient norm is {grad_norm}", rows))
+            failed = _stopped(f"the gradient norm is {grad_norm}", self._suspects(mine, objective))
+        self._stop_together(failed)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return grad_norm
 
+    def _stop_together(self, failed: str) -> None:
+        """Raise where any process has failed: one that went on alone would wait for the others for ever."""
+        if said := [one for one in self.team.gather(failed) if one]:
+            raise TrainingStopped("; ".join(said))
 
-def _stopped(what: str, rows: Sequence[TrainingRow]) -> str:
-    names = ", ".join(row.name for row in rows[:8]) + (f" and {len(rows) - 8} more" if len(rows) > 8 else "")
+    def _suspects(self, rows: Sequence[TrainingRow], objective: Objective) -> list[str]:
+        """Rows by what each does alone, the worst first. Weights have not moved, so this repeats what happened."""
+        norms = {}
+        for row in (row for row in rows if any(row.trained)):
+            self.optimizer.zero_grad(set_to_none=True)
+            pack = pack_rows([row], device_here())
+            objective(self.score(pack), pack).backward()
+            norms[row.name] = torch.nn.utils.get_total_norm(
+                [parameter.grad for parameter in self.parameters if parameter.grad is not None]
+            ).item()
+        worst = sorted(norms, key=lambda name: -inf if isnan(norms[name]) else -norms[name])
+        return [f"{name} (gradient norm {norms[name]:.3g} alone)" for name in worst]
+
+
+def _stopped(what: str, suspects: Sequence[str]) -> str:
+    more = f" and {len(suspects) - _NAMED} more" if len(suspects) > _NAMED else ""
     return (
-        f"{what} on rows {names}. The parent checkpoint is untouched. Look at these rows' logprobs and advantages, "
-        "or lower learning_rate."
+        f"{what} on rows {', '.join(suspects[:_NAMED])}{more}. The parent checkpoint is untouched. Look at these rows' "
+        "logprobs and advantages, or lower learning_rate."
     )
 
 

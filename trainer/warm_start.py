@@ -9,58 +9,80 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import perf_counter
 
-from pydantic import JsonValue, TypeAdapter
+from pydantic import TypeAdapter
 from torch import Tensor
 
 from envs.environment import Environment
 from envs.spec import EnvironmentSpec
 from envs.task import Task
+from trainer.admission import require_parent, require_rows
 from trainer.conversation import Conversation, load_tokenizer
-from trainer.golden import golden_rows
+from trainer.dialects.choice import dialect_for
+from trainer.golden import Consulting, golden_rows
 from trainer.jobs import TrainingResult, WarmStartJob
 from trainer.packing import Pack, Scores
 from trainer.policy import load_policy, make_deterministic
-from trainer.result import seal_result
+from trainer.result import Trained, seal_result
+from trainer.resuming import Journal, Statistics, take_steps
 from trainer.rows import TrainingRow
-from trainer.stepping import Stepper
+from trainer.stepping import Objective, Stepper
+from trainer.team import ALONE, Team
 
 Report = Callable[[str], None]
 
 
-def warm_start(job: WarmStartJob, report: Report = lambda _: None) -> TrainingResult:
-    """Imitate the golden trajectories of the job's tasks and seal the checkpoint. `report` gets one line per step.
+def warm_start(job: WarmStartJob, report: Report = lambda _: None, state_path: Path | None = None) -> TrainingResult:
+    """Imitate the golden trajectories of the job's tasks and seal the checkpoint.
 
-    Raises golden.GoldenFailed for a task that does not execute, ValueError without tasks, TrainingStopped.
+    `report`, `state_path` and what is raised as in `imitate`.
+    """
+    return seal_result(job, imitate(job, report, state_path))
+
+
+def imitate(
+    job: WarmStartJob, report: Report = lambda _: None, state_path: Path | None = None, team: Team = ALONE
+) -> Trained:
+    """Take the job's steps. `report` gets one line per step; `state_path` is where a killed run went on from.
+
+    Raises golden.GoldenFailed for a task that does not execute, ValueError without tasks or experts to ask, JobRefused,
+    CheckpointBroken, TrainingStopped.
     """
     began = perf_counter()
+    require_parent(job, job.config)
     rows = load_examples(job)
+    require_rows(rows, job, job.tasks_path)
     make_deterministic(job.seed, job.config.threads)
-    model = load_policy(job, job.config.lora, job.config.dtype)
-    stepper = Stepper(model, job.config)
-    steps: list[dict[str, JsonValue]] = []
-    for batch in example_batches(rows, job.config.steps, job.config.examples_per_step, job.seed):
-        steps.append(stepper.step(batch, negative_log_likelihood))
-        report(
-            f"step {len(steps)} of {job.config.steps}: loss {steps[-1]['loss']:.4f}, "
-            f"{steps[-1]['trained_tokens']} tokens in {steps[-1]['seconds']} s"
-        )
-    return seal_result(job, model, rows, steps, began)
+    stepper = Stepper(load_policy(job, job.config), job.config, team)
+    batches = example_batches(rows, job.config.steps, job.config.examples_per_step, job.seed)
+
+    def step(number: int) -> Statistics:
+        return stepper.step(batches[number], negative_log_likelihood(batches[number]))
+
+    steps = take_steps(len(batches), step, stepper, Journal(state_path, job, rows), report)
+    return Trained(stepper.model, rows, steps, began)
 
 
-def negative_log_likelihood(scores: Scores, _: Pack, step_tokens: int) -> Tensor:
+def negative_log_likelihood(batch: Sequence[TrainingRow]) -> Objective:
     """Cross-entropy of the policy's tokens, mean over all trained tokens of the step."""
-    return -scores.logprobs.sum() / step_tokens
+    tokens = sum(sum(row.trained) for row in batch)
+
+    def objective(scores: Scores, _: Pack) -> Tensor:
+        return -scores.logprobs.sum() / tokens
+
+    return objective
 
 
 def load_examples(job: WarmStartJob) -> list[TrainingRow]:
-    """Golden rows of the job's tasks, rendered with the base model's chat template."""
+    """Golden rows of the job's tasks, rendered with the base model's chat template as rollouts are."""
     tasks = TypeAdapter(list[Task]).validate_json(Path(job.tasks_path).read_bytes())
     specs = TypeAdapter(list[EnvironmentSpec]).validate_json(Path(job.environments_path).read_bytes())
     if not tasks:
         raise ValueError(f"{job.tasks_path}: no tasks to imitate; prove some first.")
     environments = {spec.id: Environment.load(spec) for spec in specs}
-    conversation = Conversation(load_tokenizer(Path(job.base_model_path)))
-    rows = golden_rows(tasks, environments, conversation, job.config.result_limit_chars)
+    tokenizer = load_tokenizer(Path(job.base_model_path))
+    conversation = Conversation(tokenizer, dialect_for(job.dialect, tokenizer))
+    consulting = Consulting(job.config.expert_rate, job.toolbox, job.seed)
+    rows = golden_rows(tasks, environments, conversation, job.config.result_limit_chars, consulting)
     for environment in environments.values():
         environment.close()
     return rows

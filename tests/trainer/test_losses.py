@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from trainer.losses import LOSSES, cispo_loss, clipped_ratio_loss, gspo_loss
+from trainer.losses import LOSSES, cispo_loss, clipped_ratio_loss, gspo_loss, importance_weight, kl_estimate
 
 BEHAVIOUR = torch.tensor([-1.0, -1.0, -1.0, -1.0])
 SEQUENCE = torch.tensor([0, 0, 1, 1])
@@ -11,7 +11,7 @@ SEQUENCE = torch.tensor([0, 0, 1, 1])
 
 def gradient(loss, logprobs: torch.Tensor, advantages: list[float], **bounds) -> torch.Tensor:
     logprobs = logprobs.clone().requires_grad_()
-    loss(logprobs, BEHAVIOUR, torch.tensor(advantages), SEQUENCE, 4, **bounds).backward()
+    (loss(logprobs, BEHAVIOUR, torch.tensor(advantages), SEQUENCE, **bounds).losses.sum() / 4).backward()
     return logprobs.grad
 
 
@@ -42,11 +42,37 @@ def test_gspo_clips_whole_sequences() -> None:
     assert (pushed == 0).tolist() == [True, True, False, False]
 
 
-def test_packs_of_one_step_add_up_to_the_global_token_mean() -> None:
-    logprobs, advantages = BEHAVIOUR + 0.1, torch.tensor([1.0, 2.0, -1.0, 0.5])
-    whole = clipped_ratio_loss(logprobs, BEHAVIOUR, advantages, SEQUENCE, 4)
-    parts = [
-        clipped_ratio_loss(logprobs[part], BEHAVIOUR[part], advantages[part], SEQUENCE[part] * 0, 4)
-        for part in (slice(0, 1), slice(1, 4))
-    ]
-    assert torch.allclose(whole, sum(parts))
+@pytest.mark.parametrize(
+    ("name", "clipped"),
+    [
+        ("clipped_ratio", [True, False, True, True]),  # too far where the advantage pushes
+        ("cispo", [True, False, False, False]),  # too much weight, wherever it pushes
+        ("gspo", [False, False, True, True]),  # a sequence at a time: √(1.3 · 0.9) is near 1, 0.7 is not
+    ],
+)
+def test_every_loss_says_which_tokens_its_bound_holds(name, clipped) -> None:
+    moved = BEHAVIOUR + torch.log(torch.tensor([1.3, 0.9, 0.7, 0.7]))
+    advantages = torch.tensor([1.0, 1.0, -1.0, -1.0])
+    found = LOSSES[name](moved, BEHAVIOUR, advantages, SEQUENCE, 0.2, 0.28)
+    assert found.clipped.tolist() == clipped
+
+
+def test_the_kl_estimate_is_unbiased_and_never_negative() -> None:
+    """Its expectation under p is the exact divergence of two distributions over three tokens."""
+    p, q = torch.tensor([0.5, 0.3, 0.2]), torch.tensor([0.2, 0.2, 0.6])
+    estimate = kl_estimate(p.log(), q.log())
+    assert (estimate >= 0).all()
+    assert torch.allclose((p * estimate).sum(), (p * (p / q).log()).sum())
+
+
+def test_the_kl_estimate_pulls_towards_the_reference_and_not_where_there_is_no_distance() -> None:
+    logprobs = torch.tensor([-1.0, -1.0, -1.0], requires_grad=True)
+    kl_estimate(logprobs, torch.tensor([-1.0, -0.5, -2.0])).sum().backward()
+    assert logprobs.grad is not None
+    assert torch.allclose(logprobs.grad, 1 - torch.tensor([0.0, 0.5, -1.0]).exp())
+
+
+def test_importance_weights_are_cut_above_and_not_below() -> None:
+    trainer, engine = torch.tensor([-1.0, -1.0, -3.0]), torch.tensor([-1.0, -3.0, -1.0])
+    weights = importance_weight(trainer, engine, cap=2.0)
+    assert torch.allclose(weights, torch.tensor([1.0, 2.0, torch.tensor(-2.0).exp().item()]))

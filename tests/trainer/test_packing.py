@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from trainer.jobs import LoraSettings, UpdateConfig, UpdateJob
+from trainer.jobs import UpdateConfig, UpdateJob
 from trainer.losses import LOSSES
+from trainer.objective import ParentLogprobs, StepObjective
 from trainer.packing import pack_rows, plan_packs, score
 from trainer.policy import causal_lm, load_policy, make_deterministic, trainable
 from trainer.rows import TrainingRow
@@ -49,7 +50,7 @@ def model(tiny_model: Path):
         artefacts_dir="",
     )  # fmt: skip
     make_deterministic(0, 2)
-    model = load_policy(job, LoraSettings(), "float32")
+    model = load_policy(job, CONFIG)
     for name, parameter in trainable(model):
         if "lora_B" in name:  # it starts at zero, where half of the gradients vanish
             torch.nn.init.normal_(parameter, std=0.05)
@@ -57,15 +58,13 @@ def model(tiny_model: Path):
 
 
 def gradients(model, packs: list[list[TrainingRow]], loss_name: str, chunk: int = 512) -> tuple[float, torch.Tensor]:
-    step_tokens = sum(sum(row.trained) for members in packs for row in members)
+    rows = [row for members in packs for row in members]
+    objective = StepObjective(UpdateConfig(loss=loss_name), rows, ParentLogprobs(), first=True)
     total = 0.0
     for members in packs:
         pack = pack_rows(members, CPU)
         scores = score(causal_lm(model), pack, chunk)
-        loss = LOSSES[loss_name](
-            scores.logprobs, pack.behaviour, pack.advantages, pack.sequence, step_tokens, CONFIG.clip_low,
-            CONFIG.clip_high,
-        )  # fmt: skip
+        loss = objective(scores, pack)
         loss.backward()
         total += loss.item()
     gradient = torch.cat([parameter.grad.flatten() for _, parameter in trainable(model)])

@@ -14,7 +14,7 @@ from envs.environment import Environment
 from envs.task import Task
 from trainer.advantages import advantages_of
 from trainer.checkpoint import ADAPTER, ADAPTER_CONFIG, CheckpointBroken, read_checkpoint
-from trainer.collect import Assignment, collect
+from trainer.collect import Assignment, Collection, collect
 from trainer.jobs import (
     RewardConfig,
     RolloutConfig,
@@ -47,7 +47,9 @@ def rows_path(
         return golden_script(told, turn) if attempts[request] % 2 else "Answer: I would rather not."
 
     config = RolloutConfig(samples_per_task=4, concurrency=1)
-    rollouts = asyncio.run(collect(tasks, {shop.id: shop}, scripted(half_right), tokenizer, assignment, config))
+    rollouts = asyncio.run(
+        collect(Collection(tasks, {shop.id: shop}, assignment, config), scripted(half_right), tokenizer)
+    )
     rewards = []
     for task in tasks:
         group = [measures_of(r, RewardConfig()) for r in rollouts if r.task_id == task.id]
@@ -143,21 +145,9 @@ def test_an_update_continues_from_its_parent_and_leaves_it_alone(job: UpdateJob)
     assert 0 < moved < 10 * job.config.learning_rate * 2
 
 
-def test_nothing_to_learn_keeps_the_parents_weights(job: UpdateJob) -> None:
-    parent = update(job)
-    write_training_rows(Path(job.rows_path), [])
-    child = update(
-        job.model_copy(
-            update={"parent_checkpoint_id": parent.checkpoint_id, "parent_adapter_path": parent.checkpoint_path}
-        )
-    )
-    assert child.steps == () and child.checkpoint_id != parent.checkpoint_id
-    assert child.manifest.adapter_sha256 == parent.manifest.adapter_sha256
-
-
 @pytest.mark.parametrize(
     ("config", "advantage", "said"),
-    [(UpdateConfig(), float("nan"), "the loss is nan"), (UpdateConfig(exploding_grad_norm=1e-9), 1.0, "gradient norm")],
+    [(UpdateConfig(), 1e39, "the loss is -inf"), (UpdateConfig(exploding_grad_norm=1e-9), 1.0, "gradient norm")],
 )
 def test_an_unusable_step_stops_and_names_its_rows(job: UpdateJob, config, advantage, said) -> None:
     rows = [row.model_copy(update={"advantage": advantage}) for row in read_training_rows(Path(job.rows_path))][:1]
@@ -183,6 +173,20 @@ def test_a_warm_start_learns_its_examples(warm_job: WarmStartJob) -> None:
     assert losses[-1] < losses[0] - 0.1
     assert len(lines) == 6 and "step 6 of 6" in lines[-1]
     assert result.manifest.kind == "warm_start" and read_checkpoint(Path(result.checkpoint_path))
+
+
+def test_a_warm_start_that_was_cut_off_goes_on_to_the_same_bytes(warm_job: WarmStartJob, tmp_path: Path) -> None:
+    def cut_off(line: str) -> None:
+        if line.startswith("step 3 of 6"):
+            raise InterruptedError
+
+    straight = warm_start(warm_job.model_copy(update={"artefacts_dir": str(tmp_path / "straight")}))
+    with pytest.raises(InterruptedError):
+        warm_start(warm_job, cut_off, tmp_path / "state.pt")
+    lines: list[str] = []
+    resumed = warm_start(warm_job, lines.append, tmp_path / "state.pt")
+    assert len(lines) == 1 + 3 and lines[0] == "going on after step 3"
+    assert resumed.manifest.adapter_sha256 == straight.manifest.adapter_sha256
 
 
 def test_an_altered_adapter_is_noticed(job: UpdateJob) -> None:

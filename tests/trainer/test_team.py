@@ -1,0 +1,46 @@
+"""Several processes take the step that one would take."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.trainer.small import in_a_process, small_job, small_rows
+from trainer.checkpoint import ADAPTER, read_checkpoint
+from trainer.team import Team
+
+
+def test_two_processes_give_the_result_of_one_and_the_same_bytes_every_time(tmp_path: Path) -> None:
+    settings = {"minibatches": 2, "epochs": 2, "kl_coefficient": 0.1, "importance_cap": 2.0, "learning_rate": 1e-4}
+    rows = small_rows(groups=5)
+    one, two, again = (
+        in_a_process(small_job(tmp_path, rows, processes=processes, **settings), tmp_path / name)
+        for name, processes in (("one", 1), ("two", 2), ("again", 2))
+    )
+    assert two.manifest.adapter_sha256 == again.manifest.adapter_sha256
+    assert read_checkpoint(Path(two.checkpoint_path)).config["processes"] == 2
+    for alone, shared in zip(one.steps, two.steps, strict=True):
+        assert alone.keys() == shared.keys()
+        assert all(
+            shared[name] == pytest.approx(alone[name], rel=1e-3, abs=1e-6) for name in alone.keys() - {"seconds"}
+        )
+    left, right = (load_file(Path(result.checkpoint_path) / ADAPTER) for result in (one, two))
+    assert all(torch.allclose(left[name], right[name], atol=1e-6) for name in left)
+    assert {path.name for path in (tmp_path / "two").iterdir()} == {"job.json", "result.json"}
+
+
+def test_a_process_without_a_group_takes_part(tmp_path: Path) -> None:
+    rows = small_rows(groups=1)
+    one, two = (
+        in_a_process(small_job(tmp_path, rows, processes=processes), tmp_path / f"{processes}") for processes in (1, 2)
+    )
+    assert two.steps[0]["grad_norm"] == pytest.approx(one.steps[0]["grad_norm"], rel=1e-5)
+
+
+def test_groups_are_dealt_whole_and_each_once() -> None:
+    rows = small_rows(groups=5)
+    shares = [Team(rank, 2).share(rows) for rank in (0, 1)]
+    assert sorted(row.name for share in shares for row in share) == sorted(row.name for row in rows)
+    homes = [{row.group_id for row in share} for share in shares]
+    assert not homes[0] & homes[1] and {len(home) for home in homes} == {2, 3}

@@ -1,0 +1,111 @@
+"""What a training run keeps after each optimizer step, so that a killed process goes on to the same bytes.
+
+One file beside the job: weights that learn, optimizer, random state, statistics so far, and what else later steps need.
+It is replaced in one rename, belongs to one job on one set of rows and library versions, and goes when the result is
+written.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from pydantic import JsonValue
+from torch import Tensor
+
+from trainer.checkpoint import library_versions
+from trainer.jobs import UpdateJob, WarmStartJob
+from trainer.rows import TrainingRow, rows_sha256
+from trainer.stepping import Stepper
+
+Statistics = dict[str, JsonValue]
+Report = Callable[[str], None]
+
+
+class Journal:
+    """The state of one run, on disk after every step. Without a path nothing is kept."""
+
+    def __init__(
+        self,
+        path: Path | None,
+        job: UpdateJob | WarmStartJob,
+        rows: Sequence[TrainingRow],
+        memory: dict[str, Tensor] | None = None,
+    ) -> None:
+        """`memory` is what else later steps need; it is filled when the run is restored."""
+        self.path = path
+        self.memory = {} if memory is None else memory
+        kept = [job.model_dump(mode="json"), rows_sha256(rows), library_versions(), torch.cuda.is_available()]
+        self._key = hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+
+    def restore(self, stepper: Stepper, report: Report) -> list[Statistics]:
+        """Bring policy and optimizer to where the run was; the statistics of the steps it had taken."""
+        if self.path is None or not self.path.exists():
+            return []
+        state = torch.load(self.path, weights_only=True, map_location="cpu")
+        if state["key"] != self._key:
+            report(f"{self.path} is of another job, other rows or other library versions: beginning anew")
+            return []
+        with torch.no_grad():
+            for parameter, found in zip(stepper.parameters, state["weights"], strict=True):
+                parameter.copy_(found)
+        stepper.optimizer.load_state_dict(state["optimizer"])
+        torch.set_rng_state(state["random"])
+        if state["accelerator_random"]:
+            torch.cuda.set_rng_state_all(state["accelerator_random"])
+        self.memory.update(state["memory"])
+        steps: list[Statistics] = json.loads(state["steps"])
+        report(f"going on after step {len(steps)}")
+        return steps
+
+    def keep(self, stepper: Stepper, steps: Sequence[Statistics]) -> None:
+        """Replace what is kept by the state after the last of `steps`. A kill leaves the old file or the new one."""
+        if self.path is None:
+            return
+        state = {
+            "key": self._key,
+            "weights": [parameter.detach() for parameter in stepper.parameters],
+            "optimizer": stepper.optimizer.state_dict(),
+            "random": torch.get_rng_state(),
+            "accelerator_random": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "memory": self.memory,
+            "steps": json.dumps(steps),
+        }
+        unfinished = self.path.with_name(f".{self.path.name}.unfinished")
+        with unfinished.open("wb") as opened:
+            torch.save(state, opened)
+            opened.flush()
+            os.fsync(opened.fileno())
+        unfinished.replace(self.path)
+
+
+def take_steps(
+    total: int, step: Callable[[int], Statistics], stepper: Stepper, journal: Journal, report: Report
+) -> list[Statistics]:
+    """The statistics of all `total` steps: those that a killed process had taken, and the rest, taken now.
+
+    `step` gets the step's number, from 0.
+    """
+    steps = journal.restore(stepper, report)
+    for number in range(len(steps), total):
+        steps.append(step(number))
+        if stepper.team.rank == 0:
+            journal.keep(stepper, steps)
+        report(f"step {number + 1} of {total}: {_line(steps[-1])}")
+    return steps
+
+
+def _line(statistics: Statistics) -> str:
+    told = [
+        f"{called} {statistics[name]:.{digits}f}"
+        for name, called, digits in (
+            ("loss", "loss", 4),
+            ("grad_norm", "gradient", 3),
+            ("entropy", "entropy", 3),
+            ("kl_to_behaviour", "KL", 5),
+        )
+        if name in statistics
+    ]
+    return f"{', '.join(told)}, {statistics['trained_tokens']} tokens in {statistics['seconds']} s"
