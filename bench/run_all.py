@@ -1,5 +1,6 @@
 """Runs every benchmark of this folder and writes `docs/benchmarks.md` from the figures they print."""
 
+import ast
 import json
 import os
 import subprocess
@@ -8,7 +9,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "benchmarks.md"
-LIBRARY = ("run_all.py", "desk.py", "documents.py", "figures.py", "retail.py")  # not benchmarks themselves
+LIBRARY = ("run_all.py", "desk.py", "documents.py", "figures.py", "retail.py", "scripted.py")  # no benchmarks
 
 
 def figures(script: Path, arguments: list[str]) -> list[dict[str, object]]:
@@ -16,6 +17,12 @@ def figures(script: Path, arguments: list[str]) -> list[dict[str, object]]:
     run = subprocess.run([sys.executable, str(script), *arguments], stdout=subprocess.PIPE, text=True, check=True)
     print(run.stdout)
     return [json.loads(line) for line in run.stdout.splitlines() if line.startswith("{")]
+
+
+def about(script: Path) -> str:
+    """What a benchmark says of itself, without how to run it."""
+    said = ast.get_docstring(ast.parse(script.read_text())) or ""
+    return said.partition("Run: ")[0].strip()
 
 
 def main() -> None:
@@ -29,7 +36,7 @@ def main() -> None:
     for script in sorted(HERE.glob("*.py")):
         if script.name in LIBRARY:
             continue
-        lines += [f"## {script.stem}", "", "| figure | value | target | met |", "|---|---|---|---|"]
+        lines += [f"## {script.stem}", "", about(script), "", "| figure | value | target | met |", "|---|---|---|---|"]
         for found in figures(script, sys.argv[1:]):
             lines.append(
                 f"| {found['figure']} | {found['value']} {found['unit']} | {found['target']} | {found['met']} |"

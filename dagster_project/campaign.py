@@ -19,7 +19,7 @@ class CampaignError(ValueError):
 
 
 class EngineConfig(Record):
-    """The vLLM server of the policy."""
+    """The vLLM server of the policy, or servers elsewhere."""
 
     max_model_len: int = Field(2048, ge=256)
     max_num_seqs: int = Field(64, ge=1)
@@ -27,6 +27,11 @@ class EngineConfig(Record):
     adapters: Literal["auto", "merged", "served"] = "auto"
     """`served` loads adapters into a server of the base model; `merged` gives each policy a server of its own, with
     the adapter folded into float32 weights. `auto`: merged on a processor if the weights allow it, else served."""
+    base_urls: tuple[str, ...] = ()
+    """Servers that run elsewhere, with the version: `http://gpu-1:8000/v1`; none is started here then. Each serves the
+    base model under the policy's name and loads adapters from the paths that they have here."""
+    api_key_variable: str = ""
+    """The environment variable that holds the key of `base_urls`; empty for servers without one."""
 
 
 class Campaign(Record):
@@ -74,6 +79,29 @@ class Campaign(Record):
             raise ValueError(f"held_out_domains: {', '.join(sorted(unknown))}: add them to `domains` too")
         if set(self.held_out_domains) == set(self.domains):
             raise ValueError("held_out_domains names every domain; leave one to train on")
+        return self
+
+    @model_validator(mode="after")
+    def _every_engine_is_reached_and_used(self) -> "Campaign":
+        workers, urls = self.rollouts.workers, self.engine.base_urls
+        if workers.address and not urls:
+            raise ValueError(
+                "rollouts.workers.address: a server started here answers this machine only; name servers that the "
+                "cluster reaches in engine.base_urls"
+            )
+        if len(urls) > workers.count:
+            raise ValueError(
+                f"engine.base_urls: {len(urls)} servers for {workers.count} workers; raise rollouts.workers.count"
+            )
+        if urls and self.engine.adapters == "merged":
+            raise ValueError("engine.adapters: servers of engine.base_urls take adapters; set it to `served`")
+        return self
+
+    @model_validator(mode="after")
+    def _unseen_prices_are_those_of_the_tasks(self) -> "Campaign":
+        drawn = self.evaluation.rollout_config(self.rollouts).toolbox
+        if "unseen_prices" in self.evaluation.unseen and drawn.prices == "drawn":
+            raise ValueError("evaluation.unseen.unseen_prices: the toolbox draws any price; set its prices to `task`")
         return self
 
     @model_validator(mode="after")

@@ -20,6 +20,7 @@ from dagster_project.funnel_cli import funnel
 from dagster_project.home import Home
 from dagster_project.prove_cli import prove
 from dagster_project.recording import answers_app, record
+from dagster_project.report_cli import campaign_report
 from dagster_project.reward_cli import reward_app
 from dagster_project.toolscale import toolscale
 
@@ -195,6 +196,7 @@ def serve(
 app.command()(prove)
 app.command()(funnel)
 app.command()(record)
+app.command("report")(campaign_report)
 app.command()(toolscale)
 
 

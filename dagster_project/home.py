@@ -34,6 +34,7 @@ class Home:
         self.jobs = root / "jobs"
         self.merged = root / "merged"
         self.held_out = root / "held_out"
+        self.reports = root / "reports"
 
     @classmethod
     def here(cls) -> "Home":

@@ -11,6 +11,7 @@ from serving.models import resolve_model
 from serving.vllm import VllmConfig
 from trainer.conversation import load_tokenizer
 from trainer.engine import EngineFolders, PolicyEngine, merges
+from trainer.experts import endpoint_at
 from warehouse.warehouse import Warehouse
 
 __all__ = ["RECORDING", "Engines", "Synthesist", "SynthesistNotSet", "Workshop", "resources"]
@@ -34,8 +35,10 @@ class Engines(dg.ConfigurableResource):
     """How long a policy's server waits for the next asset that wants it."""
 
     def policy(self, campaign: Campaign, home: Home) -> PolicyEngine:
-        """The engine of the campaign's base model; vLLM starts at the first question."""
+        """The engine of the campaign's base model; vLLM starts at the first question. Raises KeyMissing."""
         model = resolve_model(campaign.policy, home.models, campaign.revision)
+        settings = campaign.engine
+        elsewhere = [endpoint_at(url, model.name, settings.api_key_variable) for url in settings.base_urls]
         config = VllmConfig(
             model=str(model.path),
             served_name=model.name,
@@ -49,8 +52,9 @@ class Engines(dg.ConfigurableResource):
             model,
             load_tokenizer(model.path),
             EngineFolders(logs=home.logs, state=home.state, jobs=home.jobs, merged=home.merged),
-            merge=merges(model, campaign.engine.adapters),
+            merge=not elsewhere and merges(model, campaign.engine.adapters),
             idle_timeout_s=self.idle_timeout_s,
+            elsewhere=elsewhere,
         )
 
 

@@ -12,7 +12,6 @@ from generators.diversity import ALL, Diversity, diversity_id
 from serving.endpoint import LlmCall
 from serving.ledger import Ledger
 from trainer.difficulty import Difficulty
-from trainer.evaluate import Summary
 from trainer.rollout import Rollout, rollouts_from
 from warehouse.lineage import Edge
 from warehouse.warehouse import Batch, Warehouse
@@ -175,6 +174,12 @@ def rollout_rows(rollouts: Iterable[Rollout]) -> tuple[Rows, Rows]:
     return [row for row, _ in pairs], [turn for _, turns in pairs for turn in turns]
 
 
+def rollout_tables(rollout: Rollout) -> dict[str, Rows]:
+    """One rollout as rows by table, to be stored whole: turns of one attempt never stand beside another's verdict."""
+    row, turns = rollout.rows()
+    return {"rollouts": [row], "turns": turns}
+
+
 def read_spec(warehouse: Warehouse, batch: Batch) -> EnvironmentSpec:
     """The environment of a batch."""
     return EnvironmentSpec.model_validate_json(warehouse.records(batch.batch_id, "environments")[0])
@@ -234,22 +239,6 @@ def rollouts_by_id(warehouse: Warehouse, ids: list[str]) -> list[Rollout]:
     rows = warehouse.query("SELECT * FROM rollouts WHERE id IN (SELECT unnest(?))", [ids])
     turns = warehouse.query("SELECT * FROM turns WHERE rollout_id IN (SELECT unnest(?))", [ids])
     return rollouts_from(rows.to_dicts(), turns.to_dicts())
-
-
-def earlier_summaries(warehouse: Warehouse, campaign: str, iteration: int) -> dict[str, list[Summary]]:
-    """Per policy evaluated before an iteration its summaries: `base`, `warm` and rules, then earlier checkpoints."""
-    rows = warehouse.query(
-        "SELECT e.iteration, c.kind, e.policy_id, e.record FROM current_evaluations e "
-        "LEFT JOIN current_checkpoints c ON c.id = e.policy_id "
-        "WHERE e.campaign = ? AND e.iteration < ? GROUP BY ALL ORDER BY e.iteration, c.kind, max(e.split)",
-        [campaign, iteration],
-    )
-    found: dict[str, list[Summary]] = {}
-    for row in rows.to_dicts():
-        known = {"base": "base", "warm_start": "warm", None: row["policy_id"]}
-        name = known.get(row["kind"]) or f"{campaign}-{row['iteration']:04d}"
-        found.setdefault(name, []).append(Summary.model_validate_json(row["record"]))
-    return found
 
 
 def merged(tables: Iterable[dict[str, Rows]]) -> dict[str, Rows]:

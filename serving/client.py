@@ -87,6 +87,9 @@ class Client:
         log-probabilities.
         """
         began = perf_counter()
+        of_vllm: dict[str, Any] = {"return_token_ids": True, "stop_token_ids": list(request.stop_token_ids)}
+        if request.ignore_eos:
+            of_vllm["ignore_eos"] = True
         answer = await self._asked(
             lambda api: api.completions.create(
                 model=request.model or self.endpoint.model,
@@ -96,7 +99,7 @@ class Client:
                 top_p=request.top_p,
                 seed=request.seed,  # on every request: an unseeded one makes neighbours in its batch irreproducible
                 logprobs=0,  # of the sampled token only
-                extra_body={"return_token_ids": True, "stop_token_ids": list(request.stop_token_ids)},
+                extra_body=of_vllm,
             )
         )
         choice = answer.choices[0]

@@ -124,6 +124,7 @@ class CompletionRequest(_Frozen):
     stop_token_ids: tuple[int, ...] = ()
     temperature: float = 1.0
     top_p: float = 1.0
+    ignore_eos: bool = False  # exactly max_tokens are written: for measuring, never for rollouts
 
 
 class Completion(_Frozen):

@@ -1,28 +1,27 @@
 """Policies that are rules, to be beaten: always the cheapest expert, always the dearest, and chance.
 
-They read what a model reads, token by token, and are rolled out, judged and charged by the same code. What they write
-has no logprobs worth the name (all 0), so that they are evaluated and never trained.
+They read what a model reads, token by token, always in the compact dialect, and are rolled out, judged and charged by
+the same code. What they write has no logprobs worth the name (all 0), so that they are evaluated and never trained.
 """
 
-import asyncio
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import replace
+from functools import partial
 from random import Random
 from typing import NamedTuple, TypeAlias
 
 from pydantic import JsonValue
 
-from envs.environment import Environment
 from envs.experts import QUESTION
-from envs.task import Task, ToolCall
+from envs.task import ToolCall
 from serving.endpoint import Completion, CompletionRequest
-from trainer.collect import collect
+from trainer.collect import Collection
 from trainer.conversation import Conversation, Tokenizer
 from trainer.dialect import ASK, parse_turn, render_answer, render_call, render_message
 from trainer.engine import ServedPolicy
-from trainer.jobs import RolloutConfig
-from trainer.player import Assignment
-from trainer.rollout import Purpose, Rollout
+from trainer.fanout import Hear, Sink, fan_out
 
 _SIGNATURE = re.compile(r"^(?P<name>\w+)\((?P<parameters>.*?)\) - ", re.MULTILINE)
 _PARAMETER = re.compile(r"(?:^|, )(?P<name>\w+)(?:: (?P<hint>[^,]*))?")
@@ -77,6 +76,10 @@ class RulePolicy:
         )
 
 
+def _opened(rule: Rule, tokenizer: Tokenizer) -> nullcontext[RulePolicy]:
+    return nullcontext(RulePolicy(rule, tokenizer))
+
+
 class RuleEngine:
     """Collects with a rule as `trainer.engine.PolicyEngine` collects with a model."""
 
@@ -85,27 +88,10 @@ class RuleEngine:
         self._rule = rule
         self._tokenizer = tokenizer
 
-    def collect(
-        self,
-        tasks: Sequence[Task],
-        environments: Mapping[str, Environment],
-        policy: ServedPolicy,
-        config: RolloutConfig,
-        *,
-        campaign: str,
-        iteration: int,
-        purpose: Purpose,
-        done: Collection[str] = frozenset(),
-        on_rollout: Callable[[Rollout], None] = lambda _: None,
-    ) -> list[Rollout]:
-        """Roll the rule out on every task; the rollouts not in `done`, sorted by id. Raises NoExperts."""
-        who = Assignment(
-            campaign=campaign, iteration=iteration, purpose=purpose, policy_id=policy.policy_id, model=policy.policy_id
-        )
-        acting = RulePolicy(self._rule, self._tokenizer)
-        return asyncio.run(
-            collect(tasks, environments, acting, self._tokenizer, who, config, done=done, on_rollout=on_rollout)
-        )
+    def collect(self, collection: Collection, policy: ServedPolicy, sink: Sink, hear: Hear = lambda _: None) -> None:
+        """Roll the rule out on every task into the sink. Raises NoExperts, RayMissing and WorkersLost."""
+        collection = replace(collection, dialect="compact").served_as(policy.policy_id)
+        fan_out(collection, [partial(_opened, self._rule, self._tokenizer)], self._tokenizer, sink, hear)
 
 
 def _delegate(heard: Heard, dearest: bool) -> str:

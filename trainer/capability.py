@@ -8,7 +8,7 @@ from envs.experts import Profile
 from envs.task import Task
 from envs.verdict import Outcome
 from trainer.baselines import RULES, RulePolicy
-from trainer.collect import collect
+from trainer.collect import Collection, collect
 from trainer.conversation import Tokenizer
 from trainer.jobs import RolloutConfig
 from trainer.player import Assignment
@@ -54,4 +54,5 @@ def _measure(
     once = config.model_copy(update={"samples_per_task": 1, "toolbox": alone})
     who = Assignment(campaign="capability", iteration=0, purpose="evaluation", policy_id=profile.name, model="")
     policy = RulePolicy(RULES["cheapest_expert"], tokenizer)
-    return capability_text(asyncio.run(collect(tasks, environments, policy, tokenizer, who, once)))
+    collection = Collection(tasks, environments, who, once, dialect="compact")
+    return capability_text(asyncio.run(collect(collection, policy, tokenizer)))

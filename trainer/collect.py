@@ -6,7 +6,8 @@ what it is worth is decided elsewhere.
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from random import Random
 
 from envs.environment import Environment
@@ -14,6 +15,8 @@ from envs.record import content_id, derive_seed
 from envs.task import Preference, Task, Toolbox
 from envs.toolbox import sample_preference, sample_toolbox
 from trainer.conversation import Conversation, Tokenizer
+from trainer.dialects.choice import dialect_for
+from trainer.dialects.protocol import DialectName
 from trainer.experts import Experts
 from trainer.jobs import RolloutConfig
 from trainer.player import Assignment, Instance, Player, Policy, Stage
@@ -21,43 +24,60 @@ from trainer.rollout import Rollout, rollout_identity
 from trainer.users import user_for
 
 
+@dataclass(frozen=True)
+class Collection:
+    """What is to be rolled out, under which settings and on whose account; not with what."""
+
+    tasks: Sequence[Task]
+    environments: Mapping[str, Environment]
+    """By environment id; those of other domains than a task's lend it distractors."""
+    assignment: Assignment
+    config: RolloutConfig
+    done: Set[str] = frozenset()
+    """Ids of rollouts that are there already and are not repeated."""
+    dialect: DialectName | None = None
+    """What the policy speaks where that is not for the settings to say, as with rules."""
+
+    def served_as(self, model: str) -> "Collection":
+        """The same, by an engine that calls the policy `model`."""
+        return replace(self, assignment=self.assignment.model_copy(update={"model": model}))
+
+    def without(self, finished: Iterable[str]) -> "Collection":
+        """What is left of it when these rollouts are done too."""
+        return replace(self, done={*self.done, *finished})
+
+
 async def collect(
-    tasks: Sequence[Task],
-    environments: Mapping[str, Environment],
+    collection: Collection,
     policy: Policy,
     tokenizer: Tokenizer,
-    assignment: Assignment,
-    config: RolloutConfig,
-    *,
-    done: Collection[str] = frozenset(),
-    on_rollout: Callable[[Rollout], None] | None = None,
+    on_rollout: Callable[[Rollout], None] = lambda _: None,
 ) -> list[Rollout]:
     """Roll the policy out `config.samples_per_task` times on each task; the new rollouts, sorted by id.
 
-    `environments` is by environment id; those of other domains than a task's lend it distractors.
-    Rollouts whose id is in `done` are not repeated. `on_rollout` is called with each rollout as it ends; what it has
-    been called with survives an engine that dies, whose error (`serving.errors.EndpointError`) ends the collection:
-    restart the engine and call again with `done`.
+    `on_rollout` is called with each rollout as it ends; what it has been called with survives an engine that dies,
+    whose error (`serving.errors.EndpointError`) ends the collection: restart the engine and collect what is left.
     Raises KeyError for a task whose environment is missing, ToolboxUnavailable and KeyMissing for settings that ask
     for what is not there.
     """
+    tasks, environments, config = collection.tasks, collection.environments, collection.config
     room = asyncio.Semaphore(config.concurrency)
     finished: list[Rollout] = []
-    drawn = {task.id: draw_toolbox(task, environments, assignment, config) for task in tasks}
+    drawn = {task.id: draw_toolbox(task, environments, collection.assignment, config) for task in tasks}
     user = user_for(config.user)
 
     async def play(stage: Stage, task: Task, sample: int, seed: int) -> None:
         async with room:
             rollout = await Player(Instance(task, *drawn[task.id], sample, seed), stage).play()
         finished.append(rollout)
-        if on_rollout is not None:
-            on_rollout(rollout)
+        on_rollout(rollout)
 
     try:
         async with Experts(config.toolbox.pool) as experts, contextlib.aclosing(user), asyncio.TaskGroup() as group:
-            stage = Stage(environments, policy, Conversation(tokenizer), experts, user, assignment, config)
-            for rollout_id, (task, sample, seed) in planned(tasks, assignment, config).items():
-                if rollout_id not in done:
+            conversation = Conversation(tokenizer, dialect_for(collection.dialect or config.dialect, tokenizer))
+            stage = Stage(environments, policy, conversation, experts, user, collection.assignment, config)
+            for rollout_id, (task, sample, seed) in planned(tasks, collection.assignment, config).items():
+                if rollout_id not in collection.done:
                     group.create_task(play(stage, task, sample, seed))
     except BaseExceptionGroup as several:
         # All of them met the same dying engine or the same bug: the first names it.
@@ -71,7 +91,7 @@ def planned(tasks: Sequence[Task], assignment: Assignment, config: RolloutConfig
     Seeds, and so ids, follow from all settings that shape a rollout: under other settings it is another rollout.
     """
     identity = assignment.model_dump(include={"campaign", "iteration", "purpose", "policy_id"})
-    shaping = content_id(config.model_dump(mode="json", exclude={"concurrency", "samples_per_task"}))
+    shaping = content_id(config.model_dump(mode="json", exclude={"concurrency", "samples_per_task", "workers"}))
     plan = {}
     for task in tasks:
         for sample in range(config.samples_per_task):

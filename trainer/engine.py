@@ -8,30 +8,29 @@ import asyncio
 import logging
 import subprocess
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 
-from envs.environment import Environment
 from envs.record import Record, content_id
-from envs.task import Task
 from serving.client import Client
+from serving.elsewhere import ServerElsewhere
 from serving.endpoint import Endpoint
 from serving.errors import EndpointError
 from serving.flags import VllmConfig, on_cpu
 from serving.models import ResolvedModel
 from serving.vllm import VllmServer
 from trainer.canary import CanaryReport, canary_tokens, compare, engine_logprobs
-from trainer.collect import collect
+from trainer.collect import Collection
 from trainer.conversation import Conversation, Tokenizer
-from trainer.jobs import CanaryJob, CanaryResult, RolloutConfig
-from trainer.merge import mergeable, merged_model
-from trainer.player import Assignment
+from trainer.fanout import Hear, Sink, fan_out, map_of
+from trainer.jobs import CanaryJob, CanaryResult
+from trainer.merge import mergeable, merged_model, require_adapter
 from trainer.process import RESULT
-from trainer.rollout import Purpose, Rollout
 
 logger = logging.getLogger(__name__)
 ENGINE_STARTS = 3
@@ -81,17 +80,22 @@ class PolicyEngine:
         *,
         merge: bool,
         idle_timeout_s: float,
+        elsewhere: Sequence[Endpoint] = (),
     ) -> None:
-        """`config` is the base model's server; `merge` as `merges` answers it."""
+        """`config` is the base model's server; `merge` as `merges` answers it, and not for engines `elsewhere`.
+
+        These serve the base model under its name and take adapters; with any of them nothing is started here.
+        """
         self.config = config
         self.model = model
         self.tokenizer = tokenizer
         self.folders = folders
         self.merge = merge
         self.idle_timeout_s = idle_timeout_s
+        self.elsewhere = elsewhere
 
     def server(self, policy: ServedPolicy) -> VllmServer:
-        """The server that answers for this policy, started or not."""
+        """Our own server that answers for this policy, started or not."""
         config = self.config
         if self.merge and policy.adapter_path is not None:
             weights = merged_model(self.model.path, Path(policy.adapter_path), self.folders.merged)
@@ -100,13 +104,17 @@ class PolicyEngine:
         return VllmServer(config, self.folders.logs, self.folders.state, idle_timeout_s=self.idle_timeout_s)
 
     @contextmanager
-    def serving(self, policy: ServedPolicy) -> Iterator[VllmServer]:
-        """The policy's server, and this process's claim on it given up at the end: unused it then ends by itself."""
-        server = self.server(policy)
+    def serving(self, policy: ServedPolicy) -> Iterator[Sequence[VllmServer | ServerElsewhere]]:
+        """The policy's servers, and this process's claim on ours given up at the end: unused it then ends by itself."""
+        if policy.adapter_path is not None and not self.merge:
+            require_adapter(Path(policy.adapter_path))
+        servers: list[VllmServer | ServerElsewhere] = [ServerElsewhere(endpoint) for endpoint in self.elsewhere]
+        servers = servers or [self.server(policy)]
         try:
-            yield server
+            yield servers
         finally:
-            server.release()
+            for server in servers:
+                server.release()
 
     def check(self, policy: ServedPolicy) -> CanaryReport:
         """Compare engine and trainer on a fixed text. Raises CanaryFailed: then nothing it says can be trained on."""
@@ -117,58 +125,32 @@ class PolicyEngine:
             async with Client(endpoint) as client:
                 return await engine_logprobs(client, conversation, await self._load(client, policy))
 
-        with self.serving(policy) as server:
-            return compare(asyncio.run(ask(server.start())), trainer)
+        with self.serving(policy) as servers:
+            reports = [compare(asyncio.run(ask(server.start())), trainer) for server in servers]
+        return max(reports, key=lambda report: report.largest_difference_nats)
 
-    def collect(
-        self,
-        tasks: Sequence[Task],
-        environments: Mapping[str, Environment],
-        policy: ServedPolicy,
-        config: RolloutConfig,
-        *,
-        campaign: str,
-        iteration: int,
-        purpose: Purpose,
-        done: Collection[str] = frozenset(),
-        on_rollout: Callable[[Rollout], None] = lambda _: None,
-    ) -> list[Rollout]:
-        """Roll the policy out on every task (see `trainer.collect`); the rollouts not in `done`, sorted by id.
+    def collect(self, collection: Collection, policy: ServedPolicy, sink: Sink, hear: Hear = lambda _: None) -> None:
+        """Roll the policy out on every task into the sink (see `trainer.fanout`); `hear` is told of each rollout.
 
-        Raises EndpointError when the engine has died `ENGINE_STARTS` times.
+        Raises EndpointError when the engine has died `ENGINE_STARTS` times, RayMissing and WorkersLost.
         """
-        finished: dict[str, Rollout] = {}
+        map_of(collection.config.workers)  # what is missing is said before a server is started
 
-        def keep(rollout: Rollout) -> None:
-            on_rollout(rollout)
-            finished[rollout.id] = rollout
+        async def load(endpoint: Endpoint) -> str:
+            async with Client(endpoint) as client:
+                return await self._load(client, policy)
 
-        async def play(endpoint: Endpoint) -> None:
-            async with Client(endpoint, retries=1) as client:
-                assignment = Assignment(
-                    campaign=campaign,
-                    iteration=iteration,
-                    purpose=purpose,
-                    policy_id=policy.policy_id,
-                    model=await self._load(client, policy),
-                )
-                await collect(
-                    tasks,
-                    environments,
-                    client,
-                    self.tokenizer,
-                    assignment,
-                    config,
-                    done={*done, *finished},
-                    on_rollout=keep,
-                )
+        def play() -> None:
+            endpoints = [server.start() for server in servers]
+            [name] = {asyncio.run(load(endpoint)) for endpoint in endpoints}
+            clients = [partial(Client, endpoint, retries=1) for endpoint in endpoints]
+            fan_out(collection.served_as(name), clients, self.tokenizer, sink, hear)
 
         def restart(state: RetryCallState) -> None:
             assert state.outcome is not None
-            logger.warning(
-                "the engine failed (%s); restarting it, %d rollouts kept", state.outcome.exception(), len(finished)
-            )
-            server.stop()
+            logger.warning("the engine failed (%s); what ended is kept", state.outcome.exception())
+            for server in servers:
+                server.stop()
 
         trying = Retrying(
             retry=retry_if_exception_type(EndpointError),
@@ -176,9 +158,8 @@ class PolicyEngine:
             before_sleep=restart,
             reraise=True,
         )
-        with self.serving(policy) as server:
-            trying(lambda: asyncio.run(play(server.start())))
-        return sorted(finished.values(), key=lambda rollout: rollout.id)
+        with self.serving(policy) as servers:
+            trying(play)
 
     async def _load(self, client: Client, policy: ServedPolicy) -> str:
         """Have the engine serve this policy; the name to ask for."""

@@ -107,12 +107,17 @@ class Experts:
         return ToolResult(ok=True, value=said) if said else _no_answer(expert, profile), charge
 
 
-def client_for(base_url: str, model: str, api_key_variable: str, timeout_s: float) -> Client:
-    """A connection that asks once and waits so long. Raises KeyMissing."""
+def endpoint_at(base_url: str, model: str, api_key_variable: str) -> Endpoint:
+    """An endpoint with the key in this variable, if there is one. Raises KeyMissing."""
     if api_key_variable and api_key_variable not in os.environ:
         raise KeyMissing(f"{model} at {base_url}: set the environment variable {api_key_variable} to its key.")
     key = os.environ[api_key_variable] if api_key_variable else "none"
-    return Client(Endpoint(base_url=base_url, model=model, api_key=key), timeout_s=timeout_s, retries=0)
+    return Endpoint(base_url=base_url, model=model, api_key=key)
+
+
+def client_for(base_url: str, model: str, api_key_variable: str, timeout_s: float) -> Client:
+    """A connection that asks once and waits so long. Raises KeyMissing."""
+    return Client(endpoint_at(base_url, model, api_key_variable), timeout_s=timeout_s, retries=0)
 
 
 def _client(profile: EndpointProfile) -> Client:

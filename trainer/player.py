@@ -18,9 +18,10 @@ from envs.task import Preference, Task, Toolbox, ToolCall
 from envs.tools import ToolResult
 from envs.verdict import Outcome, Verdict
 from serving.endpoint import Completion, CompletionRequest
+from trainer.budget import Budget
 from trainer.calling import Caller
 from trainer.conversation import Conversation, Speaker
-from trainer.dialect import parse_turn, render_results, system_prompt, user_message
+from trainer.dialect import user_message
 from trainer.experts import Experts
 from trainer.jobs import RolloutConfig
 from trainer.rollout import Charge, Purpose, Rollout, StopReason, Turn
@@ -68,6 +69,8 @@ class Stage:
     user: User
     assignment: Assignment
     config: RolloutConfig
+    openings: dict[str, list[int]] = field(default_factory=dict)
+    """By task id: what all samples of a group are told first, tokenised for the first of them."""
 
 
 @dataclass
@@ -80,8 +83,8 @@ class _Deed:
     message: str | None = None
     reply: str | None = None
     stop_reason: StopReason | None = None
-    heard: str = ""
-    """What the policy is shown next."""
+    heard: Sequence[str] = ()
+    """What the policy is shown next, as messages."""
     speaker: Speaker = "tool"
 
     @property
@@ -105,13 +108,10 @@ class Player:
         self.answer: str | None = None
         self.broken: str | None = None
         """What broke environment or user, if something did."""
-        self.spent_usd = 0.0
-        self.declared_s = 0.0
-        self.began = perf_counter()
+        self.budget = Budget(stage.config, instance.toolbox)
 
     async def play(self) -> Rollout:
         """The whole rollout. What the policy's engine raises ends it without a result."""
-        self.began = perf_counter()
         stage = self.stage
         with (
             self.environment.episode(self.task) as episode,
@@ -138,16 +138,24 @@ class Player:
 
     async def _converse(self, caller: Caller) -> StopReason:
         """Turns until something ends them."""
-        prompt = system_prompt(self.environment.spec, self.toolbox, caller.situation.others, may_ask=self.may_ask)
-        context = self.stage.conversation.opening(prompt, user_message(self.task, self.instance.preference))
+        context = self._opening(caller)
         while True:
-            stop_reason = self._no_turn_left(context) or self._limit()
+            stop_reason = self._no_turn_left(context) or self.budget.exhausted()
             if stop_reason is not None:
                 return stop_reason
             deed = await self._turn(context, caller)
             if deed.stop_reason is not None:
                 return deed.stop_reason
             context = self.stage.conversation.bridge(self.turns[-1].completion_ids, deed.heard, deed.speaker)
+
+    def _opening(self, caller: Caller) -> list[int]:
+        """The prompt of the first turn."""
+        openings, conversation, spec = self.stage.openings, self.stage.conversation, self.environment.spec
+        if self.task.id not in openings:
+            prompt = conversation.dialect.prompt(spec, self.toolbox, caller.situation.others, may_ask=self.may_ask)
+            request = user_message(self.task, self.instance.preference)
+            openings[self.task.id] = conversation.opening(prompt.system, request, tools=prompt.tools, clock=spec.clock)
+        return openings[self.task.id]
 
     def _no_turn_left(self, context: Sequence[int]) -> StopReason | None:
         if len(self.turns) >= self.config.max_turns:
@@ -156,32 +164,13 @@ class Player:
             return StopReason.CONTEXT_FULL
         return None
 
-    def _limit(self) -> StopReason | None:
-        """The budget that is used up, if one is."""
-        if self._tokens_left() <= 0:
-            return StopReason.TOKEN_LIMIT
-        if self.config.max_wall_s is not None and self._elapsed_s() >= self.config.max_wall_s:
-            return StopReason.TIME_LIMIT
-        if self.config.max_cost_usd is not None and self.spent_usd >= self.config.max_cost_usd:
-            return StopReason.COST_LIMIT
-        return None
-
-    def _tokens_left(self) -> int:
-        """What the next completion may have."""
-        per_turn, limit = self.config.max_tokens_per_turn, self.config.max_completion_tokens
-        return per_turn if limit is None else min(per_turn, limit - sum(turn.completion_tokens for turn in self.turns))
-
-    def _elapsed_s(self) -> float:
-        return perf_counter() - self.began + self.declared_s
-
     async def _turn(self, context: list[int], caller: Caller) -> _Deed:
         """One completion and what it does. Appends the turn, unless time ran out before the completion came."""
-        began, max_tokens = perf_counter(), self._tokens_left()
+        began, max_tokens = perf_counter(), self.budget.tokens_left()
         completion = await self._complete(context, max_tokens)
         if completion is None:
             return _Deed(stop_reason=StopReason.TIME_LIMIT)
-        tokens_usd = self._tokens_usd(completion)
-        self.spent_usd += tokens_usd
+        tokens_usd = self.budget.pay_tokens(completion)
         text = self.stage.conversation.text(completion.token_ids)
         if completion.finish_reason == "length":
             cut = max_tokens < self.config.max_tokens_per_turn
@@ -211,11 +200,11 @@ class Player:
             )
         )
         self.history += [*context, *completion.token_ids]
+        self.budget.completion_tokens += len(completion.token_ids)
         return deed
 
     async def _complete(self, context: list[int], max_tokens: int) -> Completion | None:
         """The next completion; None if the rollout's time is over first."""
-        limit = self.config.max_wall_s
         request = CompletionRequest(
             prompt_ids=(*self.history, *context),
             model=self.stage.assignment.model,
@@ -225,7 +214,7 @@ class Player:
             temperature=self.config.temperature,
             top_p=self.config.top_p,
         )
-        timeout = asyncio.timeout(None if limit is None else limit - self._elapsed_s())
+        timeout = asyncio.timeout(self.budget.seconds_left())
         try:
             async with timeout:
                 return await self.stage.policy.complete(request)
@@ -236,7 +225,8 @@ class Player:
 
     async def _act(self, text: str, caller: Caller) -> _Deed:
         """Do what a completion says."""
-        parsed = parse_turn(text, may_ask=self.may_ask)
+        dialect = self.stage.conversation.dialect
+        parsed = dialect.read(text, may_ask=self.may_ask)
         self.answer = parsed.answer
         if parsed.answer is not None:
             return _Deed(stop_reason=StopReason.ANSWERED)
@@ -249,14 +239,14 @@ class Player:
         else:
             deed = await self._make(parsed.calls, caller)
         words = [place for place, call in enumerate(deed.calls) if caller.says_words(call)]
-        deed.heard = render_results(deed.results, self.config.result_limit_chars, words)
+        deed.heard = dialect.results(deed.results, self.config.result_limit_chars, words)
         return deed
 
     async def _make(self, calls: tuple[ToolCall, ...], caller: Caller) -> _Deed:
         """Make the calls of one turn in order. Once a budget is used up, the others are not made."""
         deed = _Deed(calls=calls)
         for call in calls:
-            limit = self._limit() if deed.charges else None
+            limit = self.budget.exhausted() if deed.charges else None
             if limit is not None:
                 deed.results.append(ToolResult(ok=False, error=f"not made: {limit}"))
                 continue
@@ -269,30 +259,25 @@ class Player:
                 break
             deed.results.append(result)
             deed.charges.append(charge)
-            self.spent_usd += charge.cost_usd(self.toolbox)
-            self.declared_s += charge.latency_s if charge.simulated else 0.0
+            self.budget.pay(charge)
         return deed
 
     async def _ask_user(self, deed: _Deed, message: str) -> None:
         """Pass a message on to the user, whose reply is what the policy hears next."""
         try:
-            reply = await self.stage.user.reply(self.task, self.environment, self.talk, message)
+            reply, used = await self.stage.user.reply(self.task, self.environment, self.talk, message)
         except UserFailed as failed:
+            deed.charges.append(failed.used)
             self.broken = str(failed)
             deed.stop_reason = StopReason.USER_ERROR
             return
+        deed.charges += [used] if used is not None else []
         self.talk.append((message, reply.text))
-        deed.reply = deed.heard = reply.text
+        deed.reply, deed.heard = reply.text, [reply.text]
         if reply.ends:
             # The user was content with the message: it is what they were told.
             self.answer = message
             deed.stop_reason = StopReason.USER_LEFT
-
-    def _tokens_usd(self, completion: Completion) -> float:
-        """Tokens at the toolbox's prices per million. The whole prompt is paid for every turn."""
-        tokens = completion.prompt_tokens * self.toolbox.input_usd_per_mtok
-        tokens += len(completion.token_ids) * self.toolbox.output_usd_per_mtok
-        return tokens / 1e6
 
     def _verdict(self, episode: Episode, stop_reason: StopReason) -> Verdict:
         if self.broken is not None:

@@ -55,12 +55,15 @@ TRUNCATED = frozenset(
 
 
 class Charge(Record):
-    """What one call that was made used. Its cost follows from the rollout's toolbox: see `cost_usd`."""
+    """What one call that was made used, or a reply of a model that plays the user, which costs the policy nothing.
+
+    The cost follows from the rollout's toolbox: see `cost_usd`.
+    """
 
     tool: str
-    kind: Literal["tool", "distractor", "expert"]
+    kind: Literal["tool", "distractor", "expert", "user"]
     input_tokens: int = 0
-    """Of an expert; estimated where it is simulated or gave no answer."""
+    """Of an expert or the user; estimated where an expert is simulated or gave no answer, 0 where nobody counted."""
     output_tokens: int = 0
     latency_s: float
     """Measured; of a simulated expert, declared."""
@@ -68,6 +71,8 @@ class Charge(Record):
 
     def cost_usd(self, toolbox: Toolbox) -> float:
         """The call's price, or an expert's tokens at its prices per million. A tool that does not exist is free."""
+        if self.kind == "user":
+            return 0.0
         if self.kind != "expert":
             return toolbox.call_prices_usd.get(self.tool, 0.0)
         expert = next(expert for expert in toolbox.experts if expert.name == self.tool)
@@ -91,7 +96,7 @@ class Turn(Record):
     results: tuple[ToolResult, ...] = ()
     """One per call; for a malformed turn the one error the policy was shown."""
     charges: tuple[Charge, ...] = ()
-    """One per call that was made; those that a limit forbade are not charged."""
+    """One per call that was made; those that a limit forbade are not charged. One for a model's reply as the user."""
     message: str | None = None
     """What the policy said to the user, if it did."""
     reply: str | None = None

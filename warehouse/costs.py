@@ -16,7 +16,7 @@ WITH priced AS (
     recursive := true)
   FROM turns
 ), calls AS (
-  SELECT c.rollout_id, sum(CASE WHEN c.kind = 'expert'
+  SELECT c.rollout_id, sum(CASE WHEN c.kind = 'user' THEN 0 WHEN c.kind = 'expert'
     THEN (c.input_tokens * e.input_usd_per_mtok + c.output_tokens * e.output_usd_per_mtok) / 1e6
     ELSE coalesce(map_extract_value(p.call_prices, c.tool), 0) END) AS usd
   FROM charges c JOIN priced p ON p.id = c.rollout_id LEFT JOIN experts e ON e.id = c.rollout_id AND e.name = c.tool
@@ -32,5 +32,5 @@ ORDER BY p.id
 """Per rollout `id`, `stored_usd` and `recomputed_usd`: tokens, calls and experts at the prices of its toolbox.
 
 Every turn pays for its whole prompt. Calls that a limit forbade have no charge, and a tool that does not exist no
-price.
+price. What a model used that plays the user is not the policy's to pay.
 """

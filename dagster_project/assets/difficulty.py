@@ -11,7 +11,7 @@ from dagster_project.campaign import CampaignError, load_campaign
 from dagster_project.lineage import code_version, consume, record
 from dagster_project.measuring import measure, reference_policy
 from dagster_project.resources import Engines, Workshop
-from trainer import collect, dialect
+from trainer import collect, dialect, dialects
 from trainer import difficulty as difficulties
 
 
@@ -21,7 +21,7 @@ from trainer import difficulty as difficulties
     kinds={"vllm"},
     deps=[task_dataset, base_policy, warm_policy],
     pool="engine",
-    code_version=code_version(difficulties, collect, dialect),
+    code_version=code_version(difficulties, collect, dialect, dialects),
 )
 def difficulty(context: dg.AssetExecutionContext, workshop: Workshop, engines: Engines) -> dg.MaterializeResult[Any]:
     """pass@k of the reference policy per training task: what decides how often the loop draws it."""

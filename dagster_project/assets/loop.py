@@ -14,13 +14,14 @@ from dagster_project.assets.difficulty import difficulty
 from dagster_project.assets.policies import baseline, warm_policy
 from dagster_project.campaign import iteration_key, load_campaign, parse_iteration_key
 from dagster_project.evaluating import collect_into, evaluate
+from dagster_project.html_report import write_report
 from dagster_project.lineage import code_version, consume, record, source_version
 from dagster_project.partitions import ITERATIONS
 from dagster_project.resources import Engines, Workshop
 from envs import experts, toolbox, users
 from envs.task import Task
 from serving import models
-from trainer import advantages, calling, collect, dialect, draw, jobs, player, rewards
+from trainer import advantages, budget, calling, collect, dialect, dialects, draw, jobs, player, rewards
 from trainer.difficulty import sampling_weights
 from trainer.rollout import Rollout
 from warehouse.warehouse import Batch, Warehouse
@@ -44,7 +45,7 @@ def parent_batch(warehouse: Warehouse, campaign: str, iteration: int) -> Batch:
     kinds={"vllm"},
     deps=[_per_campaign(task_dataset), _per_campaign(warm_policy), _per_campaign(difficulty)],
     pool="engine",
-    code_version=code_version(collect, player, calling, dialect, draw, toolbox, experts, users),
+    code_version=code_version(collect, player, budget, calling, dialect, dialects, draw, toolbox, experts, users),
 )
 def rollouts(context: dg.AssetExecutionContext, workshop: Workshop, engines: Engines) -> dg.MaterializeResult[Any]:
     """Attempts of the current policy at training tasks, in groups, after the canary found the right policy served."""
@@ -138,19 +139,17 @@ def checkpoint(
     **LOOP, kinds={"vllm"}, deps=[checkpoint, _per_campaign(task_dataset), _per_campaign(baseline)], pool="engine"
 )
 def evaluation(context: dg.AssetExecutionContext, workshop: Workshop, engines: Engines) -> dg.MaterializeResult[Any]:
-    """Held-out success and cost of the iteration's checkpoint, beside the policies before it."""
+    """How the checkpoint does on held-out tasks, beside the policies before it; and the campaign as one page."""
     warehouse = workshop.warehouse()
     name, iteration = parse_iteration_key(context.partition_key)
     campaign = load_campaign(name)
     data = consume(warehouse, "task_dataset", name)
     policy = consume(warehouse, "checkpoint", context.partition_key)
     engine = engines.policy(campaign, workshop.home)
-    found = evaluate(warehouse, engine, campaign, name, iteration, data, policy)
-    earlier = stored.earlier_summaries(warehouse, name, iteration)
-    return record(
-        context,
-        warehouse,
-        found.tables,
-        inputs=[data, policy],
-        metadata=report.evaluation({**earlier, iteration_key(name, iteration): found.summaries}),
-    )
+    begun = consume(warehouse, "baseline", name)
+    base = [each for each in stored.read_rollouts(warehouse, begun) if each.policy_id == engine.model.fingerprint]
+    found = evaluate(warehouse, engine, campaign, name, iteration, data, policy, base)
+    result = record(context, warehouse, found.tables, inputs=[data, policy, begun])
+    shown = report.evaluation(warehouse, name, found.rollouts)
+    page = dg.MetadataValue.path(str(write_report(workshop.home, name)))
+    return result._replace(metadata={"report": page, **shown, **(result.metadata or {})})

@@ -12,7 +12,7 @@ from dagster_project.evaluating import evaluate, evaluate_rules
 from dagster_project.lineage import code_version, consume, record, source_version
 from dagster_project.resources import Engines, Workshop
 from serving import models
-from trainer import conversation, dialect, golden, jobs, rows
+from trainer import conversation, dialect, dialects, golden, jobs, rows
 
 BASELINE = -1
 """The iteration under which policies are evaluated before the loop begins."""
@@ -33,7 +33,7 @@ def base_policy(context: dg.AssetExecutionContext, workshop: Workshop) -> dg.Mat
     kinds={"pytorch"},
     deps=[task_dataset, base_policy],
     pool="trainer",
-    code_version=code_version(golden, conversation, dialect, rows),
+    code_version=code_version(golden, conversation, dialect, dialects, rows),
 )
 def warm_policy(
     context: dg.AssetExecutionContext, workshop: Workshop, pipes: dg.PipesSubprocessClient
@@ -60,6 +60,8 @@ def warm_policy(
         artefacts_dir=str(home.artefacts),
         batch_ids=(data.batch_id,),
         code_version=source_version(),
+        dialect=campaign.rollouts.dialect,
+        toolbox=campaign.rollouts.toolbox,
         config=campaign.warm_start,
     )
     result = training.run_job(context, pipes, job, home)
@@ -88,15 +90,16 @@ def baseline(context: dg.AssetExecutionContext, workshop: Workshop, engines: Eng
     data = consume(warehouse, "task_dataset", context.partition_key)
     policies = {name: consume(warehouse, f"{name}_policy", context.partition_key) for name in ("base", "warm")}
     engine = engines.policy(campaign, workshop.home)
-    found = {
-        name: evaluate(warehouse, engine, campaign, context.partition_key, BASELINE, data, batch)
-        for name, batch in policies.items()
-    }
-    found |= evaluate_rules(warehouse, engine.tokenizer, campaign, context.partition_key, BASELINE, data)
-    return record(
+    about = (campaign, context.partition_key, BASELINE, data)
+    base = evaluate(warehouse, engine, *about, policies["base"])
+    warm = evaluate(warehouse, engine, *about, policies["warm"], base.rollouts)
+    rules = evaluate_rules(warehouse, engine.tokenizer, *about, base.rollouts)
+    found = [base, warm, *rules.values()]
+    result = record(
         context,
         warehouse,
-        stored.merged(evaluated.tables for evaluated in found.values()),
+        stored.merged(evaluated.tables for evaluated in found),
         inputs=[data, *policies.values()],
-        metadata=report.evaluation({name: evaluated.summaries for name, evaluated in found.items()}),
     )
+    shown = report.evaluation(warehouse, context.partition_key, warm.rollouts)
+    return result._replace(metadata={**shown, **(result.metadata or {})})

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
 
 import dagster as dg
@@ -21,14 +21,14 @@ from envs.task import Task
 from serving.models import ResolvedModel
 from tests.fixtures import shop_spec, shop_tasks
 from tests.trainer.conftest import ScriptedPolicy
-from trainer.collect import collect
+from trainer.collect import Collection, collect
 from trainer.conversation import load_tokenizer
 from trainer.dialect import render_answer, render_call
 from trainer.difficulty import DifficultyConfig
 from trainer.engine import ServedPolicy
+from trainer.fanout import Ended, Hear, Sink
 from trainer.jobs import RolloutConfig
-from trainer.player import Assignment
-from trainer.rollout import Purpose, Rollout
+from trainer.rollout import Rollout
 from warehouse.tables import TABLES
 from warehouse.warehouse import Warehouse
 
@@ -39,32 +39,18 @@ CAMPAIGN = Campaign(domains=("shop",), difficulty=SETTINGS, rollouts=RolloutConf
 class ScriptedEngine:
     """Collects as `trainer.engine.PolicyEngine` does, with a policy that knows the golden program of some tasks."""
 
-    def __init__(self, model: ResolvedModel, tasks: Sequence[Task], known: Collection[str]) -> None:
+    def __init__(self, model: ResolvedModel, tasks: Sequence[Task], known: Set[str]) -> None:
         self.tokenizer = load_tokenizer(model.path)
         self.tasks, self.known, self.played = tasks, known, 0
 
-    def collect(
-        self,
-        tasks: Sequence[Task],
-        environments: Mapping[str, Environment],
-        policy: ServedPolicy,
-        config: RolloutConfig,
-        *,
-        campaign: str,
-        iteration: int,
-        purpose: Purpose,
-        done: Collection[str] = frozenset(),
-        on_rollout: Callable[[Rollout], None] = lambda _: None,
-    ) -> list[Rollout]:
-        who = Assignment(
-            campaign=campaign, iteration=iteration, purpose=purpose, policy_id=policy.policy_id, model="scripted"
-        )
+    def collect(self, collection: Collection, policy: ServedPolicy, sink: Sink, hear: Hear = lambda _: None) -> None:
+        def end(rollout: Rollout) -> None:
+            sink.keep(rollout)
+            hear(Ended(rollout.id, rollout.solved))
+            self.played += 1
+
         acting = ScriptedPolicy(self.tokenizer, self.say)
-        made = asyncio.run(
-            collect(tasks, environments, acting, self.tokenizer, who, config, done=done, on_rollout=on_rollout)
-        )
-        self.played += len(made)
-        return made
+        asyncio.run(collect(collection.served_as(policy.policy_id), acting, self.tokenizer, end))
 
     def say(self, told: str, turn: int) -> str:
         task = next(task for task in self.tasks if f"user\n{task.instruction}<" in told)

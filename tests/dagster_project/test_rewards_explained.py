@@ -213,8 +213,12 @@ def test_rules_are_evaluated_as_policies_are(warehouse: Warehouse, tokenizer: To
 
 def test_the_documents_campaign_can_be_run() -> None:
     document = Path(__file__).parents[2] / "docs" / "rollouts.md"
-    [settings] = re.findall(r"```yaml\n(.*?)```", document.read_text(), flags=re.DOTALL)
+    settings, many = re.findall(r"```yaml\n(.*?)```", document.read_text(), flags=re.DOTALL)
     campaign = Campaign.model_validate({"domains": ["shop"], **yaml.safe_load(settings)})
+    assert (
+        Campaign.model_validate({"domains": ["shop"], **yaml.safe_load(many)}).rollouts.workers
+        != campaign.rollouts.workers
+    )
     assert [profile.kind for profile in campaign.rollouts.toolbox.pool] == ["endpoint", "simulated"]
     assert campaign.evaluation.rollout_config(campaign.rollouts).toolbox.seed == 7
 

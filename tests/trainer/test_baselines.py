@@ -11,10 +11,11 @@ from envs.experts import Competence
 from envs.task import Task
 from envs.verdict import Outcome
 from tests.trainer.endpoint import endpoint
+from tests.trainer.sinks import InMemory
 from tests.trainer.staging import FOOL, SAGE, talking_task, with_experts
 from trainer.baselines import RULES, NoExperts, RuleEngine, RulePolicy, rule_policy
 from trainer.capability import capability_text, measured
-from trainer.collect import Assignment, collect
+from trainer.collect import Assignment, Collection, collect
 from trainer.conversation import Conversation, TemplateUnusable, Tokenizer
 from trainer.evaluate import summarise
 from trainer.jobs import RolloutConfig
@@ -25,9 +26,11 @@ from trainer.rollout import Rollout
 def roll(shop: Environment, tokenizer: Tokenizer) -> Callable[..., list[Rollout]]:
     def run(rule: str, tasks: list[Task], config: RolloutConfig) -> list[Rollout]:
         engine = RuleEngine(RULES[rule], tokenizer)
-        return engine.collect(
-            tasks, {shop.id: shop}, rule_policy(rule), config, campaign="c", iteration=-1, purpose="evaluation"
-        )
+        policy = rule_policy(rule)
+        who = Assignment(campaign="c", iteration=-1, purpose="evaluation", policy_id=policy.policy_id, model="")
+        sink = InMemory()
+        engine.collect(Collection(tasks, {shop.id: shop}, who, config), policy, sink)
+        return sink.rollouts()
 
     return run
 
@@ -112,7 +115,8 @@ def test_capabilities_are_written_from_what_experts_did(shop: Environment, tasks
 
 def test_broken_rollouts_say_nothing_about_an_expert(shop, tasks, tokenizer: Tokenizer, assignment: Assignment) -> None:
     policy = RulePolicy(RULES["cheapest_expert"], tokenizer)
-    rollouts = asyncio.run(collect(tasks, {shop.id: shop}, policy, tokenizer, assignment, with_experts(SAGE)))
+    collection = Collection(tasks, {shop.id: shop}, assignment, with_experts(SAGE))
+    rollouts = asyncio.run(collect(collection, policy, tokenizer))
     broken = [rollout.model_copy(update={"outcome": Outcome.ENVIRONMENT_ERROR}) for rollout in rollouts[:3]]
     assert capability_text([*broken, *rollouts[3:]]) == "Solved 4 of 4 shop tasks."
     assert capability_text(broken) == ""

@@ -1,7 +1,7 @@
 """Collecting rollouts with scripted policies: limits, recovery, resume, costs. The engine itself is in test_engine."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Set
 
 import pytest
 
@@ -12,7 +12,7 @@ from envs.verdict import Outcome
 from tests.fixtures import shop_spec
 from tests.trainer.conftest import Script, ScriptedPolicy, history_of
 from trainer.advantages import Advantage
-from trainer.collect import Assignment, collect
+from trainer.collect import Assignment, Collection, collect
 from trainer.conversation import Conversation, Tokenizer
 from trainer.golden import golden_row
 from trainer.jobs import RolloutConfig
@@ -25,9 +25,15 @@ ONCE = RolloutConfig(samples_per_task=1)
 
 @pytest.fixture
 def roll(shop: Environment, tokenizer: Tokenizer, assignment: Assignment) -> Callable[..., list[Rollout]]:
-    def run(policy: ScriptedPolicy, tasks: list[Task], config: RolloutConfig = ONCE, **options) -> list[Rollout]:
-        environments = {shop.id: shop}
-        return asyncio.run(collect(tasks, environments, policy, tokenizer, assignment, config, **options))
+    def run(
+        policy: ScriptedPolicy,
+        tasks: list[Task],
+        config: RolloutConfig = ONCE,
+        done: Set[str] = frozenset(),
+        on_rollout: Callable[[Rollout], None] = lambda _: None,
+    ) -> list[Rollout]:
+        collection = Collection(tasks, {shop.id: shop}, assignment, config, done)
+        return asyncio.run(collect(collection, policy, tokenizer, on_rollout))
 
     return run
 
@@ -44,6 +50,17 @@ def test_stored_tokens_are_exactly_what_the_engine_saw(roll, scripted: Scripted,
     for turn, prompt in zip(rollout.turns, policy.prompts, strict=True):
         assert history_of(rollout)[: len(prompt)] == prompt
         assert turn.prompt_tokens == len(prompt)
+
+
+def test_ids_are_the_same_whether_a_group_shares_them_or_every_rollout_makes_its_own(
+    roll, scripted: Scripted, golden_script: Script, tasks
+) -> None:
+    config = RolloutConfig(samples_per_task=2)
+    together = roll(scripted(golden_script), tasks, config)
+    ids = {rollout.id for rollout in together}
+    alone = [only for each in sorted(ids) for only in roll(scripted(golden_script), tasks, config, done=ids - {each})]
+    told = [[[turn.context_ids for turn in rollout.turns] for rollout in rollouts] for rollouts in (together, alone)]
+    assert told[0] == told[1] and len(together) == len(alone) == 2 * len(tasks)
 
 
 def test_a_golden_trajectory_has_exactly_the_tokens_of_the_rollout_it_teaches(
@@ -158,7 +175,7 @@ def test_a_broken_environment_is_neither_solved_nor_failed(tokenizer, assignment
     toolbox = tasks[0].toolbox.model_copy(update={"tools": ("breaks",)})
     task = tasks[0].model_copy(update={"environment_id": broken.id, "toolbox": toolbox})
     policy = scripted(["breaks()"] * 6)
-    [rollout] = asyncio.run(collect([task], {broken.id: broken}, policy, tokenizer, assignment, ONCE))
+    [rollout] = asyncio.run(collect(Collection([task], {broken.id: broken}, assignment, ONCE), policy, tokenizer))
     assert rollout.outcome is Outcome.ENVIRONMENT_ERROR
     assert rollout.stop_reason is StopReason.ENVIRONMENT_ERROR
 

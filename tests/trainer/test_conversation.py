@@ -57,3 +57,15 @@ def test_a_tool_result_cannot_end_the_turn_or_speak_as_somebody_else(conversatio
 def test_generation_stops_at_the_end_of_the_turn(conversation: Conversation, tokenizer: Tokenizer) -> None:
     assert tokenizer.decode(conversation.stop_token_ids, skip_special_tokens=False) == "<|im_end|>"
     assert conversation.text(conversation.completion("f()")) == "f()"
+
+
+def test_a_remembered_bridge_is_that_of_its_words_speaker_and_end(tokenizer) -> None:
+    remembering = Conversation(tokenizer)
+    ended, cut = remembering.completion("f()"), remembering.completion("f()")[:-1]
+    for _ in range(2):
+        for heard in ("1", "1 ", ["1", "1"]):
+            for written in (ended, cut):
+                for speaker in ("tool", "user"):
+                    bridge = remembering.bridge(written, heard, speaker)
+                    assert bridge == Conversation(tokenizer).bridge(written, heard, speaker)
+                    bridge.clear()  # what is handed out is the caller's

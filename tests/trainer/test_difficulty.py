@@ -13,7 +13,7 @@ from envs.environment import Environment
 from envs.task import Task
 from envs.verdict import Outcome
 from tests.trainer.conftest import Script
-from trainer.collect import Assignment, collect
+from trainer.collect import Assignment, Collection, collect
 from trainer.conversation import Tokenizer
 from trainer.difficulty import Difficulty, DifficultyConfig, difficulties, pass_at_k, sampling_weights
 from trainer.draw import draw_tasks
@@ -55,7 +55,7 @@ def test_a_policy_is_measured_by_its_rollouts(
     config = DifficultyConfig(k=2, samples_per_task=4).rollout_config(RolloutConfig(concurrency=1))
     who = Assignment(campaign="c", iteration=-1, purpose="difficulty", policy_id="sha", model="scripted")
     posed = [always, sometimes, never]
-    rollouts = asyncio.run(collect(posed, {shop.id: shop}, scripted(script), tokenizer, who, config))
+    rollouts = asyncio.run(collect(Collection(posed, {shop.id: shop}, who, config), scripted(script), tokenizer))
     found = {one.task_id: one for one in difficulties(rollouts, 2)}
     assert {task_id: (one.solved, one.attempts) for task_id, one in found.items()} == {
         always.id: (4, 4), sometimes.id: (2, 4), never.id: (0, 4),

@@ -13,7 +13,7 @@ from serving.endpoint import Endpoint
 from serving.models import ResolvedModel
 from trainer.advantages import Advantage
 from trainer.canary import CanaryFailed, canary_tokens, compare, engine_logprobs
-from trainer.collect import Assignment, collect
+from trainer.collect import Assignment, Collection, collect
 from trainer.conversation import Conversation, Tokenizer
 from trainer.jobs import CanaryJob, RolloutConfig, UpdateConfig, UpdateJob, WarmStartConfig, WarmStartJob
 from trainer.process import trainer_logprobs
@@ -39,7 +39,7 @@ def roll(endpoint: Endpoint, shop: Environment, tasks: list[Task], tokenizer: To
 
     async def run() -> list[Rollout]:
         async with Client(endpoint) as client:
-            return await collect(tasks, {shop.id: shop}, client, tokenizer, assignment, CONFIG)
+            return await collect(Collection(tasks, {shop.id: shop}, assignment, CONFIG), client, tokenizer)
 
     return asyncio.run(run())
 

@@ -14,7 +14,7 @@ from tests.trainer.conftest import ScriptedPolicy, history_of
 from tests.trainer.endpoint import endpoint
 from tests.trainer.staging import FOOL, SAGE, library_spec, with_experts
 from trainer.advantages import Advantage
-from trainer.collect import Assignment, collect, draw_toolbox
+from trainer.collect import Assignment, Collection, collect, draw_toolbox
 from trainer.conversation import Tokenizer
 from trainer.dialect import system_prompt
 from trainer.experts import KeyMissing
@@ -35,7 +35,7 @@ def worlds(shop: Environment):
 @pytest.fixture
 def roll(worlds, tokenizer: Tokenizer, assignment: Assignment) -> Callable[..., list[Rollout]]:
     def run(policy: ScriptedPolicy, tasks: list[Task], config: RolloutConfig) -> list[Rollout]:
-        return asyncio.run(collect(tasks, worlds, policy, tokenizer, assignment, config))
+        return asyncio.run(collect(Collection(tasks, worlds, assignment, config), policy, tokenizer))
 
     return run
 

@@ -11,10 +11,12 @@ from envs.environment import Environment
 from envs.task import Task
 from serving.models import ResolvedModel
 from serving.vllm import VllmServer
+from tests.trainer.sinks import InMemory
+from trainer.collect import Assignment, Collection
 from trainer.conversation import Tokenizer
 from trainer.engine import EngineFolders, PolicyEngine, ServedPolicy
+from trainer.fanout import Ended
 from trainer.jobs import RolloutConfig
-from trainer.rollout import Rollout
 
 
 @pytest.mark.vllm
@@ -32,20 +34,17 @@ def test_an_engine_killed_in_the_middle_is_restarted_and_nothing_is_lost_or_doub
     engine = PolicyEngine(vllm_server.config, smollm2, tokenizer, folders, merge=False, idle_timeout_s=30)
     policy = ServedPolicy(policy_id=smollm2.fingerprint)
     config = RolloutConfig(samples_per_task=4, max_tokens_per_turn=24, max_turns=2, concurrency=4)
-    ended: list[Rollout] = []
+    sink = InMemory()
 
-    def kill_after_three(rollout: Rollout) -> None:
-        ended.append(rollout)
-        if len(ended) == 3:
+    def kill_after_three(_: Ended) -> None:
+        if len(sink.ended) == 3:
             state = vllm_server._running()
             assert state is not None
             os.kill(psutil.Process(state.watchdog).children()[0].pid, signal.SIGKILL)
 
-    rollouts = engine.collect(
-        tasks[:3], {shop.id: shop}, policy, config,
-        campaign="test", iteration=0, purpose="training", on_rollout=kill_after_three,
-    )  # fmt: skip
+    who = Assignment(campaign="test", iteration=0, purpose="training", policy_id=policy.policy_id, model="")
+    engine.collect(Collection(tasks[:3], {shop.id: shop}, who, config), policy, sink, kill_after_three)
     vllm_server.start()  # other tests want it, and the engine has given up this process's claim
-    assert len({rollout.id for rollout in rollouts}) == 12
-    assert len(ended) == 12, "a finished rollout was played again"
+    assert len(sink.kept()) == 12
+    assert len(sink.ended) == 12, "a finished rollout was played again"
     assert vllm_server.alive()

@@ -8,7 +8,7 @@ import pytest
 from envs.environment import Environment
 from envs.task import Task
 from trainer.advantages import Advantage
-from trainer.collect import Assignment, collect
+from trainer.collect import Assignment, Collection, collect
 from trainer.jobs import RolloutConfig
 from trainer.rollout import Rollout, from_rows, rollout_identity, rollouts_from
 from trainer.rows import read_training_rows, training_rows, write_training_rows
@@ -18,7 +18,9 @@ from warehouse.tables import table_named
 @pytest.fixture
 def rollouts(shop: Environment, tasks: list[Task], tokenizer, assignment: Assignment, scripted, golden_script):
     config = RolloutConfig(samples_per_task=2)
-    return asyncio.run(collect(tasks, {shop.id: shop}, scripted(golden_script), tokenizer, assignment, config))
+    return asyncio.run(
+        collect(Collection(tasks, {shop.id: shop}, assignment, config), scripted(golden_script), tokenizer)
+    )
 
 
 def advantages(rollouts: list[Rollout]) -> list[Advantage]:

@@ -90,3 +90,25 @@ def test_a_broken_bundle_gives_no_part_of_its_batch(warehouse: Warehouse, monkey
 def test_a_part_key_that_would_leave_the_folder_is_refused(warehouse: Warehouse) -> None:
     with pytest.raises(RowsRejected, match="part key"):
         warehouse.write_part("splits", splits("a"), "../../outside")
+
+
+def test_a_bundle_is_there_whole_or_not_at_all_and_the_first_of_a_name_counts(warehouse: Warehouse, row) -> None:
+    rollout, turn = row("rollouts", id="r", n_turns=1), row("turns", rollout_id="r", turn=0, text="first")
+    with pytest.raises(RowsRejected, match="turns"):
+        warehouse.write_bundle("r", {"rollouts": [rollout], "turns": [{"rollout_id": "r"}]})
+    with pytest.raises(RowsRejected, match="part key"):
+        warehouse.write_bundle("../r", {"rollouts": [rollout]})
+    assert warehouse.pending("rollouts").is_empty()
+    for words in ("first", "second"):
+        warehouse.write_bundle("r", {"rollouts": [rollout], "turns": [turn | {"text": words}]})
+    assert warehouse.ingest().inserted == {"rollouts": 1, "turns": 1}
+    assert warehouse.query("SELECT text FROM turns").item() == "first"
+
+
+def test_new_rows_among_stored_and_repeated_ones_are_found(warehouse: Warehouse) -> None:
+    warehouse.write_part("splits", splits("a", "b", "a"), "one")
+    assert warehouse.ingest().inserted["splits"] == 2
+    warehouse.write_part("splits", splits("c", "b", "d", "c", "a"), "two")
+    report = warehouse.ingest()
+    assert (report.inserted["splits"], report.already_present["splits"]) == (2, 3)
+    assert warehouse.query("SELECT task_id FROM splits ORDER BY ALL")["task_id"].to_list() == ["a", "b", "c", "d"]
