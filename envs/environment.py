@@ -8,13 +8,14 @@ from types import TracebackType
 import apsw
 from pydantic import JsonValue, ValidationError
 
+from envs.base_state import BaseState
 from envs.compile import check_rule, check_structure, compile_tool
 from envs.episode import Episode, verdict_on
 from envs.errors import EnvironmentBroken, SpecError
 from envs.record import Record
 from envs.seal import HEAP_LIMIT_BYTES
 from envs.spec import EnvironmentSpec
-from envs.state import BaseState, State, open_state
+from envs.state import State, open_state
 from envs.task import Change, Task, ToolCall
 from envs.tools import CompiledTool, ToolResult
 from envs.verdict import Outcome, Verdict

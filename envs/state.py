@@ -1,117 +1,30 @@
-"""The world an episode acts on: one in-memory SQLite database, built once, restored by ROLLBACK after each episode.
+"""The world an episode acts on: one in-memory SQLite database, copied once, restored by ROLLBACK after each episode.
 
-Here are the base state, the sealed connection, the frozen clock and the canonical changeset; what tools do is not.
+Here are the sealed connection, its savepoints and the canonical changeset. What it is a copy of is `envs.base_state`'s;
+what tools do is not here.
 """
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import cache
-from itertools import islice
 from typing import Any
 
 import apsw
 from pydantic import JsonValue
 
+from envs.base_state import BaseState, connect
 from envs.changes import ChangeLog, ChangeNaming
-from envs.errors import EnvironmentBroken, SpecError
-from envs.schema import create_table, highest_number, insert_rows, quoted
-from envs.seal import MAX_VALUE_BYTES, Seal
-from envs.search import create_index, index_name, open_index
-from envs.spec import EnvironmentSpec
+from envs.errors import EnvironmentBroken
+from envs.schema import quoted
+from envs.seal import Seal
+from envs.search import open_index
 from envs.task import Change
 
 EXTRA_PAGES = 4_096
 """Pages of 4 KiB an episode may add to its base state."""
 _TEXTS = (str, bytes)
-_UNIX_EPOCH_JULIAN_MS = 210_866_760_000_000
-
-
-class _FrozenClock(apsw.VFS):
-    """SQLite's file layer with one instant for a clock, so that date('now') is part of the specification."""
-
-    def __init__(self, name: str, clock: str) -> None:
-        instant = datetime.fromisoformat(clock).replace(tzinfo=UTC)
-        self._julian_ms = round(instant.timestamp() * 1000) + _UNIX_EPOCH_JULIAN_MS
-        super().__init__(name, "")
-
-    def xCurrentTimeInt64(self) -> int:
-        return self._julian_ms
-
-
-@cache
-def _frozen_clock(clock: str) -> tuple[str, _FrozenClock]:
-    """The name of the registered VFS for this instant. It is kept for good: connections hold it by name only."""
-    name = f"envloom-{clock}"
-    return name, _FrozenClock(name, clock)
-
-
-def _connect(clock: str) -> apsw.Connection:
-    return apsw.Connection(":memory:", vfs=_frozen_clock(clock)[0], statementcachesize=1024)
-
-
-@dataclass(frozen=True)
-class BaseState:
-    """The seeded database as bytes, with what a connection to it needs to know."""
-
-    content: bytes
-    sha256: str
-    tables: tuple[str, ...]
-    clock: str
-    columns: Mapping[str, tuple[str, ...]]
-    """Per table its column names, `id` first."""
-    booleans: frozenset[tuple[str, str]]
-    """(table, column) pairs whose 0 and 1 are false and true."""
-    prefixes: Mapping[str, str]
-    """Per table the prefix of its ids."""
-    highest: Mapping[str, int]
-    """Per table the highest number among its seeded ids; the first minted id follows it."""
-    searched: tuple[str, ...] = ()
-    """The tables with a full-text index."""
-
-    @property
-    def indexes(self) -> tuple[str, ...]:
-        """The full-text indexes, as SQL calls them."""
-        return tuple(map(index_name, self.searched))
-
-    @classmethod
-    def build(cls, spec: EnvironmentSpec) -> "BaseState":
-        """Create the tables and seed the rows under the frozen clock. Raises SpecError naming the table or row."""
-        try:
-            datetime.fromisoformat(spec.clock)
-        except ValueError as error:
-            raise SpecError("clock", f"{spec.clock!r} is no instant", "Write 2026-03-02T09:00:00") from error
-        connection = _connect(spec.clock)
-        connection.limit(apsw.SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES)
-        try:
-            for table in spec.tables:
-                create_table(connection, table)
-            insert_rows(connection, spec)
-            for table in spec.tables:
-                if table.full_text:
-                    create_index(connection, table)
-            content = connection.serialize("main")
-        finally:
-            connection.close()
-        return cls(
-            content=content,
-            sha256=hashlib.sha256(content).hexdigest(),
-            tables=tuple(table.name for table in spec.tables),
-            clock=spec.clock,
-            columns={table.name: ("id", *(column.name for column in table.columns)) for table in spec.tables},
-            booleans=frozenset(
-                (table.name, column.name)
-                for table in spec.tables
-                for column in table.columns
-                if column.type == "boolean"
-            ),
-            prefixes={table.name: table.id_prefix for table in spec.tables},
-            highest={table.name: highest_number(table, spec.rows.get(table.name, ())) for table in spec.tables},
-            searched=tuple(table.name for table in spec.tables if table.full_text),
-        )
 
 
 def open_state(base: BaseState, reverse_unordered_selects: bool = False) -> "State":
@@ -124,7 +37,7 @@ class State:
 
     def __init__(self, base: BaseState, reverse_unordered_selects: bool = False) -> None:
         self.base = base
-        self._connection = connection = _connect(base.clock)
+        self._connection = connection = connect(base.clock)
         connection.deserialize("main", base.content)
         connection.execute("PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA journal_mode = MEMORY")
         pages = int(connection.pragma("page_count"))
@@ -173,8 +86,7 @@ class State:
         if not self._connection.in_transaction:
             self._make_again()
             raise EnvironmentBroken("the statement rolled the whole episode back; no tool may use OR ROLLBACK")
-        self._connection.execute("ROLLBACK TO call")
-        self._connection.execute("RELEASE call")
+        self._connection.execute("ROLLBACK TO call; RELEASE call")
 
     def mint(self, table: str) -> str:
         """The next id of a table, `<prefix>-<number>`; given back when the call or the episode is undone."""
@@ -201,7 +113,17 @@ class State:
             cursor = self._connection.execute(sql, bindings, can_cache=can_cache)
             if rows is None:
                 return cursor.fetchall()
-            found = list(islice(cursor if characters is None else _within(characters, cursor), rows))
+            found = []
+            for row in cursor:
+                if characters is not None:
+                    for value in row:
+                        if isinstance(value, _TEXTS):
+                            characters -= len(value)
+                    if characters < 0:
+                        raise EnvironmentBroken("the rows hold too much text; select fewer rows or columns")
+                found.append(row)
+                if len(found) == rows:
+                    break
             cursor.close()
             return found
         except apsw.ConstraintError:
@@ -291,17 +213,6 @@ class Statement:
     writes: bool
     columns: tuple[tuple[str, str | None, str | None], ...]
     """Per result column its name, and the table and column it comes from if it is one."""
-
-
-def _within(characters: int, rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
-    """The rows as they come, until their texts are longer than that in all."""
-    for row in rows:
-        for value in row:
-            if isinstance(value, _TEXTS):
-                characters -= len(value)
-        if characters < 0:
-            raise EnvironmentBroken("the rows hold too much text; select fewer rows or columns")
-        yield row
 
 
 class _AnyBinding(dict[str, None]):

@@ -14,10 +14,13 @@ import sys
 import sysconfig
 import tempfile
 import threading
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from envs.turns import Turns, threads_of
 
 if TYPE_CHECKING:
     from pydantic_monty import Monty, MontySession, OSPolicy, ResourceLimits
@@ -47,23 +50,30 @@ class _Workers:
 
     pool: "Monty"
     folder: Path
+    turns: Turns
 
 
 _of_process: dict[int, "_Workers | PythonToolsRefused"] = {}
 _lock = threading.Lock()
 
 
+@contextmanager
 def session(
     limits: "ResourceLimits | None" = None, policy: "OSPolicy | None" = None, stubs: str | None = None
-) -> "AbstractContextManager[MontySession]":
+) -> "Iterator[MontySession]":
     """A fresh sandbox in a confined worker; with `stubs` it checks types before it runs. Raises PythonToolsRefused."""
-    return _workers().pool.checkout(
+    workers = _workers()
+    fresh = workers.pool.checkout(
         limits=limits,
         os_policy=policy,
         type_check=stubs is not None,
         type_check_stubs=stubs,
         type_check_format="concise",
     )
+    with workers.turns.together() as join, fresh as sandbox:
+        if (worker := sandbox.worker_pid) is not None:
+            join(worker)
+        yield sandbox
 
 
 def refusal() -> str | None:
@@ -106,12 +116,13 @@ def _start() -> "_Workers | PythonToolsRefused":
             request_timeout=TURN_TIMEOUT_S,
             max_checkouts_per_worker=CALLS_PER_WORKER,
         )
+        others = threads_of(os.getpid())
         pool.__enter__()
     except (PythonToolsRefused, OSError, MontyError, subprocess.TimeoutExpired) as error:
         shutil.rmtree(folder, ignore_errors=True)
         return error if isinstance(error, PythonToolsRefused) else PythonToolsRefused(f"no worker starts ({error})")
     atexit.register(_stop, os.getpid())
-    return _Workers(pool, folder)
+    return _Workers(pool, folder, Turns(others))
 
 
 def _write_launcher(folder: Path) -> Path:

@@ -24,12 +24,12 @@ def reordered_calls(subject: Subject, rng: Random) -> Iterator[Attempt]:
     same way in both orders. New rows count as the same whatever their ids: it is the ids that then differ.
     """
     golden = subject.task.golden
-    if not any(subject.environment.spec.tool(call.tool).writes for call in golden) or len(golden) < 2:
+    if not any(map(subject.writes, golden)) or len(golden) < 2:
         return
     steps = _steps(subject.states, golden)
     for first in sorted(rng.sample(range(len(golden) - 1), min(len(golden) - 1, _PAIRS))):
         pair = golden[first : first + 2]
-        if not any(subject.environment.spec.tool(call.tool).writes for call in pair):
+        if not any(map(subject.writes, pair)):
             continue
         calls = (*golden[:first], pair[1], pair[0], *golden[first + 2 :])
         if _independent(steps, _steps(subject.states, calls), first, pair[1]):
@@ -39,8 +39,7 @@ def reordered_calls(subject: Subject, rng: Random) -> Iterator[Attempt]:
 
 def without_reads(subject: Subject, _rng: Random) -> Iterator[Attempt]:
     """The writes alone: what the reads tell can be known in another way."""
-    spec = subject.environment.spec
-    calls = tuple(call for call in subject.task.golden if spec.tool(call.tool).writes)
+    calls = tuple(filter(subject.writes, subject.task.golden))
     if len(calls) < len(subject.task.golden):
         yield Attempt("other_read_path", calls, subject.task.golden_answer, "the same writes without these reads")
 
@@ -71,11 +70,13 @@ class _Step:
     def __init__(self, result: ToolResult, changes: Sequence[Change]) -> None:
         self.result = result
         self.rows = {(change.table, change.key) for change in changes if change.operation != "insert"}
-        self.effect = sorted(repr(_without_new_key(change)) for change in changes)
+        self.effect = sorted(map(_effect, changes))
 
 
-def _without_new_key(change: Change) -> Change:
-    return change.model_copy(update={"key": ""}) if change.operation == "insert" else change
+def _effect(change: Change) -> str:
+    """All that a change says, without the id of a new row."""
+    key = "" if change.operation == "insert" else change.key
+    return repr((change.table, change.operation, key, change.old, change.new))
 
 
 def _steps(states: StateTree, calls: Sequence[ToolCall]) -> list[_Step] | None:

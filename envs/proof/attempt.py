@@ -39,6 +39,10 @@ class Subject:
         """The golden episode."""
         return self.states.replay(self.task.golden)
 
+    def writes(self, call: ToolCall) -> bool:
+        """Whether the call's tool changes rows. Raises KeyError for a tool that is not there."""
+        return self.environment.tools[call.tool].tool.writes
+
     def verdict(self, calls: tuple[ToolCall, ...], answer: str) -> Verdict:
         """The verifier's verdict on an episode."""
         return self.environment.judge_replay(self.task, self.states.replay(calls), answer)

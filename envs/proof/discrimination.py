@@ -115,4 +115,4 @@ def is_equivalent(subject: Subject, mutant: Attempt) -> bool:
     """Whether a mutant of the calls reaches the golden state after all."""
     if mutant.answer != subject.task.golden_answer:
         return False
-    return subject.states.replay(mutant.calls).changeset == subject.golden.changeset
+    return subject.states.changeset(subject.states.after(mutant.calls)) == subject.golden.changeset

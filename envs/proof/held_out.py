@@ -55,6 +55,8 @@ class HeldOut:
 
     def repeated_by(self, text: str, tools: Sequence[Tool]) -> Contamination | None:
         """What a task with this text and these golden tools repeats most, words before tools; None if nothing."""
+        if not self.requests:
+            return None
         return self._words_of(text) or self._tools_of(tools)
 
     def _words_of(self, text: str) -> Contamination | None:

@@ -102,7 +102,9 @@ def other_values(
         known: list[JsonValue] = [other for other in parameter.enum if other != value]
         return rng.sample(known, min(count, len(known)))
     if isinstance(value, str) and parameter.source is not None:
-        known = [other for other in column_values(parameter.source, environment) if other != value]
+        known = column_values(parameter.source, environment).copy()
+        if value in known:
+            known.remove(value)
         return rng.sample(known, min(count, len(known)))
     if isinstance(value, int | float):
         return [value + 1, value - 1][:count]
@@ -152,7 +154,7 @@ def _told(subject: Subject, operator: str, facts: Sequence[Fact], what: str) -> 
 
 def _writes(subject: Subject) -> Iterator[tuple[int, ToolCall]]:
     for number, call in enumerate(subject.task.golden):
-        if subject.environment.spec.tool(call.tool).writes:
+        if subject.writes(call):
             yield number, call
 
 
@@ -167,7 +169,7 @@ def _other_arguments(
     places = [
         (number, call, parameter)
         for number, call in _writes(subject)
-        for parameter in subject.environment.spec.tool(call.tool).parameters
+        for parameter in subject.environment.tools[call.tool].tool.parameters
         if chosen(parameter)
     ]
     # The more arguments a program has, the more would be tried: some of many tell as much in bounded time.

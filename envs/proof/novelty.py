@@ -5,6 +5,7 @@ Held-out requests are `held_out`'s; `Known` brings both to the check.
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from pydantic import JsonValue
 from rensa import RMinHash, RMinHashLSH
@@ -38,31 +39,59 @@ class Known:
         self._by_words: dict[tuple[str, ...], str] = {}
         self._accepted: list[tuple[str, str, frozenset[str]]] = []  # id, shape, shingles
         self._near = RMinHashLSH(threshold=NEAR, num_perm=PERMUTATIONS, num_bands=BANDS)
+        # Kept of the task last seen, because it is asked about, proven and added in turn.
+        self._last: tuple[Task, _Likeness] | None = None
 
     def add(self, task: Task) -> None:
         """From now on a task like this one is not new."""
-        self._by_program.setdefault(_program(task), task.id)
-        words = words_of(said(task))
-        self._by_words.setdefault(words, task.id)
-        shingles = _shingles(words)
-        self._near.insert(len(self._accepted), _sketch(shingles))
-        self._accepted.append((task.id, program_shape(task), shingles))
+        likeness = self._likeness(task)
+        self._by_program.setdefault(likeness.program, task.id)
+        self._by_words.setdefault(likeness.words, task.id)
+        self._near.insert(len(self._accepted), likeness.sketch)
+        self._accepted.append((task.id, likeness.shape, likeness.shingles))
 
     def repeated_by(self, task: Task) -> str | None:
         """Which accepted task this one repeats, and how; None if it repeats none. A task does not repeat itself."""
-        if (same := self._by_program.get(_program(task), task.id)) != task.id:
+        if not self._accepted:
+            return None
+        its = self._likeness(task)
+        if (same := self._by_program.get(its.program, task.id)) != task.id:
             return f"the same calls as task {same}"
-        words = words_of(said(task))
-        if (same := self._by_words.get(words, task.id)) != task.id:
+        if (same := self._by_words.get(its.words, task.id)) != task.id:
             return f"the same words as task {same}"
-        shape, shingles = program_shape(task), _shingles(words)
-        for number in sorted(self._near.query(_sketch(shingles))):
-            accepted, its_shape, its_shingles = self._accepted[number]
+        for number in sorted(self._near.query(its.sketch)):
+            accepted, shape, shingles = self._accepted[number]
+            if accepted == task.id or shape != its.shape:
+                continue
             # The index proposes; the sets themselves decide.
-            alike = len(shingles & its_shingles) / len(shingles | its_shingles)
-            if accepted != task.id and its_shape == shape and alike >= NEAR:
+            alike = len(its.shingles & shingles) / len(its.shingles | shingles)
+            if alike >= NEAR:
                 return f"the program of task {accepted} up to its entities, in words {alike:.0%} alike"
         return None
+
+    def _likeness(self, task: Task) -> "_Likeness":
+        if self._last is None or self._last[0] is not task:
+            self._last = task, _Likeness.of(task)
+        return self._last[1]
+
+
+@dataclass(frozen=True)
+class _Likeness:
+    """What of a task is compared with other tasks."""
+
+    program: bytes
+    words: tuple[str, ...]
+    shape: str
+    shingles: frozenset[str]
+    sketch: RMinHash
+
+    @classmethod
+    def of(cls, task: Task) -> "_Likeness":
+        words = words_of(said(task))
+        shingles = _shingles(words)
+        sketch = RMinHash(num_perm=PERMUTATIONS, seed=0)
+        sketch.update(sorted(shingles))
+        return cls(_program(task), words, program_shape(task), shingles, sketch)
 
 
 def program_shape(task: Task) -> str:
@@ -107,9 +136,3 @@ def _shingles(words: Iterable[str]) -> frozenset[str]:
     roles: dict[str, str] = {}
     named = [_role(word, roles) if _ID.fullmatch(word) else word for word in words]
     return frozenset(" ".join(named[start : start + SHINGLE]) for start in range(max(1, len(named) - SHINGLE + 1)))
-
-
-def _sketch(shingles: frozenset[str]) -> RMinHash:
-    sketch = RMinHash(num_perm=PERMUTATIONS, seed=0)
-    sketch.update(sorted(shingles))
-    return sketch

@@ -7,11 +7,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
+from envs.base_state import BaseState
 from envs.environment import Environment
 from envs.errors import EnvironmentBroken
 from envs.proof.mutations import column_values
 from envs.spec import EnvironmentSpec, Parameter, Returns, Tool
-from envs.state import BaseState, open_state
+from envs.state import open_state
 from envs.task import Change, ToolCall
 from envs.verdict import Outcome
 from tests.fixtures import CLOCK, call, make_task, shop_spec, shop_tasks

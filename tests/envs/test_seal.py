@@ -6,10 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from envs import seal
+from envs.base_state import BaseState
 from envs.environment import Environment
 from envs.errors import EnvironmentBroken, SpecError
 from envs.seal import MAX_TRIMMED, MAX_VALUE_BYTES
-from envs.state import BaseState, open_state
+from envs.state import open_state
 from tests.fixtures import shop_spec
 
 _SEALED = open_state(BaseState.build(shop_spec()))
