@@ -4,13 +4,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
 from dagster_project import stored
 from dagster_project.campaign import Campaign, iteration_key
 from dagster_project.keeping import PartSink
 from dagster_project.training import served
+from dagster_project.watching import watched
 from envs.record import content_id
 from envs.task import Task
 from trainer.adherence import adherence
@@ -19,7 +17,7 @@ from trainer.collect import Assignment, Collection, planned
 from trainer.conversation import Tokenizer
 from trainer.engine import ServedPolicy
 from trainer.evaluate import ALL, Summary, summarise
-from trainer.fanout import Ended, Hear, Sink
+from trainer.fanout import Hear, Sink
 from trainer.jobs import RolloutConfig
 from trainer.rollout import Purpose, Rollout
 from warehouse.warehouse import Batch, Warehouse
@@ -63,24 +61,8 @@ def collect_into(
     done = sink.kept() & set(plan)
     ids = {task.environment_id for task in tasks} | set(lenders if config.toolbox.distractors else ())
     worlds = stored.environments_of(warehouse, ids)
-    columns = (
-        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-        TextColumn("{task.fields[solved]} solved"), TimeElapsedColumn(),
-    )  # fmt: skip
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        bar = progress.add_task(
-            f"{purpose}, {iteration_key(campaign, iteration) if iteration >= 0 else campaign}",
-            total=len(plan),
-            completed=len(done),
-            solved=0,
-        )
-        solved = 0
-
-        def hear(ended: Ended) -> None:
-            nonlocal solved
-            solved += ended.solved
-            progress.update(bar, advance=1, solved=solved)
-
+    what = f"{purpose}, {iteration_key(campaign, iteration) if iteration >= 0 else campaign}"
+    with watched(what, len(plan), len(done)) as hear:
         engine.collect(Collection(tasks, worlds, who, config, done), policy, sink, hear)
     warehouse.ingest()
     return stored.rollouts_by_id(warehouse, list(plan))

@@ -34,6 +34,11 @@ class Ended(NamedTuple):
 
     rollout_id: str
     solved: bool
+    completion_tokens: int
+
+    @classmethod
+    def of(cls, rollout: Rollout) -> "Ended":
+        return cls(rollout.id, rollout.solved, rollout.completion_tokens)
 
 
 class Sink(Protocol):
@@ -67,7 +72,7 @@ class Shard:
 
         def end(rollout: Rollout) -> None:
             self.sink.keep(rollout)
-            hear(Ended(rollout.id, rollout.solved))
+            hear(Ended.of(rollout))
 
         async with self.policy() as policy:
             await collect(self.collection, policy, self.tokenizer, end)

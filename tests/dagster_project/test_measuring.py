@@ -46,7 +46,7 @@ class ScriptedEngine:
     def collect(self, collection: Collection, policy: ServedPolicy, sink: Sink, hear: Hear = lambda _: None) -> None:
         def end(rollout: Rollout) -> None:
             sink.keep(rollout)
-            hear(Ended(rollout.id, rollout.solved))
+            hear(Ended.of(rollout))
             self.played += 1
 
         acting = ScriptedPolicy(self.tokenizer, self.say)
