@@ -32,6 +32,9 @@ class EngineConfig(Record):
     base model under the policy's name and loads adapters from the paths that they have here."""
     api_key_variable: str = ""
     """The environment variable that holds the key of `base_urls`; empty for servers without one."""
+    request_timeout_s: float = Field(600.0, gt=0)
+    """After which a completion that does not come is asked for again; after two, the engine counts as hanging and is
+    restarted, or waited for where it runs elsewhere."""
 
 
 class Campaign(Record):

@@ -42,9 +42,9 @@ class Engines(dg.ConfigurableResource):
         config = VllmConfig(
             model=str(model.path),
             served_name=model.name,
-            max_model_len=campaign.engine.max_model_len,
-            max_num_seqs=campaign.engine.max_num_seqs,
-            kv_cache_gib=campaign.engine.kv_cache_gib,
+            max_model_len=settings.max_model_len,
+            max_num_seqs=settings.max_num_seqs,
+            kv_cache_gib=settings.kv_cache_gib,
             max_lora_rank=max(8, campaign.warm_start.lora.r),
         )
         return PolicyEngine(
@@ -52,9 +52,10 @@ class Engines(dg.ConfigurableResource):
             model,
             load_tokenizer(model.path),
             EngineFolders(logs=home.logs, state=home.state, jobs=home.jobs, merged=home.merged),
-            merge=not elsewhere and merges(model, campaign.engine.adapters),
+            merge=not elsewhere and merges(model, settings.adapters),
             idle_timeout_s=self.idle_timeout_s,
             elsewhere=elsewhere,
+            request_timeout_s=settings.request_timeout_s,
         )
 
 

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 
 from envs.record import Record, content_id
 from serving.client import Client
@@ -81,6 +81,7 @@ class PolicyEngine:
         merge: bool,
         idle_timeout_s: float,
         elsewhere: Sequence[Endpoint] = (),
+        request_timeout_s: float = 600.0,
     ) -> None:
         """`config` is the base model's server; `merge` as `merges` answers it, and not for engines `elsewhere`.
 
@@ -93,6 +94,7 @@ class PolicyEngine:
         self.merge = merge
         self.idle_timeout_s = idle_timeout_s
         self.elsewhere = elsewhere
+        self.request_timeout_s = request_timeout_s
 
     def server(self, policy: ServedPolicy) -> VllmServer:
         """Our own server that answers for this policy, started or not."""
@@ -132,7 +134,7 @@ class PolicyEngine:
     def collect(self, collection: Collection, policy: ServedPolicy, sink: Sink, hear: Hear = lambda _: None) -> None:
         """Roll the policy out on every task into the sink (see `trainer.fanout`); `hear` is told of each rollout.
 
-        Raises EndpointError when the engine has died `ENGINE_STARTS` times, RayMissing and WorkersLost.
+        Raises EndpointError when the engine has died or hung `ENGINE_STARTS` times, RayMissing and WorkersLost.
         """
         map_of(collection.config.workers)  # what is missing is said before a server is started
 
@@ -143,7 +145,7 @@ class PolicyEngine:
         def play() -> None:
             endpoints = [server.start() for server in servers]
             [name] = {asyncio.run(load(endpoint)) for endpoint in endpoints}
-            clients = [partial(Client, endpoint, retries=1) for endpoint in endpoints]
+            clients = [partial(Client, each, timeout_s=self.request_timeout_s, retries=1) for each in endpoints]
             fan_out(collection.served_as(name), clients, self.tokenizer, sink, hear)
 
         def restart(state: RetryCallState) -> None:
@@ -155,6 +157,7 @@ class PolicyEngine:
         trying = Retrying(
             retry=retry_if_exception_type(EndpointError),
             stop=stop_after_attempt(ENGINE_STARTS),
+            wait=wait_exponential_jitter(initial=1, max=30),
             before_sleep=restart,
             reraise=True,
         )

@@ -1,4 +1,4 @@
-"""vLLM killed in the middle of a collection: it is restarted, and no rollout is lost or played twice."""
+"""vLLM killed, or hanging, in the middle of a collection: it is restarted, and no rollout is lost or played twice."""
 
 import os
 import signal
@@ -20,7 +20,9 @@ from trainer.jobs import RolloutConfig
 
 
 @pytest.mark.vllm
-def test_an_engine_killed_in_the_middle_is_restarted_and_nothing_is_lost_or_doubled(
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "hanging"])
+def test_an_engine_that_fails_in_the_middle_is_restarted_and_nothing_is_lost_or_doubled(
+    sent: signal.Signals,
     vllm_server: VllmServer,
     smollm2: ResolvedModel,
     shop: Environment,
@@ -31,19 +33,21 @@ def test_an_engine_killed_in_the_middle_is_restarted_and_nothing_is_lost_or_doub
     folders = EngineFolders(
         logs=vllm_server.log_path.parent, state=vllm_server._state_dir, jobs=tmp_path, merged=tmp_path
     )
-    engine = PolicyEngine(vllm_server.config, smollm2, tokenizer, folders, merge=False, idle_timeout_s=30)
+    engine = PolicyEngine(
+        vllm_server.config, smollm2, tokenizer, folders, merge=False, idle_timeout_s=30, request_timeout_s=20
+    )
     policy = ServedPolicy(policy_id=smollm2.fingerprint)
     config = RolloutConfig(samples_per_task=4, max_tokens_per_turn=24, max_turns=2, concurrency=4)
     sink = InMemory()
 
-    def kill_after_three(_: Ended) -> None:
+    def fail_after_three(_: Ended) -> None:
         if len(sink.ended) == 3:
             state = vllm_server._running()
             assert state is not None
-            os.kill(psutil.Process(state.watchdog).children()[0].pid, signal.SIGKILL)
+            os.kill(psutil.Process(state.watchdog).children()[0].pid, sent)
 
     who = Assignment(campaign="test", iteration=0, purpose="training", policy_id=policy.policy_id, model="")
-    engine.collect(Collection(tasks[:3], {shop.id: shop}, who, config), policy, sink, kill_after_three)
+    engine.collect(Collection(tasks[:3], {shop.id: shop}, who, config), policy, sink, fail_after_three)
     vllm_server.start()  # other tests want it, and the engine has given up this process's claim
     assert len(sink.kept()) == 12
     assert len(sink.ended) == 12, "a finished rollout was played again"
