@@ -247,12 +247,15 @@ def _interval(bounds: tuple[float, float] | None) -> str:
 
 
 def curves(series: Mapping[str, Sequence[float]], xlabel: str) -> dg.MarkdownMetadataValue:
-    """One small plot per series, side by side."""
+    """One small plot per series, two beside each other: more is wider than Dagster shows."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(3.2 * max(1, len(series)), 2.6), layout="constrained")
+    rows = (len(series) + 1) // 2
+    figure = Figure(figsize=(6.8, 2.4 * max(1, rows)), layout="constrained")
     for place, (name, values) in enumerate(series.items(), start=1):
-        axes = figure.add_subplot(1, len(series), place)
+        axes = figure.add_subplot(rows, 2, place)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.plot(range(1, len(values) + 1), values, marker="o", markersize=3)
         axes.set_title(name, fontsize=10)
         axes.set_xlabel(xlabel, fontsize=8)
