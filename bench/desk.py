@@ -8,22 +8,30 @@ from envs.spec import Column, EnvironmentSpec, Parameter, Returns, Table, Tool
 from envs.task import Goal, Task, Toolbox, ToolCall
 
 TABLES, ROWS = 10, 200
+SENTENCE = "The customer called again and asked for"
 
 
-def desk_spec() -> EnvironmentSpec:
-    """Ten tables of 200 tickets; each table has a read, a write of one row and a write of two."""
+def desk_spec(notes: int = 0) -> EnvironmentSpec:
+    """Ten tables of 200 tickets; each table has a read, a write of one row and a write of two.
+
+    A ticket has four columns and so many notes, each a sentence; reads tell all of them.
+    """
+    said = [f"note_{number}" for number in range(notes)]
     columns = (
         Column(name="title", type="text"),
         Column(name="state", type="enum", values=("open", "closed")),
         Column(name="price_cents", type="cents"),
         Column(name="opened_on", type="date"),
+        *(Column(name=name, type="text") for name in said),
     )
     names = [f"desk_{number}" for number in range(TABLES)]
     ticket = Parameter(name="ticket_id", type="string")
     other = Parameter(name="other_id", type="string")
     tools: list[Tool] = []
     for name in names:
-        found = Returns(sql=f"SELECT id, title, state, price_cents FROM {name} WHERE id = :ticket_id")
+        found = Returns(
+            sql=f"SELECT {', '.join(['id', 'title', 'state', 'price_cents', *said])} FROM {name} WHERE id = :ticket_id"
+        )
         close = f"UPDATE {name} SET state = 'closed' WHERE id = :ticket_id"
         raise_price = f"UPDATE {name} SET price_cents = price_cents + 1 WHERE id = :other_id"
         tools += [
@@ -44,7 +52,15 @@ def desk_spec() -> EnvironmentSpec:
         tables=tuple(Table(name=name, id_prefix=f"T{number}", columns=columns) for number, name in enumerate(names)),
         rows={
             name: tuple(
-                (f"T{number}-{row}", f"ticket {row}", "open", 100 * row, "2026-03-02") for row in range(1, ROWS + 1)
+                (
+                    f"T{number}-{row}",
+                    f"ticket {row}",
+                    "open",
+                    100 * row,
+                    "2026-03-02",
+                    *(f"{SENTENCE} {n}" for n in said),
+                )
+                for row in range(1, ROWS + 1)
             )
             for number, name in enumerate(names)
         },
