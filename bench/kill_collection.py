@@ -12,7 +12,6 @@ import os
 import signal
 import sys
 import tempfile
-import time
 from collections import Counter
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from random import Random
 from typing import Annotated
 
 import typer
+from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -151,11 +151,17 @@ def compare(home: Path, collection: Collection, found: Losses) -> None:
 
 def _wait_for_beginning(home: Path, before: int, process: BaseProcess) -> None:
     """Until one more process than `before` has said that it begins, or this one has ended."""
-    until = time.monotonic() + _START_S
-    while reported(home).count("begins") <= before and process.is_alive():
-        if time.monotonic() > until:
-            raise TimeoutError(f"the collection did not begin within {_START_S:g} s.")
-        time.sleep(0.005)
+
+    def begun() -> bool:
+        return reported(home).count("begins") > before or not process.is_alive()
+
+    waiting = Retrying(
+        stop=stop_after_delay(_START_S), wait=wait_fixed(0.005), retry=retry_if_result(lambda it: not it)
+    )
+    try:
+        waiting(begun)
+    except RetryError:
+        raise TimeoutError(f"the collection did not begin within {_START_S:g} s.") from None
 
 
 def main(
