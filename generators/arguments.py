@@ -11,6 +11,7 @@ from pydantic import JsonValue
 from envs.environment import Environment
 from envs.spec import Parameter, Tool
 from envs.task import ToolCall
+from generators.names import singular, words
 from generators.rows import fake_text
 
 ROUND = 50
@@ -78,6 +79,9 @@ class Arguments:
             found = [value for row in self.environment.spec.rows[table] if isinstance(value := row[position], int)]
             least = int(parameter.minimum) if parameter.minimum is not None else min(found, default=low)
             low, high = max(min(found, default=low), least), min(max(found, default=high), high)
+        last = words(column).split(" ")[-1]
+        if last != singular(last):
+            low = max(low, 2)  # "1 seats" is nobody's request
         number = self.rng.randint(low, max(low, high))
         return number - number % ROUND if column.endswith("_cents") and number > ROUND else number
 

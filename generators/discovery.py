@@ -17,6 +17,8 @@ PROJECT = BUILT_IN.parents[1] / "domains"
 """Folders of a person's own: beside the packages, where no upgrade and no build touches them."""
 VARIABLE = "ENVLOOM_DOMAINS"
 """Folders of domains in place of the project's, separated as in PATH."""
+ALONE = "ENVLOOM_DOMAINS_ALONE"
+"""Set to anything: these folders are all there is, as where a history is made again from what it recorded."""
 GROUP = "envloom.domains"
 
 
@@ -68,7 +70,7 @@ def origin(point: EntryPoint) -> str:
 
 def _folders() -> dict[str, Path]:
     found: dict[str, Path] = {}
-    for parent in (BUILT_IN, *project_folders()):
+    for parent in project_folders() if ALONE in os.environ else (BUILT_IN, *project_folders()):
         for file in sorted(parent.glob("*/domain.yaml")):
             name = file.parent.name
             if name in found:
@@ -83,7 +85,7 @@ def _folders() -> dict[str, Path]:
 
 def _registered() -> dict[str, EntryPoint]:
     folders, found = _folders(), dict[str, EntryPoint]()
-    for point in entry_points(group=GROUP):
+    for point in () if ALONE in os.environ else entry_points(group=GROUP):
         other = folders.get(point.name) or (point.name in found and origin(found[point.name]))
         if other:
             raise DomainError(f"{origin(point)}: domain '{point.name}' exists already in {other}. Uninstall one.")

@@ -29,7 +29,13 @@ _SAID = {
     "birth": ("born",), "death": ("died",), "purchase": ("bought",), "price": ("cost",), "founding": ("established",),
     "weight": ("weighs",), "owned": ("belongs",), "title": ("called",),
 }  # fmt: skip
-_UNIT = r"\}\s+(dollars?|euros?|pounds?|cents?|percent|years?|months?|days?|hours?|people|times)\b"
+_ADRIFT = (
+    r"\b(of|and|with|on|at|in)[.?]$|[A-Za-z]{16}|\ba [aeio]"
+    r"|\b(with|using) [a-z]+\?$|\}.* of [a-z]+\?$"
+)
+"""An end without an end, and a bare noun where a question should know what it asks for."""
+_AGAIN = r"\b(\w{2,} \w{2,} \w{2,})\b.*\b\1\b"
+_UNIT = r"\}\s+(dollars?|euros?|pounds?|cents?|percent|years?|months?|days?|hours?|people|times|tickets)\b"
 
 
 @dataclass(frozen=True)
@@ -79,6 +85,17 @@ class Form:
             if (kept == first or not self.ordered) and (not self.closed or order[-1] in first):
                 yield order
 
+    def _rambles(self, text: str) -> bool:
+        """Whether a sentence wanders: a clause after a comma, words said again, its thing named twice or lost."""
+        names = self.placeholders if len(self.placeholders) == 1 else ()
+        apart = (rf"\b(the|a|an|this|that) {name.replace('_', ' ')}\b(?! \{{{name}\}})" for name in names)
+        return (
+            text.count(",") > (1 if self.ordered else 0)
+            or (not self.ordered and re.search(_AGAIN, text, re.IGNORECASE) is not None)
+            or re.search(_ADRIFT, text, re.IGNORECASE) is not None
+            or any(re.search(again, text, re.IGNORECASE) for again in apart)
+        )
+
     def fault(self, text: str, siblings: list[str], clock: str) -> tuple[str, str] | None:
         """Why a sentence is not of this form, with a reason for counting; None if it is."""
         needed = ", ".join(f"{{{name}}}" for name in self.placeholders)
@@ -91,7 +108,7 @@ class Form:
         if not text.endswith(self.ends or "}") or re.search(r"[.?]\s*\S", bare) or re.search(r"\}\s*\{", text):
             end = f"end with '{self.ends}'" if self.ends else "end with the word in braces"
             return "not_one_sentence", f"{self.name}: '{text}' must be one sentence or phrase and {end}."
-        if text.count(",") > 1 or re.search(r"\b(of|and|with)[.?]$|[A-Za-z]{16}", text):
+        if self._rambles(text):
             return "rambling", f"{self.name}: '{text}' must be a plain sentence of whole words that comes to its point."
         if missing := [word for word in (*self.required, self.last) if not re.search(word, bare)]:
             return "other_meaning", f"{self.name}: '{text}' must contain {_readable(missing[0])}."

@@ -1,6 +1,7 @@
 """From brief to environment: the synthesis stages in order. Candidate tasks are in `generators.tasks`."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from envs.spec import EnvironmentSpec, Handmade
 from envs.task import Rejection
@@ -22,6 +23,8 @@ class Synthesis:
 
     spec: EnvironmentSpec
     rejections: tuple[Rejection, ...]
+    tool_calls: Mapping[str, str] = field(default_factory=dict)
+    """The LLM call that wrote a tool whole, by the tool's name."""
 
 
 def synthesise(brief: Brief, domain: str, llm: Llm, hooks: DomainHooks | None = None) -> Synthesis:
@@ -62,7 +65,7 @@ def synthesise(brief: Brief, domain: str, llm: Llm, hooks: DomainHooks | None = 
         }
     )
     refused = (*refused_tables, *refused_values, *refused_lifecycles, *refused_free, *refused_policy)
-    return Synthesis(spec, refused)
+    return Synthesis(spec, refused, {tool.name: call for tool, call in zip(free, from_free, strict=True)})
 
 
 def _documents(brief: Brief, domain: str, llm: Llm, hooks: DomainHooks) -> Synthesis:

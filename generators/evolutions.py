@@ -48,7 +48,7 @@ RARER = 0.8
 _RELATIVE = {1: "tomorrow", 7: "a week from today", 14: "two weeks from today", 21: "three weeks from today"}
 _PIECES = re.compile(r"quantity|stock|copies|capacity|seat|ticket|player|places|units|nights|persons|guests|points")
 """What is counted by the dozen: a temperature is not."""
-_DOZENS = {6: "half a dozen", 12: "a dozen", 24: "two dozen"}
+DOZENS = {6: "half a dozen", 12: "a dozen", 24: "two dozen"}
 
 
 def evolve(environment: Environment, rng: random.Random, steps: Sequence[Step]) -> tuple[str, list[Step]] | None:
@@ -184,9 +184,11 @@ def _date(environment: Environment, rng: random.Random, steps: Sequence[Step], p
 
 
 def _unit(environment: Environment, rng: random.Random, steps: Sequence[Step], place: int) -> Step | None:
-    """A number said by the dozen."""
-    number = rng.choice(list(_DOZENS))
-    return _said_otherwise(environment, steps[place], "integer", number, _DOZENS[number])
+    """A number said by the dozen, where it is all that changes: nobody orders `with quantity a dozen`."""
+    number = rng.choice(list(DOZENS))
+    if len(steps[place].tool.parameters) != 2 or steps[place].tool.mints:
+        return None
+    return _said_otherwise(environment, steps[place], "integer", number, DOZENS[number])
 
 
 def _said_otherwise(environment: Environment, step: Step, kind: str, value: JsonValue, words: str) -> Step | None:

@@ -7,7 +7,7 @@ examples they were shown. Each fault has a reason for counting and a sentence th
 import re
 
 from envs.spec import Tool
-from generators.names import noun
+from generators.names import noun, singular
 from generators.read_tools import COMPARE, FIND, TOTAL
 from generators.sentences import Fault
 
@@ -22,14 +22,31 @@ _ASKING = (
     r"(^(what|how|when|where|is|are|do|does)\b|\b(what should|how (do|can)|status of|whether|check|inform|know|tell me"
     r"|give me|show me|notify|confirm|details|information)\b)"
 )
-_COUNTING = r"\b(how many|number of|count|how often)\b"
+_COUNTING = r"\b(?:how many|number of|count|count of|how often)\b"
+_YES_OR_NO = r"^is there\b"
 _QUALIFIED = r"\b(currently|active|current|available|upcoming|open|now)\b"
 """What narrows a count without being in the search."""
 SUM = "([Tt]otal|[Ss]um|[Aa]dd up|[Aa]ltogether)"
 DIFFER = "[Dd]iffer[a-z]*"
+_TELLS = (
+    r"\b(already|please note|being \w+ed|specified)\b|\bis (overdue|late|available|ready|damaged|broken)\b"
+    r"|^have you\b|^(we|i) (?!need\b)[a-z]+ed\b|\bconfirm (if|whether)\b"
+)
+"""What tells or doubts that it is done, in a sentence that is to ask for it."""
+_WRONG_PERSON = r"^you\b|\byours?\b(?! (help|assistance|support|records|system))"
+"""Words to the help desk as if the thing were its own."""
+_MORE = (
+    r"\b(today|tonight|tomorrow|by this|permission|my home|shopping cart|with my account)\b"
+    r"|\bto avoid\b|\bor (de|in)crease\b|\band (the )?[a-z]+ (number|name|id)[.?]$"
+    r"|\bso (that )?(we|i|they) can\b|\band (remove|delete|notify|inform|send|add) (it|them|me|us)\b"
+)
+"""Deeds, times and reasons that no argument stands for."""
+_BARE_LIST = r"\},? and \{"
+"""Values without the words that tell which is which."""
 _EXAMPLES = r"\b(bookings?|courses?|gym)\b"
 """Words of the examples in the prompt."""
-_QUESTION = r"(can|could|would|will|may|might|what|how|which|who|whose|when|where|is|are|does) "
+_QUESTION = r"(can|could|would|will|may|might|what|how|which|who|whose|when|where|is|are|does|has|have you) "
+_MAY_YOU = r"\b(can|could|would|will) (you|i|we)\b"
 _ASKS_ON = r", (please |and )?(can|could|would|will|what|how|which|when|where|is|are)\b"
 
 
@@ -40,9 +57,8 @@ def normalised(pattern: str) -> str:
     text = text if text.endswith((".", "?")) else f"{text.rstrip('!,;:')}."
     if re.match(_QUESTION, text, re.IGNORECASE):
         return f"{text[:-1]}?"
-    if re.match("(please|i|we) ", text, re.IGNORECASE) and not re.search(_ASKS_ON, text, re.IGNORECASE):
-        return f"{text[:-1]}."
-    return text
+    asks_on = re.search(_ASKS_ON, text, re.IGNORECASE) or re.search(_MAY_YOU, text, re.IGNORECASE)
+    return text if asks_on else f"{text[:-1]}."
 
 
 def pattern_fault(
@@ -53,8 +69,10 @@ def pattern_fault(
     needed = ", ".join(f"{{{name}}}" for name in placeholders)
     if sorted(found) != sorted(placeholders):
         return "placeholders", f"every pattern must contain {needed} exactly once and no other braces: '{text}'."
-    if re.search(REPORT, text, re.IGNORECASE):
+    if re.search(f"{REPORT}|{_TELLS}", text, re.IGNORECASE) or _begins_with_its_thing(tool, text):
         return "report", f"'{text}' tells what happened or answers; write what the customer asks for."
+    if re.search(_WRONG_PERSON, text, re.IGNORECASE):
+        return "wrong_person", f"'{text}' speaks of the help desk's things; a customer speaks of their own."
     fault = _other_meaning(tool, placeholders, plainly, text)
     if fault is not None:
         return fault
@@ -90,20 +108,31 @@ def _of_a_read(tool: Tool, plainly: str, text: str, bare: str) -> Fault | None:
     if tool.shape == "one":
         vague = re.search(r"\b(information|related|details)\b", bare)
         return ("vague", f"'{text}' must ask for exactly one thing: {plainly}") if vague else None
-    if not re.search(_COUNTING, text, re.IGNORECASE):
+    if not re.search(_COUNTING, text, re.IGNORECASE) or re.search(_YES_OR_NO, text, re.IGNORECASE):
         return "does_not_count", f"'{text}' must ask how many there are."
     counted = tool.name.removeprefix(FIND).split("_by_")[0].split("_")[-1]
-    if counted[:5] not in bare:
+    if not re.search(rf"{_COUNTING}( [\w{{}}]+){{0,3}}? {counted[:5]}[a-z]*(?<!ed)\b", text, re.IGNORECASE):
         return "counts_another_thing", f"'{text}' must count {counted}: {plainly}"
     if narrowed := re.search(_QUALIFIED, bare):
         return "says_more", f"'{text}' counts only what is {narrowed.group()}: {plainly}"
+    if re.search(r"\b(with|for|in|of) \{status\}[.?]|(?<!there) are[.?]$|\bof \{.*\bhas[.?]$", text, re.IGNORECASE):
+        return "not_a_sentence", f"'{text}' is not how a person asks it: {plainly}"
     return None
 
 
 def _of_a_write(tool: Tool, placeholders: tuple[str, ...], plainly: str, text: str) -> Fault | None:
     verb = tool.description.split()[0].lower()
-    if (match := re.search(_ASKING, text, re.IGNORECASE)) and not match.group().lower().startswith(verb[:4]):
+    asking = [match.group().lower() for match in re.finditer(_ASKING, text, re.IGNORECASE)]
+    if any(not words.startswith(verb[:4]) for words in asking):
         return "asks_for_information", f"'{text}' asks about something; ask the help desk to do it: {plainly}"
+    if more := re.search(_MORE, text, re.IGNORECASE):
+        return "says_more", f"'{text}' adds '{more.group()}': {plainly}"
+    if re.search(_BARE_LIST, text) or any(
+        re.search(rf"\{{{p.name}\}} {re.escape(noun(p))}\b", text) and singular(noun(p)) == noun(p)
+        for p in tool.parameters
+        if p.type == "integer"
+    ):
+        return "not_a_sentence", f"'{text}' must say what each value is, such as 'quantity {{quantity}}': {plainly}"
     changed = re.search(
         r"\b(?:change|update|set|modify|adjust) (?:the |my )?([a-z ]{1,40}?) (?:of|for|on) ", text, re.IGNORECASE
     )
@@ -122,6 +151,11 @@ def _of_a_write(tool: Tool, placeholders: tuple[str, ...], plainly: str, text: s
     if other := next((word for word in said if word in ("extend", "change", "modify", "adjust") and word != verb), ""):
         return "other_meaning", f"'{text}' says '{other}': {plainly}"
     return None
+
+
+def _begins_with_its_thing(tool: Tool, text: str) -> bool:
+    """`Seat {seat_id} is free, please take it` tells before it asks, and nothing else can be put for the id."""
+    return any(re.match(rf"{re.escape(noun(p))} \{{{p.name}\}}", text, re.IGNORECASE) for p in tool.parameters)
 
 
 def _words(text: str) -> set[str]:

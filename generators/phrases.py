@@ -106,10 +106,11 @@ def propose_phrases(spec: EnvironmentSpec, llm: Llm) -> tuple[dict[str, Phrasing
 
 def _plain_phrasing(ask: Ask) -> Phrasing:
     """Stiff but true patterns for a tool that the model found no words for, so that no tool stays without tasks."""
-    if ask.plainly.startswith("Ask "):
-        question = ask.plainly.removeprefix("Ask for ").removeprefix("Ask ")
+    plainly = ask.plainly.replace(" in cents {", " {")  # the value brings its unit
+    if plainly.startswith("Ask "):
+        question = plainly.removeprefix("Ask for ").removeprefix("Ask ")
         return Phrasing(tool=ask.tool.name, patterns=(f"I want to know {question}", f"Please tell me {question}"))
-    order = ask.plainly[0].lower() + ask.plainly[1:]
+    order = plainly[0].lower() + plainly[1:]
     return Phrasing(tool=ask.tool.name, patterns=(f"Please {order}", f"I would like you to {order}"))
 
 
@@ -174,7 +175,7 @@ def _order(tool: Tool) -> str:
     unsaid = []
     for parameter in tool.parameters:
         what = noun(parameter)
-        said = next((said for said in (f"one {what}", f"another {what}") if said in text), None)
+        said = next((said for said in (f"one {what}", f"another {what}", f"a {what}") if said in text), None)
         if said:
             text = text.replace(said, f"{what} {{{parameter.name}}}")
         else:

@@ -7,7 +7,7 @@ words a request.
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pydantic import JsonValue
@@ -18,7 +18,7 @@ from envs.spec import Tool
 from envs.task import Fact, FactKind, ToolCall
 from generators.arguments import Arguments, searched, source
 from generators.clauses import ONLY_WHILE
-from generators.names import measured, words
+from generators.names import measured, noun, words
 from generators.phrases import answers, compared, is_drawn, is_lookup
 from generators.read_tools import COMPARE, DIFFERENCE, FIND, TOTAL
 
@@ -61,9 +61,11 @@ class _Found:
 
     table: str
     what: str
-    said: str
+    """`pending order of customer C-7`."""
     search: ToolCall
     rows: list[dict[str, JsonValue]]
+    named: bool
+    """Whether it was searched by a name or an address, which only one is expected to have."""
 
 
 @dataclass
@@ -161,14 +163,15 @@ class Sampler:
         return Step("write", tool, (call,), slots)
 
     def _lookup_write(self, tool: Tool, episode: Episode) -> Step | None:
-        """Find the row by something else first: `the only loan with member M-12`."""
+        """Find the row by something else first: `the only loan for member M-12`."""
         found = self._found(tool, episode)
         if found is None or len(found.rows) != 1:
             return None
-        return self._write_to(tool, episode, found, found.rows[0], f"the only {found.what} with {found.said}")
+        which = "the" if found.named else "the only"
+        return self._write_to(tool, episode, found, found.rows[0], f"{which} {found.what}")
 
     def _extreme_write(self, tool: Tool, episode: Episode) -> Step | None:
-        """Find the row as the latest or highest of several: `the loan with member M-12 that has the latest …`."""
+        """Find the row as the latest or highest of several: `the loan for member M-12 that has the latest …`."""
         found = self._found(tool, episode)
         if found is None or not 2 <= len(found.rows) <= MAX_FOUND:
             return None
@@ -182,7 +185,7 @@ class Sampler:
             return None
         row = next(row for row in found.rows if row[column.name] == values[0])
         word = EXTREMES[column.type][0 if least else 1]
-        said = f"the {found.what} with {found.said} that has the {word} {measured(column)}"
+        said = f"the {found.what} that has the {word} {measured(column)}"
         return self._write_to(tool, episode, found, row, said, kind="extreme_write")
 
     def _refusal(self, tool: Tool, episode: Episode) -> Step | None:
@@ -222,8 +225,7 @@ class Sampler:
         if not result.ok or not isinstance(result.value, list):
             return None
         rows = [row for row in result.value if isinstance(row, dict)]
-        by = " and ".join(f"{parameter.description} {said[parameter.name]}" for parameter in finder.parameters)
-        return _Found(table, table.replace("_", " "), by, search, rows)
+        return _Found(table, found_by(table, finder, said), search, rows, is_lookup(finder))
 
     def _write_to(
         self,
@@ -257,6 +259,22 @@ def sort_tools(environment: Environment) -> dict[str, list[Tool]]:
         "refusal": [t for t in tools if any(ONLY_WHILE in guard.message for guard in t.guards)],
     }
     return {kind: carriers for kind, carriers in kinds.items() if carriers}
+
+
+def found_by(table: str, finder: Tool, said: Mapping[str, str]) -> str:
+    """What a search finds, as a person speaks of it: `pending order for customer C-7`, `client named Ada Poe`."""
+    before, after = [], []
+    for parameter in finder.parameters:
+        value, column = said[parameter.name], source(parameter)[1]
+        if parameter.name == "status":
+            before.append(value)
+        elif column == "id":
+            after.append(f"for {noun(parameter)} {value}")
+        elif column in ("name", "title"):
+            after.append(f"{'named' if column == 'name' else 'called'} {value}")
+        else:
+            after.append(f"with {noun(parameter)} {value}")
+    return " ".join([*before, words(table), *after])
 
 
 def say(fact: Fact) -> str:

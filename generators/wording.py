@@ -14,7 +14,8 @@ from generators.stage import Llm
 from generators.texts import Texts, propose_texts
 
 OPENINGS = ("", "", "", "Hi, ", "Hello. ", "Please help me. ")
-CONNECTIVES = (" Also, ", " And then: ", " After that, ", " One more thing: ")
+CONNECTIVES = (" Also, ", " Then, ", " After that, ", " Next, ", " In addition, ", " Besides, ", " One more thing: ")
+LAST = " Finally, "
 
 
 @dataclass(frozen=True)
@@ -60,14 +61,25 @@ def compose(rng: random.Random, steps: Sequence[Step], wording: Wording) -> tupl
         sentences.append(sentence)
     opening = rng.choice(OPENINGS)
     text = opening + (_lower_first(sentences[0]) if opening.endswith(", ") else sentences[0])
-    for sentence in sentences[1:]:
-        text += rng.choice(CONNECTIVES) + _lower_first(sentence)
+    for connective, sentence in zip(_connectives(rng, len(sentences) - 1), sentences[1:], strict=True):
+        text += connective + _lower_first(sentence)
     return text, {call for call in used if call}
 
 
+def _connectives(rng: random.Random, count: int) -> list[str]:
+    """So many, none twice; of three requests or more the last one may be announced."""
+    drawn = rng.sample(CONNECTIVES, count)
+    return [*drawn[:-1], LAST] if count > 1 and rng.random() < 0.5 else drawn
+
+
 def _pattern(rng: random.Random, step: Step, phrasing: Phrasing) -> str:
-    """A pattern that takes the values of the step: `the same seats as …` fits only where a whole phrase can stand."""
-    phrases = [name for name, value in step.slots.items() if value.startswith("the same ")]
+    """A pattern that takes the values of the step: `the same seats as …` fits only where a whole phrase can stand, and
+    so does `a dozen`."""
+    phrases = [
+        name
+        for name, value in step.slots.items()
+        if value.startswith("the same ") or value in evolutions.DOZENS.values()
+    ]
     fitting = [p for p in phrasing.patterns if all(re.search(rf"\bto \{{{name}\}}[.?]", p) for name in phrases)]
     if fitting:
         return rng.choice(fitting)
@@ -77,10 +89,21 @@ def _pattern(rng: random.Random, step: Step, phrasing: Phrasing) -> str:
 
 
 def _filled(pattern: str, step: Step) -> str:
+    slots = dict(step.slots)
     for name, value in step.slots.items():
         if value.startswith("the ") and not value.startswith("the same "):
             pattern = _without_noun(pattern, name, step.tool)
-    return _put(pattern, step.slots)
+        if (
+            value.isdigit()
+            and name in _money(step.tool)
+            and not re.search(rf"\{{{name}\}} cents|cents \{{{name}\}}", pattern)
+        ):
+            slots[name] = f"{value} cents"
+    return _put(pattern, slots)
+
+
+def _money(tool: Tool) -> set[str]:
+    return {p.name for p in tool.parameters if p.description.endswith(" in cents")}
 
 
 def _put(pattern: str, slots: dict[str, str]) -> str:

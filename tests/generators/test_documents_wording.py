@@ -117,14 +117,14 @@ def test_a_value_that_brings_its_noun_is_not_told_twice() -> None:
         ("The start of {course} is on {start_date}. It is popular.", "not_one_sentence"),
         ("The start of {course}{start_date} is there.", "not_one_sentence"),
         ("{course} ends on {start_date}.", "other_meaning"),
-        ("On {start_date} they begin {course}, with a start.", "shape"),
+        ("On {start_date} they begin {course} with the start.", "shape"),
         ("The start of {course} is not on {start_date}.", "says_more"),
         ("The start of {course} is in {start_date} days.", "unit"),
         ("The start of {course} (room 7) is on {start_date}.", "not_plain"),
         ("The start, as it is, of {course} is on {start_date}.", "rambling"),
         ("The start of {course} is at {start_date} and.", "rambling"),
         ("The startofthewholecourse of {course} is at {start_date}.", "rambling"),
-        (f"The start of {{course}} is{' really' * 20} on {{start_date}}.", "shape"),
+        (f"The start of {{course}} is{' really quite' * 1} at long last and for good on {{start_date}}.", "shape"),
     ],
 )
 def test_a_bad_statement_is_refused_for_its_own_reason(statement: str, reason: str) -> None:
@@ -146,6 +146,14 @@ def test_a_question_for_yes_or_no_and_a_phrase_that_ends_elsewhere_are_refused()
     assert questions.fault("When is the start of {course}?", ["When is the start of {course}?"], CLOCK) is not None
     phrases = gym_asks()["document_links"][0].forms[1]
     assert phrases.fault("the trainer of {course} in town", [], CLOCK) is not None
+    for adrift in (
+        "When is the start, {course}?",
+        "What is the start of the course by {course}?",
+        "On what day is the start of {course} of term?",
+        "On what day is the start and on what day is {course}?",
+    ):
+        fault = questions.fault(adrift, [], CLOCK)
+        assert fault is not None and fault[0] == "rambling", adrift
     assert phrases.fault("the trainer of {course}", [], CLOCK) is None
 
 

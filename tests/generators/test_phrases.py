@@ -3,6 +3,7 @@
 import pytest
 
 from envs.spec import Parameter, Returns, Tool
+from generators.phrase_faults import normalised
 from generators.phrases import Ask, accept_patterns
 from generators.stage import Refused
 
@@ -52,6 +53,12 @@ def test_good_patterns_are_kept_and_end_like_a_sentence() -> None:
         ("Please set the booking {order_id} to {quantity} pieces.", "other_thing"),
         ("Order {order_id} has already been set, make it {quantity}.", "report"),
         ("Please, please, please set order {order_id} to {quantity}.", "runaway"),
+        ("We raised {order_id} to {quantity}, please.", "report"),
+        ("Order {order_id} needs to become {quantity} pieces.", "report"),
+        ("Set your order {order_id} to {quantity} pieces.", "wrong_person"),
+        ("Set order {order_id} to {quantity} and remove it afterwards.", "says_more"),
+        ("I want order {order_id} at {quantity} pieces today.", "says_more"),
+        ("Please let order {order_id} have {quantity} quantity.", "not_a_sentence"),
     ],
 )
 def test_a_bad_pattern_is_left_out_for_its_own_reason(pattern: str, reason: str) -> None:
@@ -103,6 +110,9 @@ def test_a_count_counts_what_the_search_finds_and_no_less() -> None:
     others = {
         "How many members came with {member_id}?": "counts_another_thing",
         "How many enrolments of {member_id} are currently active?": "says_more",
+        "How many members are enrolled with {member_id}?": "counts_another_thing",
+        "Is there a number of enrolments of {member_id}?": "does_not_count",
+        "I want to know how many enrolments of {member_id} has.": "not_a_sentence",
     }
     kept = accept_patterns(ask, [*good, *others])
     assert kept.value == tuple(good)
@@ -122,3 +132,31 @@ def test_to_let_something_expire_is_not_to_extend_it() -> None:
         [*good, "Can you extend the expiration date of {reservation_id}?"],
     )
     assert [each.reason for each in kept.corrections] == ["other_meaning"]
+
+
+def test_to_confirm_is_not_to_ask_whether_it_is_confirmed() -> None:
+    confirm = Tool(
+        name="confirm_visit",
+        description="Confirm one visit: it becomes confirmed.",
+        parameters=(Parameter(name="visit_id", type="string", description="visit id"),),
+        effects=("UPDATE x SET y = 1",),
+    )
+    good = ["Please confirm visit {visit_id}.", "Could you confirm my visit {visit_id} for me?"]
+    kept = accept_patterns(
+        Ask(confirm, ("visit_id",), "Confirm visit {visit_id}."),
+        [*good, "Can you confirm if my visit {visit_id} is on?", "Visit {visit_id} waits, so confirm it."],
+    )
+    assert kept.value == tuple(good)
+    assert [each.reason for each in kept.corrections] == ["report", "report"]
+
+
+@pytest.mark.parametrize(
+    ("given", "normal"),
+    [
+        ("Tell me how many there are?", "Tell me how many there are."),
+        ("Have you a table for {guests}", "Have you a table for {guests}?"),
+        ("For {guests}, can you find a table?", "For {guests}, can you find a table?"),
+    ],
+)
+def test_an_order_ends_with_a_full_stop_and_a_question_with_its_mark(given: str, normal: str) -> None:
+    assert normalised(given) == normal

@@ -1,13 +1,19 @@
 """Golden programs and their wording: executable by construction, and said so that a person could do them."""
 
+import random
 import re
+
+import pytest
 
 from envs.environment import Environment
 from envs.proof import prove
+from envs.spec import Parameter, Returns, Tool
 from envs.task import Task
+from generators.phrases import Phrasing
+from generators.programs import Step, found_by
 from generators.splits import split_tasks
 from generators.tasks import propose_tasks
-from generators.wording import worded_plainly
+from generators.wording import CONNECTIVES, LAST, compose, worded_plainly
 from tests.fixtures import shop_spec
 from tests.generators.club import club_spec, plain_phrasings, plain_wording
 
@@ -109,6 +115,63 @@ def test_a_value_that_brings_its_noun_is_not_told_twice() -> None:
     tasks = propose_tasks(environment, worded_plainly(phrasings), 300, seed=1).tasks
     said = [task.instruction for task in tasks if "change the " in task.instruction]
     assert said and not [text for text in said if "booking the" in text]
+
+
+def test_a_row_is_spoken_of_as_a_person_would() -> None:
+    environment, tasks = club_tasks()
+    said = " ".join(task.instruction for task in tasks)
+    assert re.search(r"the only (\w+ )?booking for member M-\d+", said)
+    statuses = "|".join(
+        next(p.enum for t in environment.spec.tools for p in t.parameters if p.name == "status" and p.enum)
+    )
+    assert re.search(rf"the (only )?({statuses}) booking", said) and "booking with member" not in said
+
+
+def test_what_is_searched_by_a_name_is_called_by_it() -> None:
+    find = Tool(
+        name="find_guides",
+        description="List the guides with this name and status.",
+        parameters=(
+            Parameter(name="name", type="string", description="name", source="guide.name"),
+            Parameter(name="status", type="string", description="status", source="guide.status"),
+            Parameter(name="area", type="string", description="area", source="guide.area"),
+        ),
+        returns=Returns(sql="SELECT 1 ORDER BY 1", shape="many"),
+    )
+    said = found_by("guide", find, {"name": "Ada Poe", "status": "resting", "area": "coast"})
+    assert said == "resting guide named Ada Poe with area coast"
+
+
+def test_requests_are_joined_without_saying_a_connective_twice() -> None:
+    _, tasks = club_tasks()
+    long = [task.instruction for task in tasks if len(task.golden) >= 6]
+    assert long
+    for text in long:
+        said = [word for word in (*CONNECTIVES, LAST) for _ in range(text.count(word))]
+        assert said and len(said) == len(set(said)), text
+        assert LAST not in text or text.rindex(LAST) == max(map(text.rindex, said))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "said"),
+    [
+        ("Please set the limit of {card_id} to {limit}.", "Please set the limit of C-1 to 5000 cents."),
+        ("Make it {limit} cents on {card_id}.", "Make it 5000 cents on C-1."),
+    ],
+)
+def test_an_amount_of_money_is_said_with_its_unit_once(pattern: str, said: str) -> None:
+    tool = Tool(
+        name="set_card_limit",
+        description="Change the limit of one card.",
+        parameters=(
+            Parameter(name="card_id", type="string", description="card id"),
+            Parameter(name="limit", type="integer", description="limit in cents"),
+        ),
+        effects=("UPDATE card SET limit = :limit",),
+    )
+    step = Step("write", tool, (), {"card_id": "C-1", "limit": "5000"})
+    worded = worded_plainly({tool.name: Phrasing(tool=tool.name, patterns=(pattern,))})
+    assert said in {compose(random.Random(seed), [step], worded)[0] for seed in range(9)}
 
 
 def test_every_candidate_executes_and_says_every_value() -> None:
