@@ -6,7 +6,7 @@ examples they were shown. Each fault has a reason for counting and a sentence th
 
 import re
 
-from envs.spec import Tool
+from envs.spec import Parameter, Tool
 from generators.names import noun, singular
 from generators.read_tools import COMPARE, FIND, TOTAL
 from generators.sentences import Fault
@@ -30,7 +30,7 @@ SUM = "([Tt]otal|[Ss]um|[Aa]dd up|[Aa]ltogether)"
 DIFFER = "[Dd]iffer[a-z]*"
 _TELLS = (
     r"\b(already|please note|being \w+ed|specified)\b|\bis (overdue|late|available|ready|damaged|broken)\b"
-    r"|^have you\b|^(we|i) (?!need\b)[a-z]+ed\b|\bconfirm (if|whether)\b"
+    r"|^have you\b|^(we|i) (?!need\b)[a-z]+ed\b|\b(confirm|verify|check|see) (if|whether)\b"
 )
 """What tells or doubts that it is done, in a sentence that is to ask for it."""
 _WRONG_PERSON = r"^you\b|\byours?\b(?! (help|assistance|support|records|system))"
@@ -127,11 +127,7 @@ def _of_a_write(tool: Tool, placeholders: tuple[str, ...], plainly: str, text: s
         return "asks_for_information", f"'{text}' asks about something; ask the help desk to do it: {plainly}"
     if more := re.search(_MORE, text, re.IGNORECASE):
         return "says_more", f"'{text}' adds '{more.group()}': {plainly}"
-    if re.search(_BARE_LIST, text) or any(
-        re.search(rf"\{{{p.name}\}} {re.escape(noun(p))}\b", text) and singular(noun(p)) == noun(p)
-        for p in tool.parameters
-        if p.type == "integer"
-    ):
+    if re.search(_BARE_LIST, text) or any(_stands_alone(p, text) for p in tool.parameters if p.type == "integer"):
         return "not_a_sentence", f"'{text}' must say what each value is, such as 'quantity {{quantity}}': {plainly}"
     changed = re.search(
         r"\b(?:change|update|set|modify|adjust) (?:the |my )?([a-z ]{1,40}?) (?:of|for|on) ", text, re.IGNORECASE
@@ -156,6 +152,13 @@ def _of_a_write(tool: Tool, placeholders: tuple[str, ...], plainly: str, text: s
 def _begins_with_its_thing(tool: Tool, text: str) -> bool:
     """`Seat {seat_id} is free, please take it` tells before it asks, and nothing else can be put for the id."""
     return any(re.match(rf"{re.escape(noun(p))} \{{{p.name}\}}", text, re.IGNORECASE) for p in tool.parameters)
+
+
+def _stands_alone(parameter: Parameter, text: str) -> bool:
+    """`7 quantity`, `with 7.` and `update the quantity of 7 for …`: a number that is not said to be anything."""
+    what, number = re.escape(noun(parameter)), rf"\{{{parameter.name}\}}"
+    alike = singular(noun(parameter)) == noun(parameter) and re.search(rf"{number} {what}\b", text)
+    return bool(alike or re.search(rf"\bwith {number}[.?]|\b{what} of {number} (for|on) \{{", text))
 
 
 def _words(text: str) -> set[str]:

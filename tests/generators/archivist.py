@@ -55,7 +55,7 @@ def _facts(asked: str) -> object:
         "statements": [
             f"The {what} of {thing} is {value}.",
             f"{thing} has the {what} {value}.",
-            f"With the {what} {value}, {thing} is well known.",
+            f"{thing} is well known for the {what} {value}.",
         ],
         "questions": [f"What is the {what} of {thing}?", f"Which {what} does {thing} have?"],
     }
