@@ -34,7 +34,7 @@ class CheckpointManifest(Record):
     batch_ids: tuple[str, ...]
     """Warehouse batches the rows came from."""
     rows_sha256: str
-    """Hash of the training rows themselves."""
+    """Hash of the training rows themselves, without the engine's logprobs where training did not use them."""
     config: dict[str, JsonValue]
     seed: int
     code_version: str

@@ -5,7 +5,7 @@ One model per concern, units in the names, defaults that work on two processor c
 
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import Field, JsonValue, TypeAdapter
+from pydantic import Field, JsonValue, TypeAdapter, model_validator
 
 from envs.record import Record
 from envs.toolbox import ToolboxConfig
@@ -195,7 +195,24 @@ class UpdateConfig(TrainingConfig):
     """Weight of the KL divergence to the parent in the loss (k3 estimator); 0 leaves it out."""
     importance_cap: float | None = _later(None, gt=0)
     """Truncated importance sampling: ratios are taken to the parent's logprobs as the trainer computes them, and each
-    token weighs min(trainer's / engine's probability, cap). None: ratios are taken to the engine's logprobs."""
+    token weighs min(trainer's / engine's probability, cap). None: ratios are taken as `behaviour` says."""
+    behaviour: Literal["engine", "trainer"] = _later("engine")
+    """Whose logprobs of the parent ratios are taken to. `trainer` leaves the engine's out: ratios are exactly 1 in the
+    first step, and equal tokens give equal bytes although an engine's last digits depend on what it batched."""
+
+    @model_validator(mode="after")
+    def _one_word_on_the_engine(self) -> "UpdateConfig":
+        if self.behaviour == "trainer" and self.importance_cap is not None:
+            raise ValueError(
+                "importance_cap: weighs tokens by the engine's logprobs, which `behaviour: trainer` leaves out. Leave "
+                "one of the two out."
+            )
+        return self
+
+
+def uses_engine_logprobs(config: TrainingConfig) -> bool:
+    """Whether what is trained depends on behaviour logprobs: if not, equal tokens give equal checkpoints."""
+    return isinstance(config, UpdateConfig) and config.behaviour == "engine"
 
 
 class Job(Record):

@@ -68,7 +68,8 @@ class StepObjective:
         if self._first:
             self._parent.keep(pack, scores.logprobs)
         parent = self._parent.of(pack)
-        anchor = pack.behaviour if config.importance_cap is None else parent
+        engines = config.importance_cap is None and config.behaviour == "engine"
+        anchor = pack.behaviour if engines else parent
         found = LOSSES[config.loss](
             scores.logprobs, anchor, pack.advantages, pack.sequence, config.clip_low, config.clip_high
         )

@@ -11,9 +11,9 @@ from itertools import takewhile
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
+from trainer.head import score_tokens
 from trainer.rows import TrainingRow
 
 # Rows that share less than this with their neighbour are computed apart: attention costs the square of the pack.
@@ -104,34 +104,27 @@ def pack_rows(rows: Sequence[TrainingRow], device: torch.device) -> Pack:
 def score(model: PreTrainedModel, pack: Pack, head_chunk_tokens: int) -> Scores:
     """Logprobs and entropies of a pack's trained tokens under a causal language model (not a peft wrapper).
 
-    The head runs on trained positions only, `head_chunk_tokens` at a time, and its logits are recomputed in the
-    backward pass instead of kept: they are by far the largest tensor of a small model.
+    The head runs on trained positions only, `head_chunk_tokens` at a time (`trainer.head`).
     """
     hidden = model.get_decoder()(
         input_ids=pack.token_ids[None],
-        attention_mask=pack.visible[None, None],  # 4D: transformers hands it to attention as it is
+        attention_mask=_attention_mask(pack, model.dtype),
         position_ids=pack.positions[None],
         use_cache=False,
     ).last_hidden_state[0]  # (nodes, width)
-    head = model.get_output_embeddings()
-    selected = hidden[pack.source]  # (trained, width)
-    logprobs, entropy = [], []
-    for start in range(0, len(selected), head_chunk_tokens):
-        chunk = slice(start, start + head_chunk_tokens)
-        found = checkpoint(_head_chunk, head, selected[chunk], pack.target[chunk], use_reentrant=False)
-        logprobs.append(found[0])
-        entropy.append(found[1])
-    return Scores(logprobs=torch.cat(logprobs), entropy=torch.cat(entropy))
+    logprobs, entropy = score_tokens(model.get_output_embeddings(), hidden[pack.source], pack.target, head_chunk_tokens)
+    return Scores(logprobs=logprobs, entropy=entropy)
 
 
-def _head_chunk(head: torch.nn.Module, hidden: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """hidden: (chunk, width), target: (chunk,) → logprobs and entropies (chunk,)."""
-    logits = head(hidden).float()  # (chunk, vocabulary)
-    log_total = logits.logsumexp(dim=-1)  # (chunk,)
-    with torch.no_grad():
-        # H = log Z − Σ p·logit
-        entropy = log_total - ((logits - log_total[:, None]).exp() * logits).sum(dim=-1)
-    return logits.gather(1, target[:, None])[:, 0] - log_total, entropy
+def _attention_mask(pack: Pack, dtype: torch.dtype) -> Tensor | None:
+    """(1, 1, nodes, nodes), added to attention's scores: of truth values every layer would make a copy of its own.
+
+    None where the pack is one plain row, which the causal kernels do without a mask and in half the work.
+    """
+    if int(pack.positions[-1]) == len(pack.positions) - 1:  # depth first: the last node lies under all others
+        return None
+    unseen = torch.zeros_like(pack.visible, dtype=dtype).masked_fill_(~pack.visible, -torch.inf)
+    return unseen[None, None]  # 4D: transformers hands it to attention as it is
 
 
 def _inputs(row: TrainingRow) -> tuple[int, ...]:

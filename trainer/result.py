@@ -8,7 +8,7 @@ from time import perf_counter
 from pydantic import JsonValue
 
 from trainer.checkpoint import CheckpointManifest, library_versions, seal_checkpoint
-from trainer.jobs import TrainingResult, UpdateJob, WarmStartJob
+from trainer.jobs import TrainingResult, UpdateJob, WarmStartJob, uses_engine_logprobs
 from trainer.policy import Policy, weights_writer
 from trainer.rows import TrainingRow, rows_sha256
 from trainer.stepping import peak_memory_mib
@@ -35,7 +35,7 @@ def seal_result(job: WarmStartJob | UpdateJob, trained: Trained) -> TrainingResu
             base_model=job.base_model_fingerprint,
             kind=job.kind,
             batch_ids=job.batch_ids,
-            rows_sha256=rows_sha256(trained.rows),
+            rows_sha256=rows_sha256(trained.rows, behaviour=uses_engine_logprobs(job.config)),
             config=job.config.model_dump(mode="json"),
             seed=job.seed,
             code_version=job.code_version,

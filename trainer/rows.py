@@ -130,9 +130,13 @@ def read_training_rows(path: Path) -> list[TrainingRow]:
         raise RowsUnreadable(f"{path}: {where}: {first['msg']}. {remedy}") from error
 
 
-def rows_sha256(rows: Iterable[TrainingRow]) -> str:
-    """The hash of the rows' content, independent of how the file was compressed."""
+def rows_sha256(rows: Iterable[TrainingRow], *, behaviour: bool = True) -> str:
+    """The hash of the rows' content, independent of how the file was compressed.
+
+    Without `behaviour`, as if all behaviour logprobs were 0: for training that does not look at them.
+    """
     total = hashlib.sha256()
     for row in rows:
-        total.update(row.canonical() + b"\n")
+        used = row if behaviour else row.model_copy(update={"behaviour": (0.0,) * len(row.behaviour)})
+        total.update(used.canonical() + b"\n")
     return total.hexdigest()

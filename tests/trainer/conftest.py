@@ -1,7 +1,6 @@
 """What the trainer's tests share: the shop, SmolLM2's tokenizer, and a random two-layer model that has it."""
 
 import math
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from envs.task import Task
 from serving.endpoint import Completion, CompletionRequest
 from serving.models import ResolvedModel
 from tests.fixtures import shop_spec, shop_tasks
+from tests.trainer.small import speaking_model
 from trainer.collect import Assignment
 from trainer.conversation import Conversation, Tokenizer, load_tokenizer
 from trainer.rollout import Rollout
@@ -42,25 +42,7 @@ def tasks(shop: Environment) -> list[Task]:
 @pytest.fixture(scope="session")
 def tiny_model(smollm2: ResolvedModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random Llama with SmolLM2's tokenizer: real gradients in milliseconds."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("tiny")
-    config = LlamaConfig(
-        vocab_size=49152,
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=4096,
-        tie_word_embeddings=True,
-    )
-    LlamaForCausalLM(config).save_pretrained(folder)
-    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
-        shutil.copy(smollm2.path / name, folder / name)
-    return folder
+    return speaking_model(tmp_path_factory.mktemp("tiny"), smollm2)
 
 
 @pytest.fixture

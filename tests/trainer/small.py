@@ -2,11 +2,13 @@
 
 import os
 import random
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+from serving.models import ResolvedModel
 from trainer.jobs import TrainingResult, UpdateConfig, UpdateJob
 from trainer.process import RESULT
 from trainer.rows import TrainingRow, write_training_rows
@@ -32,6 +34,28 @@ def small_model(folder: Path) -> Path:
     )
     LlamaForCausalLM(config).save_pretrained(folder)
     (folder / "tokenizer.json").write_text("{}")  # what else lies in a model folder
+    return folder
+
+
+def speaking_model(folder: Path, smollm2: ResolvedModel) -> Path:
+    """A random Llama with SmolLM2's tokenizer, so that it can be told and trained anything."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=49152,
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=4096,
+        tie_word_embeddings=True,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        shutil.copy(smollm2.path / name, folder / name)
     return folder
 
 

@@ -29,7 +29,7 @@ def row(name: str, segments: list[tuple[list[int], bool]], advantage: float) -> 
 
 @pytest.fixture
 def group() -> list[TrainingRow]:
-    """Multi-turn rollouts of one prompt: some branch at once, some share a first turn, two are equal."""
+    """Multi-turn rollouts of one prompt: some branch at once, some share a first turn, some a second, two are equal."""
     draw = random.Random(1)
 
     def tokens(n: int) -> list[int]:
@@ -39,6 +39,8 @@ def group() -> list[TrainingRow]:
     shared = [(prompt, False), (first, True), (result, False)]
     rows = [row(f"shared{i}", [*shared, (tokens(5 + i), True)], 0.3 * i - 0.4) for i in range(3)]
     rows += [row(f"alone{i}", [(prompt, False), (tokens(7), True), (tokens(4), False)], 0.5 - i) for i in range(2)]
+    deeper = [*shared, (tokens(4), True), (tokens(6), False)]
+    rows += [row(f"deeper{i}", [*deeper, (tokens(3 + i), True)], 0.6 - 0.5 * i) for i in range(2)]
     rows += [row("twin", list(shared[:2]), -0.2), row("other prompt", [(tokens(30), False), (tokens(3), True)], 0.7)]
     return rows
 
@@ -114,6 +116,6 @@ def test_every_distinct_prefix_is_computed_once(group) -> None:
 
 
 def test_packs_keep_within_their_limit(group) -> None:
-    packs = plan_packs(group, 64)
+    packs = plan_packs(group, 80)
     assert sorted(row.name for members in packs for row in members) == sorted(row.name for row in group)
-    assert all(len(pack_rows(members, CPU).token_ids) <= 64 for members in packs)
+    assert all(len(pack_rows(members, CPU).token_ids) <= 80 for members in packs)
