@@ -3,16 +3,23 @@
 DuckDB lets one process write and keeps readers out meanwhile, so that readers and writers take turns under a file lock.
 """
 
+import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import duckdb
 import filelock
 import tenacity
 
-from warehouse.errors import SchemaVersionMismatch, WarehouseBusy
+from warehouse.errors import WarehouseBusy, naming_full_disk
+from warehouse.migrations import back_up, is_current, migrate, version_of
 from warehouse.tables import SCHEMA_VERSION, creation_sql
+
+logger = logging.getLogger(__name__)
+
+_LOOK_EVERY_S = 0.01
+"""How often a waiting process looks whether the lock is free: it is held for some hundredths of a second at a time."""
 
 
 class DatabaseFile:
@@ -20,12 +27,13 @@ class DatabaseFile:
 
     def __init__(self, path: Path, timeout_s: float) -> None:
         self.path, self.timeout_s = path, timeout_s
+        self.place = path.parent
 
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the file lock, which dies with its process. Not reentrant."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(f"{self.path}.lock", timeout=self.timeout_s)
+        lock = filelock.FileLock(f"{self.path}.lock", timeout=self.timeout_s, poll_interval=_LOOK_EVERY_S)
         try:
             lock.acquire()
         except filelock.Timeout as error:
@@ -55,15 +63,25 @@ class DatabaseFile:
             _create(self.path)
         connection = self._open(read_only)
         try:
-            found = connection.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchone()
-            if found != (str(SCHEMA_VERSION),):
-                raise SchemaVersionMismatch(
-                    f"{self.path}: schema version {found and found[0]}, this code reads {SCHEMA_VERSION}. "
-                    "Use the version of EnvLoom that wrote it, or move the file away."
-                )
+            if not is_current(connection, self.path):
+                connection.close()
+                self._bring_up_to_date()
+                connection = self._open(read_only)
             yield connection
         finally:
             connection.close()
+
+    def _bring_up_to_date(self) -> None:
+        """Migrate the file; the caller holds the lock, so that every reader and writer finds the new tables."""
+        with closing(self._open(read_only=False)) as connection:
+            version = version_of(connection)
+            connection.execute("CHECKPOINT")  # so that the file alone is the whole warehouse
+        with naming_full_disk(self.path.parent):
+            if version < SCHEMA_VERSION:
+                backup = back_up(self.path, version)
+                logger.warning("%s: schema %d becomes %d; backup: %s", self.path, version, SCHEMA_VERSION, backup)
+            with closing(self._open(read_only=False)) as connection:
+                migrate(connection)
 
     def _open(self, read_only: bool) -> duckdb.DuckDBPyConnection:
         """Connect, waiting for programs that hold the file without our lock, such as a DuckDB shell."""
@@ -74,7 +92,9 @@ class DatabaseFile:
             reraise=True,
         )
         try:
-            return waiting(duckdb.connect, str(self.path), read_only=read_only)
+            connection = waiting(duckdb.connect, str(self.path), read_only=read_only)
+            connection.execute("SET enable_progress_bar = false")  # it would draw itself into a program's output
+            return connection
         except duckdb.Error as error:
             if _held_elsewhere(error):
                 raise WarehouseBusy(

@@ -31,6 +31,14 @@ class UnknownBatch(WarehouseError):
     """A batch id that the warehouse does not have."""
 
 
+class UnknownRecord(WarehouseError):
+    """A name that no record has, or that several have; the message lists them."""
+
+
+class NotForQuarantine(WarehouseError):
+    """A record of a kind that nothing is kept out by."""
+
+
 class WarehouseBusy(WarehouseError):
     """Another program held the warehouse for longer than we wait. Nothing was changed; try again."""
 
@@ -39,12 +47,24 @@ class SchemaVersionMismatch(WarehouseError):
     """The file was written by a version of the schema that this code does not read."""
 
 
+class LakeMisconfigured(WarehouseError):
+    """A setting that does not describe a lake."""
+
+
+class LakeUnavailable(WarehouseError):
+    """The lake cannot be opened: its catalogue does not answer or refuses, or a package or secret is missing."""
+
+
+class UnknownSnapshot(WarehouseError):
+    """A state of the lake that cannot be read, or a past one that was to be written."""
+
+
 class DiskFull(WarehouseError):
     """The disk, a quota or a file-size limit is exhausted. Stored rows are intact; parts wait for `ingest`."""
 
 
 @contextmanager
-def naming_full_disk(place: Path) -> Iterator[None]:
+def naming_full_disk(place: Path | str) -> Iterator[None]:
     """Turn the operating system's and DuckDB's ways of saying "full" into one `DiskFull` that names the place."""
     try:
         yield

@@ -6,14 +6,14 @@ They read the newest batches of the synthesis assets, whose partition is the dom
 FUNNEL_VIEWS = (
     # Of an answer that was kept in part, what was left out is a rejection too, but the answer is none.
     """
-    CREATE VIEW rejection_reasons AS
+    CREATE OR REPLACE VIEW rejection_reasons AS
     SELECT partition AS domain, stage, reason, kept AS answer_kept, count(*) AS n, any_value(detail) AS example
     FROM (SELECT *, coalesce(TRY_CAST(record::JSON ->> '$.subject.kept' AS BOOLEAN), false) AS kept
           FROM current_rejections WHERE asset IN ('environment', 'candidate_tasks', 'proven_tasks'))
     GROUP BY ALL
     """,
     """
-    CREATE VIEW synthesis_calls AS
+    CREATE OR REPLACE VIEW synthesis_calls AS
     WITH refused AS (
       SELECT DISTINCT partition, unnest(from_json(record::JSON -> '$.made_from', '["VARCHAR"]')) AS id
       FROM current_rejections
@@ -27,7 +27,7 @@ FUNNEL_VIEWS = (
     WHERE c.asset IN ('environment', 'candidate_tasks')
     """,
     """
-    CREATE VIEW funnel AS
+    CREATE OR REPLACE VIEW funnel AS
     WITH tasks AS (
       SELECT b.partition AS domain, count(t.id) FILTER (b.asset = 'candidate_tasks') AS candidates,
         count(t.id) FILTER (b.asset = 'proven_tasks') AS proven, bool_or(b.asset = 'proven_tasks') AS put_to_proof
@@ -51,7 +51,7 @@ FUNNEL_VIEWS = (
     FROM tasks t WHERE t.put_to_proof
     """,
     """
-    CREATE VIEW cost_per_task AS
+    CREATE OR REPLACE VIEW cost_per_task AS
     WITH calls AS (
       SELECT domain, count(*) AS llm_calls, sum(prompt_tokens)::BIGINT AS prompt_tokens,
         sum(completion_tokens)::BIGINT AS completion_tokens, sum(seconds) AS seconds,

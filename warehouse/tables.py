@@ -4,15 +4,20 @@ Reading, writing and validating rows live elsewhere. Keys are enforced by the in
 not by an index: an index on content hashes makes loading ten times slower and the file eight times larger (measured).
 """
 
+import hashlib
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import pyarrow as pa
 
+from warehouse.edges import LINEAGE_VIEW
 from warehouse.errors import UnknownTable
 from warehouse.funnel import FUNNEL_VIEWS
+from warehouse.questions import QUESTION_VIEWS
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
+"""A change of tables is a new version, with its statements in `migrations`; a change of views is none."""
 
 _TYPES: dict[str, tuple[Any, str]] = {
     "text": (pa.string(), "VARCHAR"),
@@ -143,30 +148,27 @@ BOOK_TABLES = (
     ),
     _table(
         "batches",
-        "batch_id asset partition data_version code_version run_id created_at:time n_rows:big",
+        "batch_id asset partition data_version code_version run_id created_at:time n_rows:big runtime_id",
         key="batch_id",
     ),
     _table("batch_members", "batch_id position:big table_name record_id", key="batch_id table_name position"),
+    _table("runtimes", "id code_version dirty:bool lock_sha256 python machine:json libraries:json"),
+    _table("quarantines", "id kind record_id reason created_at:time lifted_at:time"),
+    _table("givens", "id kind name record:json"),
 )
-"""What the warehouse keeps about batches. `batches.partition` is null for an asset without partitions."""
+"""What the warehouse keeps about batches and records.
+
+`batches.partition` is null for an asset without partitions. A row of `runtimes` tells what code made batches, on what
+machine, with what libraries. Rows never change, and so a quarantine is lifted by a second row: of the same `kind`,
+`record_id` and `created_at`, with `lifted_at` set and the reason of the lifting. The view `quarantined` has those that
+are in force; a record quarantined twice is free when both are lifted. `givens` holds what batches were made with beside
+other batches, such as the settings of a campaign; edges `given` lead from it to them.
+"""
+
+ADDED_COLUMNS = {"batches": ("runtime_id",)}
+"""Columns that parts written before a migration may lack; they are null there."""
 
 TABLES: dict[str, Table] = {table.name: table for table in (*RECORD_TABLES, *BOOK_TABLES)}
-
-# Parentage that a typed column already tells; lineage_edges holds what no column can (LLM calls, inputs of a batch).
-_COLUMN_EDGES = (
-    ("environment", "environment_id", "tool", "id", "belongs_to", "tools"),
-    ("environment", "environment_id", "task", "id", "poses", "tasks"),
-    ("task", "task_id", "rollout", "id", "attempted_in", "rollouts"),
-    ("checkpoint", "policy_id", "rollout", "id", "acted_in", "rollouts"),
-    ("rollout", "rollout_id", "update", "update_id", "trained", "rewards"),
-    ("checkpoint", "parent_checkpoint", "update", "id", "updated_in", "updates"),
-    ("update", "id", "checkpoint", "checkpoint_id", "produced", "updates"),
-    ("checkpoint", "parent_id", "checkpoint", "id", "parent", "checkpoints"),
-    ("batch", "rollouts_batch_id", "checkpoint", "id", "rollouts_of", "checkpoints"),
-    ("checkpoint", "policy_id", "evaluation", "id", "evaluated_in", "evaluations"),
-    ("checkpoint", "policy_id", "difficulty", "id", "measured", "difficulties"),
-    ("task", "task_id", "difficulty", "id", "measured_in", "difficulties"),
-)
 
 
 def table_named(name: str) -> Table:
@@ -177,35 +179,46 @@ def table_named(name: str) -> Table:
 
 
 def creation_sql() -> list[str]:
-    """Every statement that makes an empty warehouse: tables, views, and the schema's version."""
+    """Every statement that makes an empty warehouse: tables, views, and what it remembers of them."""
     return [
         "CREATE TABLE meta (key VARCHAR NOT NULL, value VARCHAR NOT NULL)",
-        f"INSERT INTO meta VALUES ('schema_version', '{SCHEMA_VERSION}')",
         *(table.create_sql for table in TABLES.values()),
-        *_view_sql(),
+        *view_sql(),
+        *remembered_sql(),
     ]
 
 
-def _view_sql() -> list[str]:
-    """`current_batches`; per table `batch_<table>` (every batch's rows) and `current_<table>`; and `lineage`."""
+def remembered_sql() -> list[str]:
+    """The statements that note in `meta` which tables and views the file has."""
+    known = f"('schema_version', '{SCHEMA_VERSION}'), ('views_sha256', '{views_sha256()}')"
+    return ["DELETE FROM meta", f"INSERT INTO meta VALUES {known}"]
+
+
+@cache
+def views_sha256() -> str:
+    """What tells this code's views from another's."""
+    return hashlib.sha256("\0".join(view_sql()).encode()).hexdigest()
+
+
+@cache
+def view_sql() -> tuple[str, ...]:
+    """`current_batches`; per table `batch_<table>` (every batch's rows) and `current_<table>`; `lineage`; and more."""
     views = [
-        "CREATE VIEW current_batches AS SELECT * FROM batches QUALIFY row_number() OVER "
+        "CREATE OR REPLACE VIEW current_batches AS SELECT * FROM batches QUALIFY row_number() OVER "
         "(PARTITION BY asset, partition ORDER BY created_at DESC, batch_id DESC) = 1"
     ]
     for table in RECORD_TABLES:
         views.append(
-            f"CREATE VIEW batch_{table.name} AS SELECT m.batch_id, m.position, t.* FROM batch_members m "
+            f"CREATE OR REPLACE VIEW batch_{table.name} AS SELECT m.batch_id, m.position, t.* FROM batch_members m "
             f"JOIN {table.name} t ON {table.member_match('m', 't')} WHERE m.table_name = '{table.name}'"
         )
         views.append(
-            f"CREATE VIEW current_{table.name} AS SELECT b.asset, b.partition, v.* FROM current_batches b "
+            f"CREATE OR REPLACE VIEW current_{table.name} AS SELECT b.asset, b.partition, v.* FROM current_batches b "
             f"JOIN batch_{table.name} v USING (batch_id)"
         )
-    edges = [
-        f"SELECT '{parent}', {parent_column}, '{child}', {child_column}, '{relation}' FROM {table} "
-        f"WHERE {parent_column} IS NOT NULL AND {child_column} IS NOT NULL"
-        for parent, parent_column, child, child_column, relation, table in _COLUMN_EDGES
-    ]
-    told = "SELECT parent_kind, parent_id, child_kind, child_id, relation FROM lineage_edges"
-    views.append(f"CREATE VIEW lineage AS {' UNION ALL '.join([told, *edges])}")
-    return [*views, *FUNNEL_VIEWS]
+    views.append(
+        "CREATE OR REPLACE VIEW quarantined AS SELECT * EXCLUDE lifted_at FROM quarantines q WHERE lifted_at IS NULL "
+        "AND NOT EXISTS (FROM quarantines l WHERE l.lifted_at IS NOT NULL AND l.kind = q.kind "
+        "AND l.record_id = q.record_id AND l.created_at = q.created_at)"
+    )
+    return (*views, LINEAGE_VIEW, *FUNNEL_VIEWS, *QUESTION_VIEWS)

@@ -1,13 +1,14 @@
 """The warehouse: immutable rows in one DuckDB file, in batches, written under a file lock and read at any time.
 
 A batch is what one materialisation of an asset produced. Rows are stored once; batches name them in order, so that
-every batch stays readable. The schema lives in `tables`, the waiting Parquet files in `parts`.
+every batch stays readable. The schema lives in `tables`, the waiting files in `parts`, how their rows
+are taken in, in `intake`.
 """
 
 import logging
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,18 +20,15 @@ import pyarrow as pa
 from envs.record import content_id
 from warehouse.connection import DatabaseFile
 from warehouse.errors import PartUnreadable, UnknownBatch, UnknownTable, naming_full_disk
+from warehouse.givens import Given
+from warehouse.intake import IngestReport, Intake, first_of_each_key
+from warehouse.lake import Lake
+from warehouse.lake_connection import LakeDatabase
 from warehouse.lineage import Edge
 from warehouse.parts import Part, Parts, Rows, record_ids, to_arrow
 from warehouse.tables import RECORD_TABLES, TABLES, Table, table_named
 
 logger = logging.getLogger(__name__)
-
-_GROUP_BYTES = 2**30
-"""Parts are inserted in groups of about this many Arrow bytes: never all in memory, but few groups, since DuckDB
-appends more slowly to what a transaction has not committed (measured: groups of a quarter took a third longer)."""
-
-_ABOUT_RECORDING = {"batches": ("created_at",), "lineage_edges": ("batch_id",)}
-"""Columns that tell when a row was recorded and not what it is."""
 
 
 @dataclass(frozen=True)
@@ -46,27 +44,17 @@ class Batch:
     created_at: datetime
     """UTC."""
     n_rows: int
-
-
-@dataclass(frozen=True)
-class IngestReport:
-    """What one ingest did, counted per table."""
-
-    inserted: Counter[str] = field(default_factory=Counter)
-    already_present: Counter[str] = field(default_factory=Counter)
-    differing: Counter[str] = field(default_factory=Counter)
-    """Rows whose key was present with other content. The first one is kept: records never change."""
-    quarantined: list[tuple[Path, str]] = field(default_factory=list)
-    """Where unreadable parts were moved, and why."""
+    runtime_id: str | None = None
+    """The row of `runtimes`; None where it was not told."""
 
 
 class Warehouse:
-    """One DuckDB file and the folder of parts that wait for it. Holds no connection between calls."""
+    """One DuckDB file or lake, and the folder of parts that wait for it. Holds no connection between calls."""
 
-    def __init__(self, path: Path, parts_dir: Path, *, timeout_s: float = 120.0) -> None:
+    def __init__(self, path: Path | Lake, parts_dir: Path, *, timeout_s: float = 120.0) -> None:
         """`timeout_s`: how long any call waits for other processes before it raises `WarehouseBusy`."""
         self.path, self.parts_dir = path, parts_dir
-        self._file = DatabaseFile(path, timeout_s)
+        self._file = LakeDatabase(path, timeout_s) if isinstance(path, Lake) else DatabaseFile(path, timeout_s)
         self._parts = Parts(parts_dir)
 
     def write_part(self, table: str, rows: Rows, key: str) -> Path:
@@ -91,14 +79,14 @@ class Warehouse:
         schema = table_named(table)
         found = [schema.schema.empty_table()]
         for part in self._parts.waiting():
-            if table in part.files:
+            if part.holds(table):
                 try:
                     found.append(part.read()[table])
                 except FileNotFoundError:
                     continue  # ingested meanwhile, and so visible to a query
                 except PartUnreadable as error:
                     logger.warning("skipped a part that the next ingest will quarantine: %s", error)
-        frame = pl.from_arrow(_first_of_each_key(schema, pa.concat_tables(found)))
+        frame = pl.from_arrow(first_of_each_key(schema, pa.concat_tables(found)))
         assert isinstance(frame, pl.DataFrame)
         return frame
 
@@ -109,16 +97,23 @@ class Warehouse:
         moment, the next ingest finishes the work. Raises `DiskFull`, `WarehouseBusy`; then nothing has changed.
         """
         report = IngestReport()
-        with naming_full_disk(self.path.parent), self._file.locked():
+        with naming_full_disk(self._file.place), self._file.locked():
             waiting = list(self._parts.waiting())
             if not waiting:
                 return report
             taken: list[Part] = []
             with self._file.writing() as connection:
                 connection.execute("BEGIN")
-                for group in self._groups(waiting, taken, report):
-                    for name, tables in group.items():
-                        _insert(connection, TABLES[name], tables, report)
+                intake = Intake(connection, report)
+                for part in waiting:
+                    try:
+                        intake.stage(part.read())
+                    except PartUnreadable as error:
+                        report.quarantined.append((self._parts.quarantine(part, str(error)), str(error)))
+                        logger.warning("quarantined a part: %s", error)
+                    else:
+                        taken.append(part)
+                intake.finish()
                 connection.execute("COMMIT")
             for part in taken:
                 self._parts.remove(part)
@@ -126,28 +121,6 @@ class Warehouse:
         if report.differing:
             logger.warning("rows present with other content were not replaced: %s", dict(report.differing))
         return report
-
-    def _groups(
-        self, waiting: list[Part], taken: list[Part], report: IngestReport
-    ) -> Iterator[dict[str, list[pa.Table]]]:
-        """The parts' rows by table, in groups of bounded size; what was read is added to `taken`."""
-        group: dict[str, list[pa.Table]] = {}
-        size = 0
-        for part in waiting:
-            try:
-                tables = part.read()
-            except PartUnreadable as error:
-                report.quarantined.append((self._parts.quarantine(part, str(error)), str(error)))
-                logger.warning("quarantined a part: %s", error)
-                continue
-            taken.append(part)
-            for name, rows in tables.items():
-                group.setdefault(name, []).append(rows)
-                size += rows.nbytes
-            if size > _GROUP_BYTES:
-                yield group
-                group, size = {}, 0
-        yield group
 
     def record_batch(
         self,
@@ -160,12 +133,15 @@ class Warehouse:
         code_version: str,
         data_version: str | None = None,
         inputs: Sequence[Batch] = (),
+        runtime: Mapping[str, Any] | None = None,
+        givens: Sequence[Given] = (),
     ) -> Batch:
         """Store what one materialisation produced: rows, their order, edges and the batch, together or not at all.
 
         Rows already stored are named again, not stored again. `data_version` defaults to the hash of the ordered row
-        ids of each table. `inputs` are the batches it was made from. The batch's id is the hash of asset, partition,
-        data version and run, so that a repeated call of one run is the same batch.
+        ids of each table. `inputs` are the batches it was made from; `runtime` is the row of `runtimes` that tells
+        what code made it and on what, `givens` what else it was made with. The batch's id is the hash of asset,
+        partition, data version and run, so that a repeated call of one run is the same batch.
         Raises `UnknownTable`, `RowsRejected`, `DiskFull`, `WarehouseBusy`.
         """
         arrow = {name: to_arrow(_record_table(name), rows) for name, rows in sorted(tables.items())}
@@ -181,9 +157,13 @@ class Warehouse:
             "run_id": run_id,
             "created_at": datetime.now(UTC).replace(tzinfo=None),
             "n_rows": sum(map(len, members.values())),
+            "runtime_id": runtime and runtime["id"],
         }
         told = [*edges, *(Edge("batch", used.batch_id, "batch", batch_id, "input") for used in inputs)]
-        book: dict[str, list[dict[str, Any]]] = {
+        told += [given.edge(batch_id) for given in givens]
+        book: dict[str, list[Mapping[str, Any]]] = {
+            "runtimes": [runtime] if runtime else [],
+            "givens": [given.row for given in givens],
             "batches": [batch],
             "batch_members": [
                 {"batch_id": batch_id, "position": position, "table_name": name, "record_id": record_id}
@@ -219,11 +199,29 @@ class Warehouse:
             rows = f"SELECT * EXCLUDE (batch_id, position) FROM batch_{table} WHERE batch_id = ? ORDER BY position"
             return connection.execute(rows, [batch_id]).pl()
 
+    def read_whole(self, batch_id: str) -> dict[str, pl.DataFrame]:
+        """The batch's rows of every table that it has rows of, as `read_batch` gives them; raises `UnknownBatch`."""
+        with self._file.reading() as connection:
+            _find(connection, batch_id)
+            named = "SELECT DISTINCT table_name FROM batch_members WHERE batch_id = ? ORDER BY table_name"
+            tables = [name for (name,) in connection.execute(named, [batch_id]).fetchall()]
+            rows = "SELECT * EXCLUDE (batch_id, position) FROM batch_{} WHERE batch_id = ? ORDER BY position"
+            return {name: connection.execute(rows.format(name), [batch_id]).pl() for name in tables}
+
     def records(self, batch_id: str, table: str) -> list[str]:
         """The canonical JSON of the batch's records of one table, in order."""
         if "record" not in _record_table(table).columns:
             raise UnknownTable(f'table "{table}" has no column "record"; read its typed columns with read_batch.')
         return self.read_batch(batch_id, table)["record"].to_list()
+
+    @contextmanager
+    def reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A read-only connection, for several questions to one state; writers wait until it is closed.
+
+        Raises `WarehouseBusy`.
+        """
+        with self._file.reading() as connection:
+            yield connection
 
     def query(self, sql: str, params: Sequence[Any] | Mapping[str, Any] | None = None) -> pl.DataFrame:
         """Run one SELECT on a read-only connection. Parameters are `?` with a sequence or `$name` with a mapping.
@@ -253,49 +251,3 @@ def _find(connection: duckdb.DuckDBPyConnection, batch_id: str) -> Batch:
     if batch is None:
         raise UnknownBatch(f"batch {batch_id} is not in the warehouse. List what is there: SELECT * FROM batches.")
     return batch
-
-
-def _first_of_each_key(table: Table, rows: pa.Table) -> pa.Table:
-    """The rows without those whose key came before, in order. Most often all of them, as they are."""
-    keys = pl.from_arrow(rows.select(table.key))
-    assert isinstance(keys, pl.DataFrame)
-    if keys.n_unique() == keys.height:
-        return rows
-    places = keys.with_row_index("place").unique(subset=list(table.key), keep="first", maintain_order=True)["place"]
-    return rows.take(places.to_arrow())
-
-
-def _not_stored(connection: duckdb.DuckDBPyConnection, table: Table, rows: pa.Table) -> pa.Table:
-    """The rows whose key the table does not hold, in order.
-
-    Keys alone are joined: joined whole, rows are copied into a hash table as soon as the table is the larger side.
-    """
-    places = pa.array(range(rows.num_rows), type=pa.int64())
-    connection.register("candidates", rows.select(table.key).append_column("place", places))
-    anti_join = f"SELECT place FROM candidates ANTI JOIN {table.name} USING ({', '.join(table.key)}) ORDER BY place"
-    new = connection.execute(anti_join).to_arrow_table()["place"]
-    return rows if len(new) == rows.num_rows else rows.take(new)
-
-
-def _insert(connection: duckdb.DuckDBPyConnection, table: Table, rows: list[pa.Table], report: IngestReport) -> None:
-    """Insert the rows whose key is not stored yet; count the others, and those of them that differ from the stored."""
-    staged = pa.concat_tables(rows)
-    new = _not_stored(connection, table, _first_of_each_key(table, staged))
-    connection.register("new_rows", new)
-    connection.execute(f"INSERT INTO {table.name} SELECT * FROM new_rows")
-    inserted = new.num_rows
-    report.inserted[table.name] += inserted
-    if present := staged.num_rows - inserted:
-        report.already_present[table.name] += present
-        same = [column for column in table.columns if column not in _ABOUT_RECORDING.get(table.name, ())]
-        keys = ", ".join(table.key)
-        ours, theirs = (", ".join(f'{side}."{column}"' for column in same) for side in "st")
-        connection.register("staged", staged)
-        compare = f"SELECT count(*) FROM staged s JOIN {table.name} t USING ({keys}) WHERE "
-        if differing := _count(connection, f"{compare} row({ours}) IS DISTINCT FROM row({theirs})"):
-            report.differing[table.name] += differing
-
-
-def _count(connection: duckdb.DuckDBPyConnection, sql: str) -> int:
-    row = connection.execute(sql).fetchone()
-    return int(row[0]) if row else 0

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 import warehouse as package
-from warehouse.errors import RowsRejected, SchemaVersionMismatch, UnknownBatch, UnknownTable, WarehouseBusy
+from warehouse.errors import RowsRejected, UnknownBatch, UnknownTable, WarehouseBusy
 from warehouse.tables import RECORD_TABLES, TABLES
 from warehouse.warehouse import Warehouse
 
@@ -143,11 +143,3 @@ def test_a_file_open_elsewhere_is_waited_for_and_then_named_busy(warehouse: Ware
     closing.start()
     assert warehouse.query("SELECT 1").item() == 1
     closing.join()
-
-
-def test_a_file_of_another_schema_version_is_refused(warehouse: Warehouse) -> None:
-    warehouse.query("SELECT 1")
-    with duckdb.connect(str(warehouse.path)) as connection:
-        connection.execute("UPDATE meta SET value = '99'")
-    with pytest.raises(SchemaVersionMismatch, match="schema version 99"):
-        warehouse.query("SELECT 1")

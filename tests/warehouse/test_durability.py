@@ -1,11 +1,9 @@
 """Processes that are killed, disks that are full, writers that meet: nothing is lost and nothing is stored twice."""
 
-import random
 import resource
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import polars as pl
@@ -15,7 +13,6 @@ from warehouse.errors import DiskFull
 from warehouse.warehouse import Warehouse
 
 ROOT = Path(__file__).parents[2]
-ROWS = 4000
 
 OPEN = """
 import sys
@@ -26,8 +23,9 @@ warehouse = Warehouse(Path(sys.argv[1]), Path(sys.argv[2]), timeout_s=120)
 SUICIDE = """
 import os, signal
 from contextlib import contextmanager
-from warehouse import connection as connection_module, warehouse as warehouse_module
+from warehouse import connection as connection_module
 from warehouse.connection import DatabaseFile
+from warehouse.intake import Intake
 from warehouse.parts import Parts
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -44,11 +42,11 @@ statements = connection_module.creation_sql()
 connection_module.creation_sql = lambda: (each if n < 9 else die() for n, each in enumerate(statements))
 """,
     "in the middle of the transaction": """
-insert = warehouse_module._insert
+insert = Intake._insert
 def insert_and_die(*arguments):
     insert(*arguments)
     die()
-warehouse_module._insert = insert_and_die
+Intake._insert = insert_and_die
 """,
     "after the commit, before the close": """
 @contextmanager
@@ -60,12 +58,6 @@ DatabaseFile.writing = writing
 """,
     "after the commit, between two removals": "Parts.remove = before_the_second(Parts.remove)",
 }
-RECORD = f"""{OPEN}
-worker = sys.argv[3]
-for k in range(5):
-    rows = [{{"task_id": f"{{worker}}-{{k}}-{{n}}", "split": "train"}} for n in range(50)]
-    warehouse.record_batch("asset", worker, {{"splits": rows}}, run_id=f"{{worker}}-{{k}}", code_version="x")
-"""
 LIMITED = f"""{OPEN}
 import resource
 from warehouse.errors import DiskFull
@@ -84,7 +76,7 @@ def start(code: str, warehouse: Warehouse, *arguments: str) -> subprocess.Popen[
 
 
 def turns(rollout: str, count: int) -> pl.DataFrame:
-    """Rows that Parquet packs tightly and a write-ahead log does not."""
+    """Rows that a part packs tightly and a write-ahead log does not."""
     return pl.DataFrame({"rollout_id": [rollout] * count, "turn": range(count)}).select(
         "rollout_id",
         pl.col("turn").cast(pl.Int32),
@@ -118,37 +110,6 @@ def test_a_process_killed_at_any_moment_leaves_a_warehouse_that_opens_and_a_reru
     warehouse.ingest()
     assert warehouse.query("SELECT count(*), count(DISTINCT (rollout_id, turn)) FROM turns").row(0) == (300, 300)
     assert warehouse.pending("turns").is_empty()
-
-
-def test_repeated_kills_at_random_times_lose_nothing(warehouse: Warehouse) -> None:
-    delays = random.Random(0)
-    for number in range(4):
-        warehouse.write_part("turns", turns(f"rollout-{number}", ROWS), f"part-{number}")
-        child = start(f"{OPEN}\nprint('ready', flush=True)\nwarehouse.ingest()", warehouse)
-        assert child.stdout is not None and child.stdout.readline() == "ready\n"
-        time.sleep(delays.uniform(0.0, 1.5))
-        child.kill()
-        child.wait()
-        child.stdout.close()
-        held = warehouse.query("SELECT count(*), count(DISTINCT rollout_id) FROM turns").row(0)
-        assert held[0] == held[1] * ROWS, "a part was stored by half"
-    warehouse.ingest()
-    expected = (4 * ROWS,) * 2
-    assert warehouse.query("SELECT count(*), count(DISTINCT (rollout_id, turn)) FROM turns").row(0) == expected
-
-
-def test_four_processes_record_batches_at_once_while_another_reads(warehouse: Warehouse) -> None:
-    workers = [start(RECORD, warehouse, f"w{number}") for number in range(4)]
-    seen = [0]
-    while any(worker.poll() is None for worker in workers):
-        seen.append(warehouse.query("SELECT count(*) FROM batches").item())
-        time.sleep(0.05)
-    assert [worker.wait() for worker in workers] == [0] * 4
-    assert seen == sorted(seen), "a reader saw a batch disappear"
-    assert warehouse.query("SELECT count(*) FROM batches").item() == 20
-    assert warehouse.query("SELECT count(*), count(DISTINCT task_id) FROM splits").row(0) == (1000, 1000)
-    held = "(SELECT count(*) FROM batch_splits s WHERE s.batch_id = b.batch_id)"
-    assert warehouse.query(f"SELECT batch_id FROM batches b WHERE n_rows <> {held}").is_empty()
 
 
 def test_a_full_disk_during_the_ingest_is_named_and_loses_nothing(warehouse: Warehouse) -> None:

@@ -58,31 +58,52 @@ def test_a_bundle_is_pending_too(warehouse: Warehouse, monkeypatch: pytest.Monke
 def test_unreadable_parts_are_set_aside_with_a_reason_and_the_rest_is_ingested(warehouse: Warehouse) -> None:
     truncated = warehouse.write_part("splits", splits("lost"), "truncated")
     truncated.write_bytes(truncated.read_bytes()[:-20])
+    damaged = warehouse.write_part("splits", splits("changed"), "damaged")
+    content = bytearray(damaged.read_bytes())
+    content[len(content) // 2] ^= 1
+    damaged.write_bytes(content)
     warehouse.write_part("splits", splits("a"), "sound")
     pq.write_table(pa.table({"other": [1]}), warehouse.parts_dir / "splits" / "foreign.parquet")
+    (warehouse.parts_dir / "splits" / "noise.parquet").write_bytes(b"PAR1 and no more")
     (warehouse.parts_dir / "notes.txt").write_text("hello")
     (warehouse.parts_dir / "splits" / "folder").mkdir()
     report = warehouse.ingest()
     assert report.inserted["splits"] == 1
-    assert len(report.quarantined) == 4
     reasons = {}
     for moved, _ in report.quarantined:
         assert moved.exists()
         told = json.loads(moved.with_name(moved.name + ".reason").read_text())
         reasons[told["part"]] = told["reason"]
+    assert len(reasons) == 6
+    for part in (truncated, damaged):
+        assert "damaged or cut short" in reasons[f"splits/{part.name}"]
     assert "unknown ['other']" in reasons["splits/foreign.parquet"]
-    assert "not a Parquet part" in reasons["notes.txt"]
+    assert "Parquet" in reasons["splits/noise.parquet"]
+    assert "not a part of a table" in reasons["notes.txt"] and "not a part of a table" in reasons["splits/folder"]
     assert warehouse.ingest().quarantined == []
 
 
-def test_a_broken_bundle_gives_no_part_of_its_batch(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_part_of_an_earlier_version_is_ingested(warehouse: Warehouse) -> None:
+    (warehouse.parts_dir / "splits").mkdir(parents=True)
+    pq.write_table(pa.table({"task_id": ["a"], "split": ["train"]}), warehouse.parts_dir / "splits" / "a-0.parquet")
+    assert warehouse.ingest().inserted["splits"] == 1
+
+
+@pytest.mark.parametrize("how", ["damaged", "a second file of batch_members"])
+def test_a_broken_bundle_gives_no_part_of_its_batch(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(Warehouse, "ingest", lambda _: None)
         patched.setattr(Warehouse, "batch", lambda *_: None)
         warehouse.record_batch("a", None, {"splits": splits("t")}, run_id="1", code_version="x")
-    (broken,) = warehouse.parts_dir.glob("bundles/*/batch_members.parquet")
-    broken.write_bytes(b"PAR1")
-    assert len(warehouse.ingest().quarantined) == 1
+    [broken] = warehouse.parts_dir.glob("bundles/*/batch_members-*.arrow")
+    if how == "damaged":
+        broken.write_bytes(b"ARROW1")
+    else:
+        broken.with_name(broken.name.replace("-", "-again-")).write_bytes(broken.read_bytes())
+    [(_, reason)] = warehouse.ingest().quarantined
+    assert how in reason
     assert warehouse.latest_batch("a") is None
     assert warehouse.query("SELECT count(*) FROM splits").item() == 0
 

@@ -1,0 +1,180 @@
+"""What the columns of tasks and of their environments are."""
+
+from warehouse.export.columns import Column, Configuration, ListOf, columns
+from warehouse.export.shared import MESSAGE, PREFERENCE, TOOLBOX, TOOLS
+
+_LLM_CALL = columns(
+    """
+    id text Hash of model and request: the same question has the same id everywhere.
+    model text Which weights answered, as name@hash.
+    template text The prompt template, named after the stage of synthesis.
+    template_sha256 text The hash of that template: the version of the prompt.
+    seed big Seed of the sampling.
+    """
+)
+_CHECK = columns(
+    """
+    name text What was checked, such as not_vacuous.
+    outcome text passed, failed or not_applicable.
+    evidence text What was found.
+    """
+)
+_CHANGE = columns(
+    """
+    table text The table.
+    operation text insert, update or delete.
+    key text Primary key of the row.
+    old json Columns before; empty for an insert.
+    new json Columns after; empty for a delete.
+    """
+)
+_FACT = columns(
+    """
+    label text What the fact is.
+    kind text How it is compared: text, integer, number, cents, date, datetime or boolean.
+    value json The value, or a list of values of which each must be told.
+    unit text What a number counts; empty for none.
+    """
+)
+_MEASURED = columns(
+    """
+    campaign text The campaign that measured.
+    policy_id text The policy that tried.
+    attempts int How often it tried.
+    solved int How often it solved the task.
+    k int The k of pass_at_k.
+    pass_at_k real Estimated probability that one of k attempts solves it.
+    """
+)
+_SCENARIO = (
+    Column("persona", "text", "How the user talks."),
+    Column(
+        "known",
+        ListOf(columns("name text What the request leaves out.\nsaid text What the user says when asked for it.")),
+        "What the user can tell.",
+    ),
+    Column("unknown", ListOf("text"), "Names of things the user cannot tell; they are found with tools."),
+)
+_GOLDEN = columns("tool text The tool.\narguments json Its arguments.")
+
+TASKS = Configuration(
+    "tasks",
+    "One row per task: the request, the program that fulfils it, the goal it is judged by, its proof and its origin.",
+    (
+        *columns(
+            """
+            id text Hash of the whole task.
+            domain text The domain, such as library.
+            environment_id text The environment it is posed in: id of the configuration environments.
+            """
+        ),
+        Column("prompt", ListOf(MESSAGE), "What an assistant is told first, as messages: briefing and request."),
+        TOOLS,
+        *columns("instruction text The request alone, as the user says it."),
+        PREFERENCE,
+        Column("scenario", _SCENARIO, "A user who leaves things out, to be asked; null where all is in the request."),
+        TOOLBOX,
+        Column("golden", ListOf(_GOLDEN), "A program that solves the task, found by executing it."),
+        *columns("golden_answer text An answer that tells every fact of the goal; empty where there is none to tell."),
+        Column(
+            "goal",
+            (
+                Column("changeset", ListOf(_CHANGE), "Net changes of the database to reach."),
+                Column("facts", ListOf(_FACT), "What the answer must tell."),
+            ),
+            "What the verdict is taken against; nothing else may change.",
+        ),
+        *columns(
+            """
+            difficulty int Number of golden calls.
+            shape text The golden tools in order.
+            """
+        ),
+        Column("measured_difficulty", ListOf(_MEASURED), "How often policies solved it; empty where nobody measured."),
+        Column("proven", "bool", "Whether the task was put to the proof and no check that rejects failed."),
+        Column("checks", ListOf(_CHECK), "The proof, check by check."),
+        *columns(
+            """
+            evolution text How it was made harder from a simpler task; empty if it was not.
+            evolved_from text Id of the simpler task; null if there is none.
+            """
+        ),
+        Column("llm_calls", ListOf(_LLM_CALL), "The model calls whose words are in the request."),
+        *columns("record text The task as EnvLoom reads it, canonical JSON; its hash is the id."),
+    ),
+)
+
+_TOOL = columns(
+    """
+    name text Name.
+    description text What it does.
+    writes bool Whether it changes the database.
+    """
+)
+_RATE = columns(
+    """
+    fault text false_positive (a wrong attempt accepted) or false_negative (a right one refused).
+    operator text How attempts were made wrong, or all.
+    trials int Attempts.
+    wrong int Verdicts that were wrong.
+    low real Lower end of the 95 % Wilson interval of the rate.
+    high real Upper end of it.
+    """
+)
+ENVIRONMENTS = Configuration(
+    "environments",
+    "One row per environment that the tasks are posed in.",
+    (
+        *columns(
+            """
+            id text Hash of the whole specification.
+            domain text The domain.
+            title text What it is, in a line.
+            policy text The rules, in markdown.
+            clock text The moment at which every episode takes place, ISO 8601.
+            seed big Seed of its synthesis.
+            n_tables int Tables of its database.
+            n_rows int Rows in them.
+            base_state_sha256 text Hash of the database before an episode.
+            """
+        ),
+        Column("tools", ListOf(_TOOL), "Its tools."),
+        Column("verifier_rates", ListOf(_RATE), "How often its verifiers were wrong when they were audited."),
+        Column("llm_calls", ListOf(_LLM_CALL), "The model calls that designed it."),
+        *columns(
+            "record text The specification as EnvLoom reads it, canonical JSON; enough to rebuild the environment."
+        ),
+    ),
+)
+
+VERL = Configuration(
+    "verl",
+    "The same tasks with the columns that verl reads.",
+    (
+        *columns("data_source text Names the scorer: envloom/ and the domain."),
+        Column("prompt", ListOf(MESSAGE), "As in the configuration tasks."),
+        *columns("ability text Always tool-use."),
+        Column(
+            "reward_model",
+            columns(
+                """
+                style text Always rule: the environment judges, no model.
+                ground_truth json The goal, as in the configuration tasks.
+                """
+            ),
+            "How an answer is judged.",
+        ),
+        Column(
+            "extra_info",
+            columns(
+                """
+                split text The split.
+                index int The place in the split, from 0.
+                task_id text Id in the configuration tasks.
+                environment_id text Id in the configuration environments.
+                """
+            ),
+            "Where to find the rest.",
+        ),
+    ),
+)

@@ -1,0 +1,72 @@
+"""From an older schema to this one: a backup beside the file, then one transaction. The schema itself is in `tables`.
+
+Views belong to the code and not to the file: they are made again whenever the code's differ from those it holds.
+"""
+
+import os
+import shutil
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+
+from warehouse.errors import SchemaVersionMismatch
+from warehouse.tables import SCHEMA_VERSION, remembered_sql, view_sql, views_sha256
+
+MIGRATIONS: dict[int, tuple[str, ...]] = {
+    3: (
+        "CREATE TABLE runtimes (id VARCHAR NOT NULL, code_version VARCHAR, dirty BOOLEAN, lock_sha256 VARCHAR, "
+        "python VARCHAR, machine VARCHAR, libraries VARCHAR)",
+        "CREATE TABLE quarantines (id VARCHAR NOT NULL, kind VARCHAR, record_id VARCHAR, reason VARCHAR, "
+        "created_at TIMESTAMP, lifted_at TIMESTAMP)",
+        "ALTER TABLE batches ADD COLUMN runtime_id VARCHAR",
+        "CREATE TABLE givens (id VARCHAR NOT NULL, kind VARCHAR, name VARCHAR, record VARCHAR)",
+    ),
+}
+"""The statements that lead from a version to the next: written out, since `tables` will go on changing."""
+
+
+def is_current(connection: duckdb.DuckDBPyConnection, path: Path | str) -> bool:
+    """Whether the file has this code's tables and views. Raises `SchemaVersionMismatch` if it cannot be given them."""
+    held = _meta(connection)
+    found = held.get("schema_version")
+    if found == str(SCHEMA_VERSION):
+        return held.get("views_sha256") == views_sha256()
+    if found not in {str(version) for version in MIGRATIONS}:
+        raise SchemaVersionMismatch(
+            f"{path}: schema version {found}, this code reads {SCHEMA_VERSION} and migrates from {min(MIGRATIONS)} on. "
+            "Use the version of EnvLoom that wrote it, or move the file away."
+        )
+    return False
+
+
+def back_up(path: Path, version: int) -> Path:
+    """A copy beside the file, named by version and time; nobody has the file open. It is there whole or not at all."""
+    target = path.with_name(f"{path.stem}.v{version}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}{path.suffix}")
+    temporary = path.with_name(f".backing-up-{path.name}")
+    shutil.copyfile(path, temporary)
+    with temporary.open("rb+") as copy:
+        os.fsync(copy.fileno())
+    temporary.replace(target)
+    return target
+
+
+def migrate(connection: duckdb.DuckDBPyConnection) -> None:
+    """Bring tables and views to this code's, in one transaction: killed at any moment, the file is old or new."""
+    connection.execute("BEGIN")
+    for version in range(version_of(connection), SCHEMA_VERSION):
+        for statement in MIGRATIONS[version]:
+            connection.execute(statement)
+    for statement in (*view_sql(), *remembered_sql()):
+        connection.execute(statement)
+    connection.execute("COMMIT")
+
+
+def version_of(connection: duckdb.DuckDBPyConnection) -> int:
+    """The schema's version that the file holds."""
+    return int(_meta(connection)["schema_version"])
+
+
+def _meta(connection: duckdb.DuckDBPyConnection) -> Mapping[str, str]:
+    return dict(connection.execute("SELECT key, value FROM meta").fetchall())
