@@ -1,4 +1,7 @@
-"""A campaign: what is trained on which domains, with which settings. One YAML file each in `campaigns/`."""
+"""A campaign: what is trained on which domains, with which settings. One YAML file each.
+
+They lie in `campaigns/` of the project's home, and beside this file.
+"""
 
 from pathlib import Path
 from typing import Literal
@@ -6,6 +9,7 @@ from typing import Literal
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from dagster_project.home import Home
 from envs.record import Record
 from generators.splits import Unseen
 from trainer.difficulty import DifficultyConfig
@@ -121,14 +125,15 @@ class Campaign(Record):
 
 def campaign_names() -> list[str]:
     """Every campaign with a file."""
-    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+    return sorted({path.stem for folder in (Home.here().campaigns, FOLDER) for path in folder.glob("*.yaml")})
 
 
 def load_campaign(name: str) -> Campaign:
-    """The campaign `campaigns/<name>.yaml`. Raises CampaignError naming the file and the field."""
-    file = FOLDER / f"{name}.yaml"
+    """The campaign `campaigns/<name>.yaml`: the home's before ours. Raises CampaignError naming file and field."""
+    own = Home.here().campaigns / f"{name}.yaml"
+    file = own if own.is_file() else FOLDER / own.name
     if not file.is_file():
-        raise CampaignError(f"campaign '{name}' is unknown. Known: {', '.join(campaign_names())}; or write {file}.")
+        raise CampaignError(f"campaign '{name}' is unknown. Known: {', '.join(campaign_names())}; or write {own}.")
     try:
         return Campaign.model_validate(yaml.safe_load(file.read_text()))
     except (ValidationError, yaml.YAMLError) as error:

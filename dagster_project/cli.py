@@ -16,11 +16,17 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from dagster_project.console import AsJson, fail, stderr
 from dagster_project.env_cli import env_app
+from dagster_project.export_cli import export
 from dagster_project.funnel_cli import funnel
 from dagster_project.home import Home
+from dagster_project.lake_cli import lake_app
+from dagster_project.lineage_cli import lineage
 from dagster_project.prove_cli import prove
+from dagster_project.quarantine_cli import quarantine
+from dagster_project.query_cli import query
 from dagster_project.recording import answers_app, record
 from dagster_project.report_cli import campaign_report
+from dagster_project.reproduce_cli import bundle, reproduce
 from dagster_project.reward_cli import reward_app
 from dagster_project.toolscale import toolscale
 
@@ -30,6 +36,7 @@ app.add_typer(domain_app, name="domain")
 app.add_typer(env_app, name="env")
 app.add_typer(answers_app, name="answers")
 app.add_typer(reward_app, name="reward")
+app.add_typer(lake_app, name="lake")
 
 
 @app.command()
@@ -58,19 +65,12 @@ def train(
     except CampaignError as error:
         stderr.print(str(error))
         raise typer.Exit(2) from error
-    home = Home.here().prepare()
-    _run_campaign(campaign, steps=_finished(home, campaign) + steps, again=False, as_json=as_json)
-
-
-def _finished(home: Home, campaign: str) -> int:
-    """How many iterations of the campaign have a checkpoint and its evaluation."""
-    from dagster_project.campaign import iteration_key
+    from dagster_project.jobs import finished_iterations
     from warehouse.warehouse import Warehouse
 
-    warehouse, count = Warehouse(home.warehouse, home.parts), 0
-    while warehouse.latest_batch("evaluation", iteration_key(campaign, count)) is not None:
-        count += 1
-    return count
+    home = Home.here().prepare()
+    done = finished_iterations(Warehouse(home.warehouse, home.parts), campaign)
+    _run_campaign(campaign, steps=done + steps, again=False, as_json=as_json)
 
 
 def _run_campaign(name: str, *, steps: int, again: bool, as_json: bool) -> None:
@@ -113,47 +113,14 @@ def _run_campaign(name: str, *, steps: int, again: bool, as_json: bool) -> None:
 @app.command()
 def dev(port: int = 3000, host: str = "127.0.0.1") -> None:
     """Dagster's UI and daemon on the history of this project."""
+    from dagster_project.pools import set_limits
+
     Home.here().prepare()
-    dagster = Path(sys.executable).with_name("dagster")
-    command = [str(dagster), "dev", "-m", "dagster_project.definitions", "-h", host, "-p", str(port)]
+    with dagster.DagsterInstance.get() as instance:
+        set_limits(instance)
+    executable = Path(sys.executable).with_name("dagster")
+    command = [str(executable), "dev", "-m", "dagster_project.definitions", "-h", host, "-p", str(port)]
     os.execv(command[0], command)
-
-
-@app.command()
-def lineage(
-    identity: str,
-    down: Annotated[bool, typer.Option("--down", help="What came of it, instead of where it comes from.")] = False,
-    depth: Annotated[int, typer.Option(min=1, max=20)] = 4,
-    as_json: AsJson = False,
-) -> None:
-    """The tree of what a record was made from: checkpoint, rollout, task, environment, LLM call or batch."""
-    from dataclasses import asdict
-
-    from rich.tree import Tree
-
-    from warehouse.lineage import Node, downstream, upstream
-    from warehouse.warehouse import Warehouse
-
-    home = Home.here()
-    node = (downstream if down else upstream)(Warehouse(home.warehouse, home.parts), identity, depth=depth)
-    if not node.nodes:
-        stderr.print(
-            f"{identity} is not in the warehouse {home.warehouse}, or nothing is {'below' if down else 'above'} it."
-        )
-        raise typer.Exit(1)
-    if as_json:
-        typer.echo(json.dumps(asdict(node)))
-        return
-
-    def grow(branch: Tree, found: Node, limit: int = 8) -> None:
-        for child in found.nodes[:limit]:
-            grow(branch.add(f"{child.relation} [bold]{child.kind}[/bold] {child.id}"), child)
-        if len(found.nodes) > limit:
-            branch.add(f"… and {len(found.nodes) - limit} more (--json prints all)")
-
-    tree = Tree(f"[bold]{node.kind}[/bold] {node.id}")
-    grow(tree, node)
-    Console().print(tree, soft_wrap=True, highlight=False)
 
 
 @app.command()
@@ -193,11 +160,17 @@ def serve(
         server.stop()
 
 
+app.command()(export)
 app.command()(prove)
 app.command()(funnel)
+app.command()(lineage)
+app.command()(query)
+app.command()(quarantine)
 app.command()(record)
 app.command("report")(campaign_report)
 app.command()(toolscale)
+app.command()(reproduce)
+app.command()(bundle)
 
 
 @domain_app.command("new")

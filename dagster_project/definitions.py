@@ -7,7 +7,7 @@ from dagster_project.assets.difficulty import difficulty
 from dagster_project.assets.loop import checkpoint, evaluation, rollouts
 from dagster_project.assets.policies import base_policy, baseline, warm_policy
 from dagster_project.assets.synthesis import brief, candidate_tasks, environment, proven_tasks
-from dagster_project.jobs import next_iteration, rl_iteration, synthesis
+from dagster_project.jobs import next_iteration, preparation, rl_iteration, synthesis, train
 from dagster_project.resources import resources
 
 ASSETS = [
@@ -15,4 +15,15 @@ ASSETS = [
     baseline, rollouts, checkpoint, evaluation,
 ]  # fmt: skip
 
-defs = dg.Definitions(assets=ASSETS, jobs=[synthesis, rl_iteration], sensors=[next_iteration], resources=resources())
+STEPS = dg.multiprocess_executor.configured(
+    # A step begins with what the process before it has imported already, and not seconds later.
+    {"start_method": {"forkserver": {"preload_modules": [__name__]}}}
+)
+
+defs = dg.Definitions(
+    assets=ASSETS,
+    jobs=[synthesis, preparation, train, rl_iteration],
+    sensors=[next_iteration],
+    resources=resources(),
+    executor=STEPS,
+)

@@ -20,6 +20,7 @@ from trainer.evaluate import ALL, Summary, summarise
 from trainer.fanout import Hear, Sink
 from trainer.jobs import RolloutConfig
 from trainer.rollout import Purpose, Rollout
+from warehouse.lineage import Edge
 from warehouse.warehouse import Batch, Warehouse
 
 
@@ -37,6 +38,8 @@ class Evaluated:
     summaries: list[Summary]
     """Per split one over all tasks, then one per domain; `test` first."""
     tables: dict[str, list[dict[str, Any]]]
+    edges: list[Edge]
+    """From each rollout to the evaluations that it counts in."""
 
 
 def collect_into(
@@ -120,19 +123,26 @@ def _evaluated(
     config = settings.rollout_config(campaign.rollouts)
     lenders = stored.environment_ids(warehouse, data)
     rollouts = collect_into(warehouse, engine, tasks, policy, config, name, iteration, "evaluation", lenders)
-    summaries = []
+    summaries: list[Summary] = []
+    judged: list[list[Rollout]] = []
     for split, part in splits.items():
         ids = {task.id for task in part}
         found = [rollout for rollout in rollouts if rollout.task_id in ids]
         whole, *domains = summarise(found, settings.confidence, split)
         met = adherence(found, base, campaign.rewards, settings.confidence)
         summaries += [whole.model_copy(update={"adherence": met}), *domains]
+        judged += [found, *([one for one in found if one.domain == each.scope] for each in domains)]
     rows, turns = stored.rollout_rows(rollouts)
-    evaluations = [_evaluation_row(each, name, iteration, policy.policy_id, data.batch_id) for each in summaries]
-    return Evaluated(rollouts, summaries, {"evaluations": evaluations, "rollouts": rows, "turns": turns})
+    evaluations = [evaluation_row(each, name, iteration, policy.policy_id, data.batch_id) for each in summaries]
+    edges = [
+        Edge("rollout", rollout.id, "evaluation", row["id"], "judged_in")
+        for row, found in zip(evaluations, judged, strict=True)
+        for rollout in found
+    ]
+    return Evaluated(rollouts, summaries, {"evaluations": evaluations, "rollouts": rows, "turns": turns}, edges)
 
 
-def _evaluation_row(summary: Summary, name: str, iteration: int, policy_id: str, data_id: str) -> dict[str, Any]:
+def evaluation_row(summary: Summary, name: str, iteration: int, policy_id: str, data_id: str) -> dict[str, Any]:
     """A row of table `evaluations`. What no rollout tells is null; intervals of means are in the record."""
     judged = summary.n > 0
     return {

@@ -4,15 +4,19 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from warehouse.lake import Lake
+
 REPOSITORY = Path(__file__).resolve().parent.parent
-DAGSTER_SETTINGS = """\
+DAGSTER_SETTINGS = f"""\
 nux:
   enabled: false  # no invitation to a newsletter over the first page
 telemetry:
   enabled: false
 concurrency:
+  runs:
+    max_concurrent_runs: {max(2, os.cpu_count() or 2)}  # each is a process of its own; the others wait
   pools:
-    default_limit: 1  # the engine and the warehouse each serve one run at a time
+    default_limit: 1  # an engine, or training, has the machine to itself
 run_monitoring:
   enabled: false
 """
@@ -21,10 +25,11 @@ run_monitoring:
 class Home:
     """The folders of one project. Nothing is made before `prepare`."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, lake: Lake | None = None) -> None:
+        self.root, self.lake = root, lake
         self.dagster = root / "dagster"
-        self.warehouse = root / "warehouse.duckdb"
+        self.warehouse_file = root / "warehouse.duckdb"
+        self.warehouse = lake or self.warehouse_file
         self.parts = root / "parts"
         self.artefacts = root / "artefacts"
         self.ledger = root / "ledger.sqlite"
@@ -35,11 +40,17 @@ class Home:
         self.merged = root / "merged"
         self.held_out = root / "held_out"
         self.reports = root / "reports"
+        self.campaigns = root / "campaigns"
 
     @classmethod
     def here(cls) -> "Home":
-        """The folder named by `ENVLOOM_HOME`, else `.envloom` in the repository."""
-        return cls(Path(os.environ.get("ENVLOOM_HOME") or REPOSITORY / ".envloom").resolve())
+        """The folder named by `ENVLOOM_HOME`, else `.envloom` in the repository; the lake of `ENVLOOM_WAREHOUSE`.
+
+        Raises `LakeMisconfigured`.
+        """
+        lake = os.environ.get("ENVLOOM_WAREHOUSE")
+        root = Path(os.environ.get("ENVLOOM_HOME") or REPOSITORY / ".envloom").resolve()
+        return cls(root, Lake.parse(lake) if lake else None)
 
     def held_out_files(self, names: Iterable[str] = ()) -> list[Path]:
         """The held-out sets: every file in `held_out/`, and those of these names, which lie there or in the project.
@@ -62,7 +73,10 @@ class Home:
         return list(found)
 
     def prepare(self) -> "Home":
-        """Make the folders, and point Dagster at its own: without a home it forgets its history when it ends."""
+        """Make the folders, and point Dagster at its own: without a home it forgets its history when it ends.
+
+        Every process started from here finds this home again, and its lake or none.
+        """
         for folder in (self.dagster, self.parts, self.artefacts, self.models, self.logs, self.state, self.jobs):
             folder.mkdir(parents=True, exist_ok=True)
         settings = self.dagster / "dagster.yaml"
@@ -70,4 +84,8 @@ class Home:
             settings.write_text(DAGSTER_SETTINGS)
         os.environ["ENVLOOM_HOME"] = str(self.root)
         os.environ["DAGSTER_HOME"] = str(self.dagster)
+        if self.lake:
+            os.environ["ENVLOOM_WAREHOUSE"] = self.lake.setting()
+        else:
+            os.environ.pop("ENVLOOM_WAREHOUSE", None)
         return self

@@ -4,18 +4,20 @@ Dagster's own pointers name the newest materialisation of any partition, which i
 each input once, opens exactly that batch, and writes the list into its metadata and into `lineage_edges`.
 """
 
-import hashlib
+import os
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import dagster as dg
 
+from dagster_project.asset_tables import row_counts
+from dagster_project.giving import given_marks, given_sources
 from dagster_project.home import REPOSITORY
+from dagster_project.runtime import runtime_row
+from warehouse.givens import Given
 from warehouse.lineage import Edge
 from warehouse.tables import TABLES
 from warehouse.warehouse import Batch, Warehouse
@@ -43,8 +45,12 @@ def record(
     edges: Iterable[Edge] = (),
     metadata: Mapping[str, Any] | None = None,
     data_version: str | None = None,
+    givens: Iterable[Given] = (),
 ) -> dg.MaterializeResult[Any]:
-    """Store rows, edges and inputs as one batch, and report it to Dagster under the hash of its content."""
+    """Store rows, edges and inputs as one batch, and report it to Dagster under the hash of its content.
+
+    `givens` is what it was made with beside the inputs; sources and quarantines are added here.
+    """
     partition = context.partition_key if context.has_partition_key else None
     asset = context.asset_key.to_user_string()
     complete = {
@@ -59,6 +65,8 @@ def record(
         code_version=source_version(),
         data_version=data_version,
         inputs=inputs,
+        runtime=runtime_row(source_version()),
+        givens=[*givens, *given_marks(warehouse), given_sources()],
     )
     counts = {f"rows/{name}": len(rows) for name, rows in complete.items()}
     return dg.MaterializeResult(
@@ -66,6 +74,7 @@ def record(
         metadata={
             **(metadata or {}),
             **counts,
+            **row_counts(warehouse, asset, complete),
             "batch": batch.batch_id,
             "lineage/inputs": dg.MetadataValue.json(
                 [
@@ -80,26 +89,22 @@ def record(
                 ]
             ),
             "lineage/source": source_version(),
+            "lineage/runtime": batch.runtime_id,
         },
     )
 
 
-def code_version(*modules: ModuleType) -> str:
-    """The hash of the modules' source: an asset is stale when the code or the prompts it stands on changed."""
-    total = hashlib.sha256()
-    for module in modules:
-        assert module.__file__ is not None
-        file = Path(module.__file__)
-        files = sorted(file.parent.rglob("*")) if file.name == "__init__.py" else [file]
-        for source in files:
-            if source.suffix in (".py", ".j2"):
-                total.update(source.read_bytes())
-    return total.hexdigest()[:16]
+SOURCE_VERSION = "ENVLOOM_SOURCE_VERSION"
+"""Says what this code is where git cannot, and what a reproduction calls itself so as to make the same ids."""
+
+
+def source_version() -> str:
+    """The commit this code is at, with `+dirty` when files differ from it; the release outside a repository."""
+    return os.environ.get(SOURCE_VERSION) or _source_version()
 
 
 @cache
-def source_version() -> str:
-    """The commit this code is at, with `+dirty` when files differ from it; the release outside a repository."""
+def _source_version() -> str:
 
     def git(*words: str) -> str:
         return subprocess.run(

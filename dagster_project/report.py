@@ -211,19 +211,22 @@ def evaluation(warehouse: Warehouse, campaign: str, collected: Sequence[Rollout]
 
 def _held_out(one: Evaluation) -> dict[str, Any]:
     met = one.summary
-    row = {"policy": one.policy, "experts": "simulated" if met.simulated_experts else "", "split": met.split}
+    row = {"policy": one.policy, "split": met.split}
     row |= {} if met.scope == history.ALL else {"domain": met.scope}
     judged = {
-        "success": met.success,
-        "success, interval": f"{met.success_low:.2f} – {met.success_high:.2f}",
-        "cost / rollout, USD": met.cost_usd_mean,
-        "cost, interval": _interval(met.cost_usd_interval),
-        "latency, s": met.latency_s_mean,
-        "latency, interval": _interval(met.latency_s_interval),
-        "turns": met.turns_mean,
-        "turns, interval": _interval(met.turns_interval),
+        "success": f"{met.success:.2f} ({met.success_low:.2f} – {met.success_high:.2f})",
+        "cost / rollout, USD": _about(met.cost_usd_mean, met.cost_usd_interval),
+        "latency, s": _about(met.latency_s_mean, met.latency_s_interval),
+        "turns": _about(met.turns_mean, met.turns_interval),
     }
-    return {**row, "n": "empty" if met.empty else met.n, **(judged if met.n else dict.fromkeys(judged, ""))}
+    shown = judged if met.n else dict.fromkeys(judged, "")
+    experts = "simulated" if met.simulated_experts else ""
+    return {**row, "n": "empty" if met.empty else met.n, **shown, "experts": experts}
+
+
+def _about(mean: float, bounds: tuple[float, float] | None) -> str:
+    """A mean with its interval, in one cell: side by side they make a table wider than the page."""
+    return f"{mean:.3g} ({_interval(bounds)})"
 
 
 def _adherence(one: Evaluation) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from time import perf_counter
 
 import dagster as dg
 
+from dagster_project.assets.policies import preparation_of
 from dagster_project.campaign import Campaign, iteration_key
 from dagster_project.definitions import ASSETS
 from dagster_project.home import Home
@@ -44,14 +45,9 @@ class StepFailed(RuntimeError):
 
 def preparation_steps(name: str, campaign: Campaign) -> list[Step]:
     """Everything before the loop: the base model first, since fetching it is what can go wrong at once."""
-    return [
-        Step("base_policy", name),
-        *(Step(asset, domain) for domain in campaign.domains for asset in SYNTHESIS),
-        Step("task_dataset", name),
-        Step("warm_policy", name),
-        *([Step("difficulty", name)] if campaign.difficulty else []),
-        Step("baseline", name),
-    ]
+    first, *others = preparation_of(campaign)
+    synthesis = (Step(asset, domain) for domain in campaign.domains for asset in SYNTHESIS)
+    return [Step(first, name), *synthesis, *(Step(asset, name) for asset in others)]
 
 
 def iteration_steps(name: str, iteration: int) -> list[Step]:

@@ -9,6 +9,7 @@ from envs.record import content_id
 from envs.spec import EnvironmentSpec, Tool
 from envs.task import Rejection, Task
 from generators.diversity import ALL, Diversity, diversity_id
+from generators.domain import Synthesis
 from serving.endpoint import LlmCall
 from serving.ledger import Ledger
 from trainer.difficulty import Difficulty
@@ -139,10 +140,11 @@ def difficulty_rows(measured: Iterable[Difficulty], campaign: str) -> Rows:
 
 def call_rows(ledger: Ledger, ids: Iterable[str]) -> Rows:
     """One row per LLM call, out of the ledger."""
-    return [_call_row(call) for call in ledger.calls(sorted(set(ids)))]
+    return [call_row(call) for call in ledger.calls(sorted(set(ids)))]
 
 
-def _call_row(call: LlmCall) -> dict[str, Any]:
+def call_row(call: LlmCall) -> dict[str, Any]:
+    """The row of one LLM call."""
     return {
         "id": call.id,
         "model": call.model,
@@ -161,6 +163,21 @@ def _call_row(call: LlmCall) -> dict[str, Any]:
 def call_edges(ids: Iterable[str], kind: str, child: str, relation: str) -> list[Edge]:
     """From the LLM calls `ids` to what was made of their answers."""
     return [Edge("llm_call", call, kind, child, relation) for call in ids]
+
+
+def design_edges(made: Synthesis, ledger: Ledger) -> list[Edge]:
+    """From the LLM calls to the environment, named by what they wrote of it, and to the tools they wrote whole."""
+    spec = made.spec
+    calls = ledger.calls(sorted(spec.made_from))
+    return [
+        *(Edge("llm_call", call.id, "environment", spec.id, f"wrote_{call.request.template}") for call in calls),
+        *(Edge("llm_call", call, "tool", f"{spec.id}.{name}", "wrote") for name, call in made.tool_calls.items()),
+    ]
+
+
+def refusal_edges(rejections: Iterable[Rejection]) -> list[Edge]:
+    """From LLM calls to what was rejected of their answers."""
+    return [edge for each in rejections for edge in call_edges(each.made_from, "rejection", each.id, "refused")]
 
 
 def hook_edges(source: str | None, kind: str, children: Iterable[str]) -> list[Edge]:

@@ -75,7 +75,8 @@ def carries_signal(rollouts: Sequence[Rollout], campaign: Campaign) -> bool:
 
 
 def score(rollouts: Sequence[Rollout], campaign: Campaign, folder: Path) -> Scored:
-    """`judge`, and the Parquet file that the update reads. Raises NothingToTrainOn."""
+    """`judge`, and the Parquet file that the update reads. It is named by its content: no finished job answers for
+    other rewards. Raises NothingToTrainOn."""
     rewards, advantages = judge(rollouts, campaign)
     rows = training_rows(rollouts, [advantage for advantage in advantages if not advantage.left_out])
     if not rows:
@@ -83,9 +84,11 @@ def score(rollouts: Sequence[Rollout], campaign: Campaign, folder: Path) -> Scor
             f"none of {len(rollouts)} rollouts carries a signal: {counts(advantages)}. Roll out more tasks, or tasks "
             "that the policy sometimes solves (campaign: tasks_per_iteration, redraws, rollouts.samples_per_task)."
         )
+    told = reward_rows(rewards, advantages)
     folder.mkdir(parents=True, exist_ok=True)
-    write_training_rows(folder / "rows.parquet", rows)
-    return Scored(rewards, reward_rows(rewards, advantages), counts(advantages), folder / "rows.parquet")
+    path = folder / f"{content_id(told)}.parquet"
+    write_training_rows(path, rows)
+    return Scored(rewards, told, counts(advantages), path)
 
 
 def run_job(
@@ -119,7 +122,7 @@ def checkpoint_tables(
     fates: dict[str, int] | None = None,
 ) -> tuple[str, dict[str, list[dict[str, Any]]]]:
     """(update id, rows of `updates` and `checkpoints`) of a finished job."""
-    update_id = content_id(["update", result.checkpoint_id, campaign, iteration])
+    update_id = update_identity(result.checkpoint_id, campaign, iteration)
     config = job.config.model_dump(mode="json")
     last = result.steps[-1] if result.steps else {}
     update = {
@@ -155,6 +158,11 @@ def checkpoint_tables(
         "record": result.manifest.canonical(),
     }
     return update_id, {"updates": [update], "checkpoints": [checkpoint]}
+
+
+def update_identity(checkpoint_id: str, campaign: str, iteration: int | None) -> str:
+    """The id of the update that made a checkpoint; the iteration is None for a warm start."""
+    return content_id(["update", checkpoint_id, campaign, iteration])
 
 
 def facts(result: TrainingResult) -> dict[str, Any]:

@@ -3,12 +3,14 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from serving.endpoint import Endpoint
 from serving.models import ResolvedModel, resolve_model
 from serving.vllm import VllmConfig, VllmServer
+from tests.command import envloom
 
 HOME = Path(os.environ.get("ENVLOOM_HOME", Path(__file__).parents[1] / ".envloom"))
 
@@ -17,6 +19,14 @@ HOME = Path(os.environ.get("ENVLOOM_HOME", Path(__file__).parents[1] / ".envloom
 def smollm2() -> ResolvedModel:
     """SmolLM2-135M-Instruct in float32, in the cache that the product itself uses."""
     return resolve_model("smollm2-135m-instruct", HOME / "models")
+
+
+@pytest.fixture(scope="session")
+def smoke_campaign(tmp_path_factory: pytest.TempPathFactory, smollm2: ResolvedModel) -> tuple[Path, dict[str, Any]]:
+    """Three iterations of the campaign `smoke` with a real engine, once: (its home, the summary that was printed)."""
+    home = tmp_path_factory.mktemp("smoke")
+    (home / "models").symlink_to(smollm2.path.parent)
+    return home, envloom(home, "train", "smoke", "--steps", "3", "--json")
 
 
 @pytest.fixture(scope="session")

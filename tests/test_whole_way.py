@@ -1,6 +1,5 @@
 """The whole way, once, on real parts: real vLLM, the real model, real Dagster, a real warehouse."""
 
-import json
 import os
 import subprocess
 import sys
@@ -9,33 +8,22 @@ from typing import Any
 
 import pytest
 
-from serving.models import ResolvedModel
+from dagster_project.campaign import load_campaign
+from dagster_project.home import Home
+from dagster_project.resources import Engines
+from trainer.canary import TOLERANCE_NATS
+from trainer.engine import ServedPolicy
 from warehouse.costs import RECOMPUTED_COST_SQL
 from warehouse.lineage import TRAINED_STEP_SQL, upstream
 from warehouse.warehouse import Warehouse
 
 pytestmark = pytest.mark.vllm
-ENVLOOM = Path(sys.executable).with_name("envloom")
 
 
 @pytest.fixture(scope="module")
-def campaign(tmp_path_factory: pytest.TempPathFactory, smollm2: ResolvedModel) -> tuple[Path, dict[str, Any]]:
-    """Two iterations of the campaign `smoke` in a home of its own: (home, the summary it printed)."""
-    home = tmp_path_factory.mktemp("home")
-    (home / "models").symlink_to(smollm2.path.parent)
-    return home, envloom(home, "train", "smoke", "--steps", "2", "--json")
-
-
-def envloom(home: Path, *arguments: str) -> dict[str, Any]:
-    run = subprocess.run(
-        [str(ENVLOOM), *arguments],
-        env={**os.environ, "ENVLOOM_HOME": str(home), "DAGSTER_HOME": str(home / "dagster")},
-        capture_output=True,
-        text=True,
-        timeout=900,
-    )
-    assert run.returncode == 0, run.stderr[-4000:]
-    return json.loads(run.stdout.splitlines()[-1])
+def campaign(smoke_campaign: tuple[Path, dict[str, Any]]) -> tuple[Path, dict[str, Any]]:
+    """Three iterations of the campaign `smoke`: (home, the summary it printed)."""
+    return smoke_campaign
 
 
 def warehouse_of(home: Path) -> Warehouse:
@@ -45,9 +33,10 @@ def warehouse_of(home: Path) -> Warehouse:
 def test_each_checkpoint_grows_out_of_the_one_before(campaign: tuple[Path, dict[str, Any]]) -> None:
     _, summary = campaign
     training = summary["training"]
-    assert [row["iteration"] for row in training] == [None, 0, 1]
+    assert [row["iteration"] for row in training] == [None, 0, 1, 2]
     assert training[1]["parent"] == training[0]["checkpoint"]
     assert training[2]["parent"] == training[1]["checkpoint"]
+    assert training[3]["parent"] == training[2]["checkpoint"]
 
 
 def test_an_iteration_rolls_out_with_the_checkpoint_just_written(campaign: tuple[Path, dict[str, Any]]) -> None:
@@ -55,7 +44,7 @@ def test_an_iteration_rolls_out_with_the_checkpoint_just_written(campaign: tuple
     used = warehouse_of(home).query(
         "SELECT DISTINCT iteration, policy_id FROM rollouts WHERE purpose = 'training' ORDER BY iteration"
     )
-    assert used["policy_id"].to_list() == [row["checkpoint"] for row in summary["training"][:2]]
+    assert used["policy_id"].to_list() == [row["checkpoint"] for row in summary["training"][:3]]
 
 
 def test_stored_tokens_and_logprobs_are_aligned_and_costs_can_be_recomputed(
@@ -78,21 +67,20 @@ def test_a_trained_step_is_answered_in_sql_down_to_prompt_and_call(campaign: tup
 
 def test_a_checkpoint_leads_back_to_llm_calls(campaign: tuple[Path, dict[str, Any]]) -> None:
     home, summary = campaign
-    kinds = set()
-
-    def walk(node: Any) -> None:
-        kinds.add(node.kind)
-        for child in node.nodes:
-            walk(child)
-
-    walk(upstream(warehouse_of(home), summary["training"][-1]["checkpoint"], depth=6))
-    assert {"checkpoint", "update", "rollout", "task", "environment", "llm_call"} <= kinds
+    found = upstream(warehouse_of(home), summary["training"][-1]["checkpoint"], depth=8, batches=True)
+    kinds = {kind for kind, _ in found.nodes}
+    assert {"checkpoint", "update", "rollout", "task", "proof", "environment", "llm_call", "prompt", "model"} <= kinds
+    assert {"batch", "run", "code", "runtime", "lock"} <= kinds
 
 
 def test_a_second_run_does_nothing_again(campaign: tuple[Path, dict[str, Any]]) -> None:
     home, summary = campaign
     evaluated = [row["policy"] for row in summary["held_out"]]
-    assert evaluated == ["base model", "after warm start", "after iteration 0", "after iteration 1"]
+    assert evaluated == [
+        "base model",
+        "after warm start",
+        *(f"after iteration {number}" for number in range(3)),
+    ]
     before = warehouse_of(home).query("SELECT count(*) AS n FROM batches")["n"][0]
     script = (
         "from dagster_project.campaign import load_campaign\n"
@@ -105,3 +93,15 @@ def test_a_second_run_does_nothing_again(campaign: tuple[Path, dict[str, Any]]) 
     environment = {**os.environ, "ENVLOOM_HOME": str(home), "DAGSTER_HOME": str(home / "dagster")}
     subprocess.run([sys.executable, "-c", script], env=environment, check=True, timeout=120)
     assert warehouse_of(home).query("SELECT count(*) AS n FROM batches")["n"][0] == before
+
+
+def test_a_policy_merged_into_its_base_is_served_as_the_policy_it_is(campaign: tuple[Path, dict[str, Any]]) -> None:
+    """What `engine.adapters: auto` does on a processor; the campaign itself serves adapters, with one start for all."""
+    home, summary = Home(campaign[0]), campaign[1]
+    settings = load_campaign("smoke")
+    merging = settings.model_copy(update={"engine": settings.engine.model_copy(update={"adapters": "merged"})})
+    engine = Engines(idle_timeout_s=5.0).policy(merging, home)
+    checkpoint = summary["training"][-1]["checkpoint"]
+    policy = ServedPolicy(policy_id=checkpoint, adapter_path=str(home.artefacts / checkpoint))
+    assert engine.merge and engine.check(policy).largest_difference_nats < TOLERANCE_NATS
+    engine.server(policy).stop()

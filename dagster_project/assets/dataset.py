@@ -1,17 +1,22 @@
 """The dataset of a campaign: the proven tasks of its domains, decontaminated and split, and how hard they are."""
 
+from dataclasses import replace
 from typing import Any
 
 import dagster as dg
 
 from dagster_project import dataset_report, stored
+from dagster_project.asset_tables import table_metadata
 from dagster_project.assets.synthesis import proven_tasks
 from dagster_project.campaign import load_campaign
-from dagster_project.lineage import code_version, consume, record
-from dagster_project.partitions import CAMPAIGNS
+from dagster_project.code_versions import code_version
+from dagster_project.giving import given_campaign, given_held_out
+from dagster_project.lineage import consume, record
+from dagster_project.partitions import CAMPAIGNS, DOMAINS_OF_CAMPAIGN
+from dagster_project.quarantining import sound_tasks
 from dagster_project.resources import Workshop
-from envs.proof import HeldOut, held_out, novelty
-from generators import dataset, decontamination, diversity, splits
+from envs.proof import HeldOut
+from generators import dataset, decontamination, diversity
 
 PER_CAMPAIGN: dict[str, Any] = {"partitions_def": CAMPAIGNS, "owners": ["team:environments"]}
 
@@ -20,16 +25,25 @@ PER_CAMPAIGN: dict[str, Any] = {"partitions_def": CAMPAIGNS, "owners": ["team:en
     **PER_CAMPAIGN,
     group_name="dataset",
     kinds={"duckdb"},
-    deps=[dg.AssetDep(proven_tasks, partition_mapping=dg.AllPartitionMapping())],
-    code_version=code_version(dataset, decontamination, diversity, splits, held_out, novelty),
-    check_specs=[dg.AssetCheckSpec("fit_to_train_on", asset="task_dataset", blocking=True)],
+    deps=[dg.AssetDep(proven_tasks, partition_mapping=DOMAINS_OF_CAMPAIGN)],
+    code_version=code_version("task_dataset"),
+    metadata=table_metadata("task_dataset"),
+    check_specs=[
+        dg.AssetCheckSpec(
+            "fit_to_train_on",
+            asset="task_dataset",
+            description="Enough training tasks, every task proven, no request on both sides of the split.",
+            blocking=True,
+        )
+    ],
 )
 def task_dataset(context: dg.AssetExecutionContext, workshop: Workshop):  # type: ignore[no-untyped-def]
     """The campaign's proven tasks in splits; those left out are stored with their reason."""
     warehouse = workshop.warehouse()
     campaign = load_campaign(context.partition_key)
     used = [consume(warehouse, "proven_tasks", domain) for domain in campaign.domains]
-    proven = [task for batch in used for task in stored.read_tasks(warehouse, batch)]
+    proposed = (task for batch in used for task in stored.read_tasks(warehouse, batch))
+    proven, quarantined = sound_tasks(warehouse, proposed)
     tools = stored.tools_of(warehouse, {task.environment_id for task in proven})
     files = workshop.home.held_out_files(campaign.held_out)
     found = dataset.compose(
@@ -40,6 +54,7 @@ def task_dataset(context: dg.AssetExecutionContext, workshop: Workshop):  # type
         held_out=HeldOut(decontamination.read_held_out(files)),
         unseen=campaign.unseen,
     )
+    found = replace(found, rejections=(*found.rejections, *quarantined))
     measured = diversity.diversity_by_domain(found.tasks, tools, (task.domain for task in found.repeated))
     result = record(
         context,
@@ -56,6 +71,7 @@ def task_dataset(context: dg.AssetExecutionContext, workshop: Workshop):  # type
             **dataset_report.diversity(measured),
             **dataset_report.held_out(files),
         },
+        givens=[given_campaign(context.partition_key, campaign), *given_held_out(files)],
     )
     unproven = stored.unproven(warehouse, found.tasks)
     return result._replace(check_results=[dataset_report.dataset_check(found, unproven)])

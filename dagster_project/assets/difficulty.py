@@ -5,23 +5,25 @@ from typing import Any
 import dagster as dg
 
 from dagster_project import dataset_report, stored
+from dagster_project.asset_tables import table_metadata
 from dagster_project.assets.dataset import PER_CAMPAIGN, task_dataset
 from dagster_project.assets.policies import base_policy, warm_policy
 from dagster_project.campaign import CampaignError, load_campaign
-from dagster_project.lineage import code_version, consume, record
+from dagster_project.code_versions import code_version
+from dagster_project.giving import given_campaign
+from dagster_project.lineage import consume, record
 from dagster_project.measuring import measure, reference_policy
 from dagster_project.resources import Engines, Workshop
-from trainer import collect, dialect, dialects
-from trainer import difficulty as difficulties
 
 
 @dg.asset(
     **PER_CAMPAIGN,
-    group_name="dataset",
-    kinds={"vllm"},
+    group_name="policy",
+    kinds={"vllm", "duckdb"},
     deps=[task_dataset, base_policy, warm_policy],
     pool="engine",
-    code_version=code_version(difficulties, collect, dialect, dialects),
+    code_version=code_version("difficulty"),
+    metadata=table_metadata("difficulty"),
 )
 def difficulty(context: dg.AssetExecutionContext, workshop: Workshop, engines: Engines) -> dg.MaterializeResult[Any]:
     """pass@k of the reference policy per training task: what decides how often the loop draws it."""
@@ -40,4 +42,5 @@ def difficulty(context: dg.AssetExecutionContext, workshop: Workshop, engines: E
         found.tables,
         inputs=[data, *([reference.made_by] if reference.made_by else [])],
         metadata={"policy": reference.policy.policy_id, **dataset_report.difficulty(found.difficulties, tasks)},
+        givens=[given_campaign(name, campaign)],
     )

@@ -9,19 +9,23 @@ from typing import Any
 import dagster as dg
 
 from dagster_project import report, stored, training
+from dagster_project.asset_tables import table_metadata
 from dagster_project.assets.dataset import task_dataset
 from dagster_project.assets.difficulty import difficulty
 from dagster_project.assets.policies import baseline, warm_policy
 from dagster_project.campaign import iteration_key, load_campaign, parse_iteration_key
+from dagster_project.code_versions import code_version
 from dagster_project.evaluating import collect_into, evaluate
+from dagster_project.giving import given_campaign
 from dagster_project.html_report import write_report
-from dagster_project.lineage import code_version, consume, record, source_version
+from dagster_project.lineage import consume, record, source_version
+from dagster_project.lineage_picture import shown_lineage
 from dagster_project.partitions import ITERATIONS
+from dagster_project.quarantining import counted, refuse_quarantined, sound_rollouts, training_tasks
 from dagster_project.resources import Engines, Workshop
-from envs import experts, toolbox, users
 from envs.task import Task
 from serving import models
-from trainer import advantages, budget, calling, collect, dialect, dialects, draw, jobs, player, rewards
+from trainer import draw, jobs
 from trainer.difficulty import sampling_weights
 from trainer.rollout import Rollout
 from warehouse.warehouse import Batch, Warehouse
@@ -34,18 +38,23 @@ def _per_campaign(asset: dg.AssetsDefinition) -> dg.AssetDep:
 
 
 def parent_batch(warehouse: Warehouse, campaign: str, iteration: int) -> Batch:
-    """The policy an iteration starts from: the previous checkpoint, or the warm policy. Raises NotMaterialised."""
-    if iteration == 0:
-        return consume(warehouse, "warm_policy", campaign)
-    return consume(warehouse, "checkpoint", iteration_key(campaign, iteration - 1))
+    """The policy an iteration starts from: the previous checkpoint, or the warm policy.
+
+    Raises NotMaterialised, and Quarantined.
+    """
+    asset, key = ("checkpoint", iteration_key(campaign, iteration - 1)) if iteration else ("warm_policy", campaign)
+    parent = consume(warehouse, asset, key)
+    refuse_quarantined(warehouse, training.served(warehouse, parent).policy_id)
+    return parent
 
 
 @dg.asset(
     **LOOP,
-    kinds={"vllm"},
+    kinds={"vllm", "duckdb"},
     deps=[_per_campaign(task_dataset), _per_campaign(warm_policy), _per_campaign(difficulty)],
     pool="engine",
-    code_version=code_version(collect, player, budget, calling, dialect, dialects, draw, toolbox, experts, users),
+    code_version=code_version("rollouts"),
+    metadata=table_metadata("rollouts"),
 )
 def rollouts(context: dg.AssetExecutionContext, workshop: Workshop, engines: Engines) -> dg.MaterializeResult[Any]:
     """Attempts of the current policy at training tasks, in groups, after the canary found the right policy served."""
@@ -57,7 +66,8 @@ def rollouts(context: dg.AssetExecutionContext, workshop: Workshop, engines: Eng
     engine = engines.policy(campaign, workshop.home)
     policy = training.served(warehouse, parent)
     canary = engine.check(policy)
-    left = {task.id: task for task in stored.split_of(warehouse, data, "train")}
+    trained_on, quarantined = training_tasks(warehouse, data)
+    left = {task.id: task for task in trained_on}
     measured = [consume(warehouse, "difficulty", name)] if campaign.difficulty else []
     found = [one for batch in measured for one in stored.read_difficulties(warehouse, batch)]
     weights = sampling_weights(found, left)
@@ -81,8 +91,14 @@ def rollouts(context: dg.AssetExecutionContext, workshop: Workshop, engines: Eng
         inputs=[data, parent, *measured],
         metadata=report.rollouts(
             collected,
-            {"policy": policy.policy_id, "canary": canary.model_dump(mode="json"), "tasks_drawn": len(drawn)},
+            {
+                "policy": policy.policy_id,
+                "canary": canary.model_dump(mode="json"),
+                "tasks_drawn": len(drawn),
+                "tasks_quarantined": quarantined,
+            },
         ),
+        givens=[given_campaign(name, campaign)],
     )
 
 
@@ -91,7 +107,8 @@ def rollouts(context: dg.AssetExecutionContext, workshop: Workshop, engines: Eng
     kinds={"pytorch"},
     deps=[rollouts, _per_campaign(task_dataset)],
     pool="trainer",
-    code_version=code_version(rewards, advantages),
+    code_version=code_version("checkpoint"),
+    metadata=table_metadata("checkpoint"),
 )
 def checkpoint(
     context: dg.AssetExecutionContext, workshop: Workshop, pipes: dg.PipesSubprocessClient
@@ -105,8 +122,9 @@ def checkpoint(
     data = consume(warehouse, "task_dataset", name)
     policy = training.served(warehouse, parent)
     model = models.resolve_model(campaign.policy, home.models, campaign.revision)
-    collected = stored.read_rollouts(warehouse, used)
+    collected, left_out = sound_rollouts(warehouse, stored.read_rollouts(warehouse, used))
     scored = training.score(collected, campaign, home.jobs / f"rows-{used.batch_id}")
+    fates = scored.counts | counted(left_out)
     job = jobs.UpdateJob(
         base_model_name=model.name,
         base_model_path=str(model.path),
@@ -122,21 +140,28 @@ def checkpoint(
     )
     result = training.run_job(context, pipes, job, home)
     update_id, tables = training.checkpoint_tables(
-        result, name, iteration, job, policy.policy_id, rollouts_batch=used, fates=scored.counts
+        result, name, iteration, job, policy.policy_id, rollouts_batch=used, fates=fates
     )
     tables["rewards"] = [{**row, "update_id": update_id} for row in scored.reward_rows]
-    return record(
+    recorded = record(
         context,
         warehouse,
         tables,
         inputs=[used, parent, data],
         data_version=result.manifest.adapter_sha256,
-        metadata=report.training_run(result.steps, {**training.facts(result), **scored.counts}),
+        metadata=report.training_run(result.steps, {**training.facts(result), **fates}),
+        givens=[given_campaign(name, campaign)],
     )
+    return recorded._replace(metadata={**(recorded.metadata or {}), **shown_lineage(warehouse, result.checkpoint_id)})
 
 
 @dg.asset(
-    **LOOP, kinds={"vllm"}, deps=[checkpoint, _per_campaign(task_dataset), _per_campaign(baseline)], pool="engine"
+    **LOOP,
+    kinds={"vllm", "duckdb"},
+    deps=[checkpoint, _per_campaign(task_dataset), _per_campaign(baseline)],
+    pool="engine",
+    code_version=code_version("evaluation"),
+    metadata=table_metadata("evaluation"),
 )
 def evaluation(context: dg.AssetExecutionContext, workshop: Workshop, engines: Engines) -> dg.MaterializeResult[Any]:
     """How the checkpoint does on held-out tasks, beside the policies before it; and the campaign as one page."""
@@ -149,7 +174,8 @@ def evaluation(context: dg.AssetExecutionContext, workshop: Workshop, engines: E
     begun = consume(warehouse, "baseline", name)
     base = [each for each in stored.read_rollouts(warehouse, begun) if each.policy_id == engine.model.fingerprint]
     found = evaluate(warehouse, engine, campaign, name, iteration, data, policy, base)
-    result = record(context, warehouse, found.tables, inputs=[data, policy, begun])
+    given = given_campaign(name, campaign)
+    result = record(context, warehouse, found.tables, inputs=[data, policy, begun], edges=found.edges, givens=[given])
     shown = report.evaluation(warehouse, name, found.rollouts)
     page = dg.MetadataValue.path(str(write_report(workshop.home, name)))
     return result._replace(metadata={"report": page, **shown, **(result.metadata or {})})

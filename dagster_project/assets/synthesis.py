@@ -5,10 +5,11 @@ from typing import Any
 
 import dagster as dg
 
-import envs
-import generators
 from dagster_project import dataset_report, funnel, report, stored
-from dagster_project.lineage import code_version, consume, record
+from dagster_project.asset_tables import table_metadata
+from dagster_project.code_versions import code_version
+from dagster_project.giving import given_held_out
+from dagster_project.lineage import consume, record
 from dagster_project.partitions import DOMAINS
 from dagster_project.pending import waits_for_answers
 from dagster_project.proving import prove_all
@@ -19,16 +20,12 @@ from generators import brief as briefs
 from generators import candidates, decontamination, diversity
 from generators import domain as domains
 from generators.discovery import domain_folder
-from generators.hook_files import python_of_domains
 from generators.hooked import load_hooks
-from warehouse.lineage import Edge
 
-MADE_BY = f"{code_version(generators)}-{python_of_domains()}"
-"""Changes with the generators and with the Python of any domain, wherever that lies."""
 SYNTHESIS: dict[str, Any] = {"group_name": "synthesis", "partitions_def": DOMAINS, "owners": ["team:environments"]}
 
 
-@dg.asset(**SYNTHESIS, kinds={"yaml"}, code_version=f"{code_version(briefs)}-{python_of_domains()}")
+@dg.asset(**SYNTHESIS, kinds={"yaml"}, code_version=code_version("brief"), metadata=table_metadata("brief"))
 def brief(context: dg.AssetExecutionContext, workshop: Workshop) -> dg.MaterializeResult[Any]:
     """The page a person wrote about the domain, checked field by field and kept under its hash."""
     page = briefs.load_brief(domain_folder(context.partition_key))
@@ -40,7 +37,15 @@ def brief(context: dg.AssetExecutionContext, workshop: Workshop) -> dg.Materiali
     return record(context, workshop.warehouse(), {}, data_version=version, metadata=report.brief(page))
 
 
-@dg.asset(**SYNTHESIS, kinds={"sqlite", "llm"}, deps=[brief], pool="llm", code_version=MADE_BY, output_required=False)
+@dg.asset(
+    **SYNTHESIS,
+    kinds={"sqlite", "llm"},
+    deps=[brief],
+    pool="llm",
+    code_version=code_version("environment"),
+    metadata=table_metadata("environment"),
+    output_required=False,
+)
 @waits_for_answers
 def environment(
     context: dg.AssetExecutionContext, workshop: Workshop, synthesist: Synthesist
@@ -65,7 +70,8 @@ def environment(
         },
         inputs=[page_batch],
         edges=[
-            *stored.call_edges(made.spec.made_from, "environment", made.spec.id, "designed"),
+            *stored.design_edges(made, ledger),
+            *stored.refusal_edges(made.rejections),
             *stored.hook_edges(hooks.id, "environment", [made.spec.id]),
         ],
         metadata=report.environment(made.spec, made.rejections),
@@ -73,7 +79,13 @@ def environment(
 
 
 @dg.asset(
-    **SYNTHESIS, kinds={"llm"}, deps=[brief, environment], pool="llm", code_version=MADE_BY, output_required=False
+    **SYNTHESIS,
+    kinds={"llm", "duckdb"},
+    deps=[brief, environment],
+    pool="llm",
+    code_version=code_version("candidate_tasks"),
+    metadata=table_metadata("candidate_tasks"),
+    output_required=False,
 )
 @waits_for_answers
 def candidate_tasks(
@@ -91,6 +103,7 @@ def candidate_tasks(
     made = candidates.propose_candidates(page, Environment.load(spec), ledger, hooks)
     edges = [edge for t in made.tasks for edge in stored.call_edges(t.made_from, "task", t.id, "worded")]
     edges += stored.hook_edges(hooks.id, "task", made.drafted)
+    edges += stored.refusal_edges(made.rejections)
     return record(
         context,
         warehouse,
@@ -107,13 +120,28 @@ def candidate_tasks(
 
 @dg.asset(
     **SYNTHESIS,
-    kinds={"sqlite"},
+    kinds={"sqlite", "duckdb"},
     deps=[environment, candidate_tasks],
-    code_version=code_version(envs, decontamination, diversity),
+    code_version=code_version("proven_tasks"),
+    metadata=table_metadata("proven_tasks"),
     check_specs=[
-        dg.AssetCheckSpec("some_tasks_are_proven", asset="proven_tasks", blocking=True),
-        dg.AssetCheckSpec("verifiers_discriminate", asset="proven_tasks", blocking=True),
-        dg.AssetCheckSpec("every_write_tool_is_exercised", asset="proven_tasks"),
+        dg.AssetCheckSpec(
+            "some_tasks_are_proven",
+            asset="proven_tasks",
+            description="At least one candidate passed every check of the proof.",
+            blocking=True,
+        ),
+        dg.AssetCheckSpec(
+            "verifiers_discriminate",
+            asset="proven_tasks",
+            description="Wrong solutions fail and right ones pass, up to the bound of the audit.",
+            blocking=True,
+        ),
+        dg.AssetCheckSpec(
+            "every_write_tool_is_exercised",
+            asset="proven_tasks",
+            description="Each tool that changes something is in the golden program of a proven task.",
+        ),
     ],
 )
 def proven_tasks(context: dg.AssetExecutionContext, workshop: Workshop):  # type: ignore[no-untyped-def]
@@ -123,7 +151,8 @@ def proven_tasks(context: dg.AssetExecutionContext, workshop: Workshop):  # type
     used = consume(warehouse, "candidate_tasks", context.partition_key)
     proposed = stored.read_tasks(warehouse, used)
     loaded = Environment.load(stored.read_spec(warehouse, world))
-    found = prove_all(loaded, proposed, decontamination.read_held_out(workshop.home.held_out_files()))
+    files = workshop.home.held_out_files()
+    found = prove_all(loaded, proposed, decontamination.read_held_out(files))
     measured = [diversity.diversity(context.partition_key, found.accepted, len(loaded.spec.tools), found.repeated)]
     result = record(
         context,
@@ -136,12 +165,12 @@ def proven_tasks(context: dg.AssetExecutionContext, workshop: Workshop):  # type
             "diversity": stored.diversity_rows(measured, found.accepted),
         },
         inputs=[world, used],
-        edges=[Edge("environment", loaded.id, "task", task.id, "proves") for task in found.accepted],
         metadata={
             **report.proofs(found.proofs, found.accepted),
             **report.audited(found.audit),
             **dataset_report.diversity(measured),
         },
+        givens=given_held_out(files),
     )
     return result._replace(
         metadata={**(result.metadata or {}), **funnel.metadata(warehouse, context.partition_key)},

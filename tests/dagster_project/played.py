@@ -1,6 +1,6 @@
 """A small campaign, played to its first checkpoint without a model: rules act for the policies."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from dagster_project import stored
@@ -18,6 +18,7 @@ from trainer.baselines import RULES, RuleEngine
 from trainer.conversation import Tokenizer
 from trainer.engine import ServedPolicy
 from trainer.jobs import EvaluationConfig, RolloutConfig
+from warehouse.lineage import Edge
 from warehouse.tables import TABLES
 from warehouse.warehouse import Batch, Warehouse
 
@@ -34,10 +35,12 @@ CAMPAIGN = Campaign(
 )
 
 
-def store(warehouse: Warehouse, asset: str, partition: str, tables: dict[str, Any]) -> Batch:
+def store(
+    warehouse: Warehouse, asset: str, partition: str, tables: dict[str, Any], edges: Iterable[Edge] = ()
+) -> Batch:
     """A batch of an asset, as the asset would record it."""
     rows = {name: [dict.fromkeys(TABLES[name].columns) | row for row in part] for name, part in tables.items()}
-    return warehouse.record_batch(asset, partition, rows, run_id="r", code_version="c")
+    return warehouse.record_batch(asset, partition, rows, edges, run_id="r", code_version="c")
 
 
 def tasks_of(shop: Environment) -> list[Task]:
@@ -80,11 +83,12 @@ def play(home: Home, tokenizer: Tokenizer, campaign: Campaign = CAMPAIGN) -> War
     base = evaluate(warehouse, acting["random"], *about, before)
     found = [base, evaluate(warehouse, acting["cheapest_expert"], *about, warm, base.rollouts)]
     found += evaluate_rules(warehouse, tokenizer, *about, base.rollouts).values()
-    store(warehouse, "baseline", "told", stored.merged(each.tables for each in found))
+    edges = [edge for each in found for edge in each.edges]
+    store(warehouse, "baseline", "told", stored.merged(each.tables for each in found), edges)
     made = train(warehouse, campaign, acting["dearest_expert"], tasks[:1])
     after = policy(warehouse, "checkpoint", "told-0000", "update", made, iteration=0)
     learnt = evaluate(warehouse, acting["dearest_expert"], campaign, "told", 0, data, after, base.rollouts)
-    store(warehouse, "evaluation", "told-0000", learnt.tables)
+    store(warehouse, "evaluation", "told-0000", learnt.tables, learnt.edges)
     return warehouse
 
 

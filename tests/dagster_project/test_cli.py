@@ -41,7 +41,7 @@ def test_a_wrong_name_is_wrong_use() -> None:
 def test_the_lineage_of_nothing_is_found_wrong() -> None:
     result = runner.invoke(app, ["lineage", "0" * 32])
     assert result.exit_code == 1
-    assert "is not in the warehouse" in result.output
+    assert "nothing is called" in result.output
 
 
 def test_a_campaign_with_a_wrong_field_names_file_and_field(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -222,7 +222,7 @@ def in_a_fresh_process(code: str) -> str:
 PARTITIONS = """
 from dagster_project.definitions import defs
 from dagster import AssetKey
-node = defs.resolve_asset_graph().get(AssetKey("environment"))
+node = defs.resolve_asset_graph().get(AssetKey("brief"))
 print("boats" in node.partitions_def.get_partition_keys(), node.code_version)
 """
 

@@ -57,7 +57,7 @@ def test_a_split_without_tasks_is_called_empty_and_has_no_figures(warehouse: War
     ).to_dicts()
     assert row == {"success": None, "cost_usd_mean": None}
     shown = report.evaluation(warehouse, "told", [])["held_out"].value
-    assert "| after iteration 0 |  | unseen_tool | empty |  |" in shown
+    assert "| after iteration 0 | unseen_tool | empty |  |" in shown
     assert [row["n"] for row in gather(home, "told", CAMPAIGN, [])["held_out"] if row["split"] == "unseen_tool"] == [
         0
     ] * POLICIES

@@ -7,9 +7,16 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from dagster_project.assets.policies import preparation_of
+from dagster_project.campaign import load_campaign
 from dagster_project.definitions import ASSETS, defs
-from dagster_project.jobs import LAST_ITERATION, next_iteration, rl_iteration
+from dagster_project.home import Home
+from dagster_project.jobs import LAST_ITERATION, NEXT_ITERATION, next_iteration, rl_iteration, train
+from dagster_project.lineage import NotMaterialised
 from dagster_project.partitions import ITERATIONS
+from dagster_project.pools import set_limits
+from dagster_project.resources import Workshop
+from warehouse.warehouse import Warehouse
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 EDGES = {
@@ -45,6 +52,21 @@ def test_every_asset_says_what_it_is() -> None:
         assert node.description, key
         assert node.group_name in ("synthesis", "dataset", "policy", "loop"), key
         assert node.kinds, key
+        assert node.owners, key
+        assert node.code_version, key
+        columns = node.metadata["dagster/column_schema"].columns
+        assert all(column.description for column in columns), key
+    for check in graph.asset_check_keys:
+        spec = graph.get_check_spec(check)
+        assert spec.description, check
+
+
+def test_every_job_and_sensor_says_what_it_is_for() -> None:
+    repository = defs.get_repository_def()
+    jobs = {job.name: job.description for job in repository.get_all_jobs() if not job.name.startswith("__")}
+    assert set(jobs) == {"synthesis", "preparation", "train", "rl_iteration"}
+    assert all(jobs.values())
+    assert all(sensor.description for sensor in repository.sensor_defs)
 
 
 @pytest.mark.parametrize("package", ["envs", "serving", "generators", "trainer", "warehouse", "dagster_project"])
@@ -64,18 +86,23 @@ def test_importing_stays_light(package: str, heavy: tuple[str, ...]) -> None:
     assert run.stdout.strip() == "[]"
 
 
-def after(partition: str | None, last: str | None, config: dict[str, object]) -> object:
-    """What the sensor says after a successful run of the loop."""
-    tags = {"dagster/partition": partition, LAST_ITERATION: last}
+def after(
+    partition: str | None, last: str | None, config: dict[str, object], asked: str | None = None
+) -> dg.SensorResult | dg.SkipReason:
+    """What the sensor says after a successful run of the loop, or of the job that asks for an iteration."""
+    tags = {"dagster/partition": partition, LAST_ITERATION: last, NEXT_ITERATION: asked}
+    job = train.name if asked else rl_iteration.name
     with dg.DagsterInstance.ephemeral() as instance:
         run = instance.create_run_for_job(
-            defs.resolve_job_def(rl_iteration.name), run_config=config, tags={k: v for k, v in tags.items() if v}
+            defs.resolve_job_def(job), run_config=config, tags={k: v for k, v in tags.items() if v}
         )
-        event = dg.DagsterEvent(event_type_value="PIPELINE_SUCCESS", job_name=rl_iteration.name)
+        event = dg.DagsterEvent(event_type_value="PIPELINE_SUCCESS", job_name=job)
         context = dg.build_run_status_sensor_context(
             sensor_name="next_iteration", dagster_event=event, dagster_instance=instance, dagster_run=run
         )
-        return next_iteration(context)
+        found = next_iteration(context)
+        assert isinstance(found, dg.SensorResult | dg.SkipReason)
+        return found
 
 
 def test_the_sensor_asks_for_the_next_iteration_with_the_same_configuration() -> None:
@@ -99,5 +126,53 @@ def test_the_sensor_stops_at_the_last_iteration_and_starts_nothing_unasked(
     assert isinstance(after(partition, last, {}), dg.SkipReason)
 
 
-def test_the_sensor_is_off_by_default() -> None:
-    assert next_iteration.default_status is dg.DefaultSensorStatus.STOPPED
+def test_a_pool_has_our_limit_unless_a_person_set_one() -> None:
+    def limits(instance: dg.DagsterInstance) -> dict[str, int]:
+        return {pool.name: pool.limit for pool in instance.event_log_storage.get_pool_limits()}
+
+    with dg.DagsterInstance.local_temp() as instance:
+        set_limits(instance)
+        assert limits(instance) == {"llm": 4}
+        instance.event_log_storage.set_concurrency_slots("llm", 2)
+        set_limits(instance)
+        assert limits(instance) == {"llm": 2}
+
+
+def test_the_sensor_begins_with_the_iteration_that_the_job_asks_for() -> None:
+    result = after(None, "3", {"ops": {"ask_for_iterations": {"config": {"campaign": "demo"}}}}, asked="demo-0002")
+    assert isinstance(result, dg.SensorResult)
+    assert result.run_requests is not None
+    [request] = result.run_requests
+    assert (request.partition_key, request.tags[LAST_ITERATION]) == ("demo-0002", "3")
+    assert request.run_config == {}, "the job's settings are none of the loop's"
+    assert result.dynamic_partitions_requests is not None
+    assert result.dynamic_partitions_requests[0].partition_keys == ["demo-0002"]
+
+
+def ask(**config: object) -> dict[str, str]:
+    """The tags that the job `train` gives its run."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        job = defs.resolve_job_def(train.name)
+        result = job.execute_in_process(
+            {"ops": {"ask_for_iterations": {"config": config}}}, instance, resources={"workshop": Workshop()}
+        )
+        run = instance.get_run_by_id(result.run_id)
+        assert run is not None
+        return run.tags
+
+
+def test_the_job_finds_the_next_iteration_and_refuses_a_campaign_that_is_not_prepared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENVLOOM_HOME", str(tmp_path))
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "dagster"))
+    home = Home.here().prepare()
+    with pytest.raises(NotMaterialised, match=r"base_policy\[demo\] is not in the warehouse"):
+        ask(campaign="demo")
+    warehouse = Warehouse(home.warehouse, home.parts)
+    there = [(asset, "demo") for asset in preparation_of(load_campaign("demo"))]
+    there += [("evaluation", "demo-0000"), ("evaluation", "demo-0001")]
+    for asset, partition in there:
+        warehouse.record_batch(asset, partition, {}, run_id="r", code_version="c")
+    tags = ask(campaign="demo", iterations=2)
+    assert (tags[NEXT_ITERATION], tags[LAST_ITERATION]) == ("demo-0002", "3")

@@ -1,19 +1,22 @@
 """Synthesis through Dagster in a scratch instance: exact inputs, resumption, blocking checks, honest failures."""
 
+import hashlib
 import json
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
 from dagster_project.definitions import ASSETS
-from dagster_project.home import Home
+from dagster_project.home import REPOSITORY, Home
 from dagster_project.lineage import NotMaterialised, consume
 from dagster_project.resources import resources
 from dagster_project.runner import Step, StepFailed, run_steps
 from envs.spec import EnvironmentSpec
 from envs.task import Task
+from warehouse.edges import MEMBER_KINDS
 from warehouse.warehouse import Warehouse
 
 SYNTHESIS = ("brief", "environment", "candidate_tasks", "proven_tasks")
@@ -87,6 +90,31 @@ def test_every_task_leads_back_to_the_call_that_worded_it(home: Home) -> None:
         assert calls or (done <= by_rule and by_rule & set(task.toolbox.tools)), record
 
 
+def test_no_edge_of_a_synthesis_leads_to_a_record_that_is_not_there(library_home: Home) -> None:
+    warehouse = Warehouse(library_home.warehouse, library_home.parts)
+    edges = warehouse.query("SELECT DISTINCT relation FROM lineage_edges")["relation"].to_list()
+    assert {"worded", "wrote_columns", "wrote_policy", "refused", "input", "given"} <= set(edges)
+    for table, kind in MEMBER_KINDS.items():
+        for side in ("parent", "child"):
+            lost = warehouse.query(
+                f"SELECT DISTINCT relation FROM lineage_edges WHERE {side}_kind = '{kind}' AND {side}_id NOT IN "
+                f"(SELECT id FROM {table})"
+            )
+            assert lost.is_empty(), (kind, side, lost["relation"].to_list())
+
+
+def test_every_batch_tells_code_lock_machine_and_library_versions(library_home: Home) -> None:
+    warehouse = Warehouse(library_home.warehouse, library_home.parts)
+    told = warehouse.query(
+        "SELECT DISTINCT b.code_version = r.code_version AS same, r.* FROM batches b LEFT JOIN runtimes r "
+        "ON r.id = b.runtime_id"
+    ).to_dicts()
+    assert len(told) == 1 and told[0]["same"]
+    assert told[0]["lock_sha256"] == hashlib.sha256((REPOSITORY / "constraints.txt").read_bytes()).hexdigest()
+    assert json.loads(told[0]["libraries"])["duckdb"] == version("duckdb")
+    assert json.loads(told[0]["machine"]).keys() == {"cpu", "cores", "platform", "gpus"}
+
+
 def test_a_missing_input_says_what_to_materialise(home: Home) -> None:
     with pytest.raises(StepFailed, match=r"environment\[library\].*brief\[library\] is not in the warehouse"):
         run_steps([Step("environment", "library")], home)
@@ -103,6 +131,18 @@ def test_a_dataset_with_an_unproven_task_is_blocked(home: Home) -> None:
     warehouse.ingest()
     with pytest.raises(StepFailed, match="fit_to_train_on"):
         run_steps([Step("task_dataset", "demo")], home, again=True)
+    with dg.DagsterInstance.local_temp() as instance:
+        whole = dg.materialize(
+            ASSETS,
+            selection=["task_dataset", "warm_policy"],
+            partition_key="demo",
+            instance=instance,
+            resources=resources(),
+            raise_on_error=False,
+        )
+    assert not whole.success
+    begun = {event.step_key for event in whole.all_events if event.is_step_start}
+    assert begun == {"task_dataset"}, "training waits for a dataset that is fit to train on"
 
 
 def test_consume_refuses_what_is_not_there(home: Home) -> None:

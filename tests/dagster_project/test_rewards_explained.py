@@ -15,7 +15,7 @@ from dagster_project.campaign import Campaign
 from dagster_project.cli import app
 from dagster_project.evaluating import collect_into, evaluate_rules
 from dagster_project.home import Home
-from dagster_project.training import judge
+from dagster_project.training import judge, score
 from envs.environment import Environment
 from envs.experts import Competence
 from envs.task import Preference
@@ -229,3 +229,11 @@ def test_scripted_tokens_are_tokens(rollouts: list[Rollout], tokenizer: Tokenize
     for rollout in rollouts:
         for turn in rollout.turns:
             assert conversation.text(turn.completion_ids) == turn.text
+
+
+def test_other_rewards_for_the_same_rollouts_are_another_job(rollouts: list[Rollout], tmp_path: Path) -> None:
+    first, again, dear = (
+        score(rollouts, Campaign(domains=("shop",), rewards=RewardConfig(cost=cost)), tmp_path).rows_path
+        for cost in (0.1, 0.1, 0.7)
+    )
+    assert first == again != dear

@@ -1,0 +1,117 @@
+"""`envloom reproduce` and `envloom bundle`: a checkpoint looked at, made again, or carried to another machine."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from dagster_project.console import AsJson, fail
+from dagster_project.finding import NotFound
+from dagster_project.home import Home
+
+_COLOURS = {"identical": "green", "different": "red", "not reproducible here": "yellow", "taken over": "dim"}
+
+
+class _Mode(StrEnum):
+    verify = "verify"
+    replay = "replay"
+    regenerate = "regenerate"
+
+
+class _Inputs(StrEnum):
+    recorded = "recorded"
+    present = "present"
+
+
+def reproduce(
+    checkpoint: Annotated[
+        str, typer.Argument(help="An iteration (demo-0001), a checkpoint's id or its start, or a bundle.")
+    ],
+    mode: Annotated[
+        _Mode,
+        typer.Option(help="verify what is stored; replay it from recorded calls and tokens; regenerate: sample anew."),
+    ] = _Mode.replay,
+    inputs: Annotated[
+        _Inputs, typer.Option(help="Settings, briefs and held-out sets: as recorded, or as they are now.")
+    ] = _Inputs.recorded,
+    asset: Annotated[
+        list[str] | None, typer.Option(help="Look only at this asset (again for more); take others over.")
+    ] = None,
+    scratch: Annotated[Path | None, typer.Option(help="Make the scratch project here, and keep it.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Is a checkpoint what it says it is, and does it come out the same again? Exits with 0, 1 (different) or 2."""
+    from dagster_project.reproduction.bundles import BundleBroken
+    from dagster_project.reproduction.outcome import Finding, exit_code
+    from dagster_project.reproduction.reproducing import RemakingDied, Request, reproduce
+    from dagster_project.reproduction.scratch import NotHere
+
+    request = Request(checkpoint, mode.value, inputs.value, frozenset(asset or ()), scratch)
+    console = Console()
+
+    def hear(finding: Finding) -> None:
+        if not as_json:
+            _show(finding, console)
+
+    try:
+        findings = reproduce(request, Home.here().prepare(), hear)
+    except (NotFound, BundleBroken, NotHere, FileExistsError) as error:
+        raise fail(error, 2) from error
+    except RemakingDied as error:
+        raise fail(error) from error
+    counts = Counter(str(finding.status) for finding in findings)
+    if as_json:
+        typer.echo(json.dumps({"mode": mode, "counts": counts, "assets": [finding.as_json() for finding in findings]}))
+    else:
+        console.print(", ".join(f"{count} {status}" for status, count in counts.items()))
+        without = dict.fromkeys(cause for each in findings if each.status == "identical" for cause in each.causes)
+        for cause in _some(list(without), 10):
+            console.print(f"otherwise here, without effect: {escape(cause)}", soft_wrap=True, highlight=False)
+    raise typer.Exit(exit_code(findings))
+
+
+def _show(finding: "Finding", console: Console) -> None:  # type: ignore[name-defined]  # noqa: F821
+    def line(text: str, style: str = "") -> None:
+        console.print(text, style=style, soft_wrap=True, highlight=False)
+
+    colour = _COLOURS[finding.status]
+    line(f"[{colour}]{finding.status:22}[/{colour}] {escape(finding.name):28} [dim]{escape(finding.told)}[/dim]")
+    if finding.difference:
+        line(f"  {escape(finding.difference.sentence)}")
+    if finding.status != "identical":
+        for cause in _some(finding.causes, 6):
+            line(f"  otherwise here: {escape(cause)}")
+
+
+def _some(causes: Sequence[str], most: int) -> list[str]:
+    more = len(causes) - most
+    return [*causes[:most], *([f"and {more} more (--json)"] if more > 0 else [])]
+
+
+def bundle(
+    checkpoint: Annotated[str, typer.Argument(help="An iteration (demo-0001), a checkpoint's id or its start.")],
+    out: Annotated[Path | None, typer.Option(help="The archive; `.tar`, or `.tar.gz` to compress it.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """One archive with everything that a checkpoint was made from; `envloom reproduce` takes it on another machine."""
+    from dagster_project.reproduction.bundles import write_bundle
+    from dagster_project.reproduction.scratch import NotHere
+    from dagster_project.reproduction.target import find_target
+    from warehouse.warehouse import Warehouse
+
+    home = Home.here().prepare()
+    path = out or Path(f"{checkpoint}.tar")
+    try:
+        written = write_bundle(home, find_target(Warehouse(home.warehouse, home.parts), checkpoint), path)
+    except (NotFound, NotHere) as error:
+        raise fail(error, 2) from error
+    with path.open("rb") as opened:
+        told = {"bundle": str(path), **written, "sha256": hashlib.file_digest(opened, "sha256").hexdigest()}
+    typer.echo(json.dumps(told) if as_json else "\n".join(f"{name:9} {value}" for name, value in told.items()))

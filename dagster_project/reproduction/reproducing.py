@@ -1,0 +1,111 @@
+"""The whole of a reproduction: find the checkpoint, verify what is stored, make it again, say what caused what."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from dagster_project.home import REPOSITORY, Home
+from dagster_project.lineage import source_version
+from dagster_project.reproduction.bundles import open_bundle
+from dagster_project.reproduction.causes import Causes, explained
+from dagster_project.reproduction.outcome import Finding, Status
+from dagster_project.reproduction.plan import Mode, Plan
+from dagster_project.reproduction.scratch import Inputs, environment_of, give_inputs, make_scratch
+from dagster_project.reproduction.target import Target, find_target
+from dagster_project.reproduction.verifying import verify
+from warehouse.warehouse import Warehouse
+
+
+class RemakingDied(RuntimeError):
+    """The process that makes assets again ended before its time: the end of what it said."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be reproduced, and how."""
+
+    name: str
+    """A checkpoint's id or the start of one, an iteration of a campaign, or a bundle's file."""
+    mode: Mode = "replay"
+    inputs: Inputs = "recorded"
+    assets: frozenset[str] = frozenset()
+    """The assets to be looked at; all of them if empty. Others are taken over as stored."""
+    scratch: Path | None = None
+    """Where the scratch project is made and stays; None: in a temporary folder."""
+
+
+def reproduce(request: Request, home: Home, hear: Callable[[Finding], None] = lambda _: None) -> list[Finding]:
+    """One finding per batch that the checkpoint stands on, in order; `hear` is told of each as soon as it is there.
+
+    Raises NotFound, BundleBroken, NotHere.
+    """
+    findings = []
+    with ExitStack() as open_:
+
+        def folder(name: str) -> Path:
+            if request.scratch is None:
+                return Path(open_.enter_context(TemporaryDirectory(prefix=f"envloom-{name}-")))
+            (request.scratch / name).mkdir(parents=True)
+            return request.scratch / name
+
+        recorded, wanted = home, request.name
+        if Path(request.name).is_file():
+            recorded, wanted = open_bundle(Path(request.name), folder("bundle"))
+            recorded.models.symlink_to(home.models.resolve())
+        target = find_target(Warehouse(recorded.warehouse, recorded.parts), wanted)
+        causes = Causes(recorded, home, source_version())
+        batches = {batch.batch_id: batch for batch in target.batches}
+        for finding, mode in _findings(request, home, recorded, target, folder):
+            told = explained(finding, batches[finding.batch_id], causes, mode)
+            findings.append(told)
+            hear(told)
+    return findings
+
+
+def _findings(
+    request: Request, home: Home, recorded: Home, target: Target, folder: Callable[[str], Path]
+) -> Iterator[tuple[Finding, Mode]]:
+    """Each finding, and by what. What is stored is looked at first: what was altered is not made again, but named."""
+    warehouse = Warehouse(recorded.warehouse, recorded.parts)
+    asked = [batch for batch in target.batches if not request.assets or batch.asset in request.assets]
+    verified = {batch.batch_id: verify(recorded, warehouse, batch) for batch in asked}
+    if request.mode == "verify":
+        yield from ((finding, request.mode) for finding in verified.values())
+        return
+    sound = [identity for identity, finding in verified.items() if finding.status is Status.IDENTICAL]
+    scratch = make_scratch(folder("scratch"), recorded, home.models)
+    give_inputs(scratch, target.batches, request.inputs)
+    ids = tuple(batch.batch_id for batch in target.batches)
+    plan = Plan(scratch, request.mode, request.inputs, home.root, ids, frozenset(sound))
+    path = scratch.home.root / "plan.json"
+    plan.write(path)
+    for finding in _remade(path, environment_of(scratch)):
+        stored = verified.get(finding.batch_id)
+        altered = stored is not None and stored.status is not Status.IDENTICAL
+        yield (stored, "verify") if stored is not None and altered else (finding, request.mode)
+
+
+def _remade(plan: Path, environment: dict[str, str]) -> Iterator[Finding]:
+    """What the process finds that makes the assets again (`remaking`), as it finds it."""
+    log = plan.with_name("remaking.log")
+    command = [sys.executable, "-m", "dagster_project.reproduction.remaking", str(plan)]
+    with (
+        log.open("w") as opened,
+        subprocess.Popen(
+            command, env=environment, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=opened, text=True
+        ) as child,
+    ):
+        assert child.stdout is not None
+        try:
+            for line in child.stdout:
+                yield Finding.read(json.loads(line))
+        except BaseException:  # also Ctrl-C, and nobody who listens any more
+            child.terminate()
+            raise
+    if child.returncode:
+        raise RemakingDied(f"making assets again ended with status {child.returncode}:\n{log.read_text()[-2000:]}")
