@@ -13,12 +13,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import httpx
+import tenacity
 import typer
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -95,13 +96,14 @@ def dagster(home: Home, domains: Path) -> Iterator[Server]:
             process.terminate()
 
 
-def wait(until: Any) -> None:
-    """Raises TimeoutError."""
-    end = time.monotonic() + PATIENCE_S
-    while not until():
-        if time.monotonic() > end:
-            raise TimeoutError(f"not done after {PATIENCE_S:.0f} s")
-        time.sleep(1)
+def wait(until: Callable[[], bool]) -> None:
+    """Raises tenacity.RetryError."""
+    waiting = tenacity.Retrying(
+        retry=tenacity.retry_if_result(lambda done: not done),
+        wait=tenacity.wait_fixed(1),
+        stop=tenacity.stop_after_delay(PATIENCE_S),
+    )
+    waiting(until)
 
 
 def write_domains(folder: Path, count: int) -> list[str]:
