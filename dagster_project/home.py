@@ -48,9 +48,18 @@ class Home:
 
         Raises `LakeMisconfigured`.
         """
-        lake = os.environ.get("ENVLOOM_WAREHOUSE")
         root = Path(os.environ.get("ENVLOOM_HOME") or REPOSITORY / ".envloom").resolve()
-        return cls(root, Lake.parse(lake) if lake else None)
+        return cls.at(str(root), os.environ.get("ENVLOOM_WAREHOUSE", ""))
+
+    @classmethod
+    def at(cls, root: str, lake: str) -> "Home":
+        """The home in that folder, on the lake of that setting if there is one. Raises `LakeMisconfigured`."""
+        return cls(Path(root), Lake.parse(lake) if lake else None)
+
+    @property
+    def lake_setting(self) -> str:
+        """What `at` and `ENVLOOM_WAREHOUSE` take; empty where the warehouse is a file."""
+        return self.lake.setting() if self.lake else ""
 
     def held_out_files(self, names: Iterable[str] = ()) -> list[Path]:
         """The held-out sets: every file in `held_out/`, and those of these names, which lie there or in the project.
@@ -85,7 +94,7 @@ class Home:
         os.environ["ENVLOOM_HOME"] = str(self.root)
         os.environ["DAGSTER_HOME"] = str(self.dagster)
         if self.lake:
-            os.environ["ENVLOOM_WAREHOUSE"] = self.lake.setting()
+            os.environ["ENVLOOM_WAREHOUSE"] = self.lake_setting
         else:
             os.environ.pop("ENVLOOM_WAREHOUSE", None)
         return self

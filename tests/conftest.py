@@ -11,6 +11,9 @@ from serving.endpoint import Endpoint
 from serving.models import ResolvedModel, resolve_model
 from serving.vllm import VllmConfig, VllmServer
 from tests.command import envloom
+from tests.postgres import lake, postgres
+
+__all__ = ["lake", "postgres"]  # fixtures
 
 HOME = Path(os.environ.get("ENVLOOM_HOME", Path(__file__).parents[1] / ".envloom"))
 

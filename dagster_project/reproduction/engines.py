@@ -35,11 +35,13 @@ class RecordedEngines(Engines):
 
     recorded: str
     """The home of that history."""
+    recorded_lake: str = ""
+    """The setting of its lake, if its warehouse is one."""
 
     def policy(self, campaign: Campaign, home: Home) -> Any:
         """Stands for `PolicyEngine`: nothing is served, no canary is asked."""
         model = resolve_model(campaign.policy, home.models, campaign.revision)
-        there = Home(Path(self.recorded))
+        there = Home.at(self.recorded, self.recorded_lake)
         return RecordedEngine(model, load_tokenizer(model.path), Warehouse(there.warehouse, there.parts))
 
 

@@ -30,6 +30,7 @@ class Plan:
         told = {
             "home": str(self.scratch.home.root),
             "recorded": str(self.scratch.recorded.root),
+            "recorded_lake": self.scratch.recorded.lake_setting,
             "domains": str(self.scratch.domains),
             "mode": self.mode,
             "inputs": self.inputs,
@@ -42,6 +43,7 @@ class Plan:
     @classmethod
     def read(cls, path: Path) -> "Plan":
         told = json.loads(path.read_text())
-        scratch = Scratch(Home(Path(told["home"])), Home(Path(told["recorded"])), Path(told["domains"]))
+        recorded = Home.at(told["recorded"], told["recorded_lake"])
+        scratch = Scratch(Home(Path(told["home"])), recorded, Path(told["domains"]))
         batches, remade = tuple(told["batches"]), frozenset(told["remade"])
         return cls(scratch, told["mode"], told["inputs"], Path(told["engines"]), batches, remade)

@@ -112,7 +112,8 @@ def _one(plan: Plan, definitions: dg.Definitions, batch: Batch) -> Finding:
 
 def _definitions(plan: Plan) -> dg.Definitions:
     """One job per asset."""
-    recorded = RecordedEngines(recorded=str(plan.scratch.recorded.root))
+    there = plan.scratch.recorded
+    recorded = RecordedEngines(recorded=str(there.root), recorded_lake=there.lake_setting)
     return dg.Definitions(
         assets=ASSETS,
         jobs=[dg.define_asset_job(f"{name}_again", selection=[name]) for name in MADE_BY],

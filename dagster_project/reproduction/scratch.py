@@ -73,6 +73,7 @@ def environment_of(scratch: Scratch) -> dict[str, str]:
     """The variables of a process in which the scratch project is the only one there is."""
     return os.environ | {
         "ENVLOOM_HOME": str(scratch.home.root),
+        "ENVLOOM_WAREHOUSE": scratch.home.lake_setting,
         "DAGSTER_HOME": str(scratch.home.dagster),
         VARIABLE: str(scratch.domains),
         ALONE: "1",

@@ -28,6 +28,9 @@ from serving.models import ResolvedModel
 from tests.dagster_project.tutored import NAME, run_campaign, write_campaign
 from tests.trainer.small import speaking_model
 from trainer.checkpoint import ADAPTER
+from warehouse.copying import copy_batch
+from warehouse.lake import Lake
+from warehouse.lake_connection import LakeDatabase
 from warehouse.warehouse import Warehouse
 
 ITERATION = f"{NAME}-0000"
@@ -180,6 +183,25 @@ def test_a_seed_a_reward_weight_and_a_token_that_are_others_are_found_and_named(
     assert "campaign smoke: rewards.cost: recorded 0.1, here 0.7" in found["checkpoint"]["causes"]
     token = found["evaluation"]["difference"]
     assert (token["table"], token["column"], token["place"], token["recorded"]) == ("turns", "context_ids", "[4]", "7")
+
+
+def test_a_history_on_a_lake_is_made_again_beside_it_and_the_lake_stays_as_it_is(
+    history: Home, lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(history.root, tmp_path / "copy", ignore=shutil.ignore_patterns("warehouse.duckdb", "jobs", "state"))
+    home = Home(tmp_path / "copy", lake)
+    for batch in target_of(history).batches:
+        copy_batch(warehouse_of(history), batch.batch_id, warehouse_of(home))
+    states = LakeDatabase(lake, 20).snapshots()
+    monkeypatch.setenv("ENVLOOM_WAREHOUSE", lake.setting())
+    asked = [word for asset in ("task_dataset", "rollouts") for word in ("--asset", asset)]
+    result = envloom(monkeypatch, home, "reproduce", ITERATION, "--mode", "replay", *asked, "--json")
+    found = told(result.output)
+    assert {asset: found[asset]["status"] for asset in ("task_dataset", "rollouts")} == {
+        "task_dataset": "identical", "rollouts": "identical",
+    }, found  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert LakeDatabase(lake, 20).snapshots() == states
 
 
 def test_the_same_history_gives_the_same_archive(history: Home, bundle: Path, tmp_path: Path) -> None:

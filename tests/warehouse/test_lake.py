@@ -1,22 +1,15 @@
 """The warehouse on DuckLake with a real Postgres: two writers, readers meanwhile, the past, the same ids as in a file.
 
-Skipped where the extra `lake` or Debian's `postgresql` is not installed: both are optional.
+Skipped where `tests.postgres` says that something is missing.
 """
 
-import importlib.util
 import json
 import logging
-import os
-import pwd
-import secrets
-import shutil
 import signal
-import socket
 import subprocess
 import sys
-import tempfile
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +20,7 @@ from typer.testing import CliRunner
 
 from dagster_project.cli import app
 from dagster_project.home import Home
+from tests.postgres import Postgres, lake_of
 from warehouse.errors import LakeMisconfigured, LakeUnavailable, UnknownSnapshot, WarehouseBusy
 from warehouse.lake import Lake
 from warehouse.lake_connection import LakeDatabase
@@ -34,16 +28,6 @@ from warehouse.tables import TABLES
 from warehouse.warehouse import Warehouse
 
 ROOT = Path(__file__).parents[2]
-MISSING = [
-    package
-    for package in ("duckdb_extension_ducklake", "duckdb_extension_postgres_scanner")
-    if importlib.util.find_spec(package) is None
-]
-BINARIES = max(Path("/usr/lib/postgresql").glob("*/bin/initdb"), default=None)
-pytestmark = [
-    pytest.mark.skipif(bool(MISSING), reason=f"the extra `lake` is not installed: {MISSING}"),
-    pytest.mark.skipif(BINARIES is None, reason="Postgres is not installed: apt-get install postgresql"),
-]
 
 WRITER = """
 import sys, time
@@ -70,67 +54,6 @@ def finish_and_die(self):
 Intake.finish = finish_and_die
 """
 EVERY_ROW = "SELECT '{0}' AS name, count(*) AS rows, sum(hash(t)) AS content FROM (FROM {0}) t"
-
-
-class Postgres:
-    """A server of its own in a temporary folder, which no root may run, with a password."""
-
-    def __init__(self, folder: Path) -> None:
-        assert BINARIES is not None
-        self.folder, self.bin = folder, BINARIES.parent
-        self.user = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
-        self.password = secrets.token_hex(8)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        if self.user:
-            os.chown(folder, self.user.pw_uid, self.user.pw_gid)
-
-    def start(self) -> None:
-        (self.folder / "password").write_text(self.password)
-        (self.folder / "password").chmod(0o644)
-        given = ["-U", "envloom", "-A", "scram-sha-256", f"--pwfile={self.folder / 'password'}", "--no-sync"]
-        self._run("initdb", "-D", f"{self.folder}/data", *given)
-        options = f"-h 127.0.0.1 -p {self.port} -k {self.folder} -c fsync=off"
-        self._run("pg_ctl", "-D", f"{self.folder}/data", "-w", "-l", f"{self.folder}/log", "-o", options, "start")
-
-    def stop(self) -> None:
-        self._run("pg_ctl", "-D", f"{self.folder}/data", "-w", "-m", "immediate", "stop")
-
-    def database(self, name: str) -> str:
-        """A new database, in libpq's words."""
-        at = ["-h", "127.0.0.1", "-p", str(self.port), "-U", "envloom"]
-        self._run("createdb", *at, name, PGPASSWORD=self.password)
-        return f"host=127.0.0.1 port={self.port} user=envloom dbname={name}"
-
-    def _run(self, program: str, *arguments: str, **environment: str) -> None:
-        owner = {"user": self.user.pw_uid, "group": self.user.pw_gid, "extra_groups": []} if self.user else {}
-        command = [str(self.bin / program), *arguments]
-        quiet: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
-        subprocess.run(command, check=True, cwd=self.folder, env=os.environ | environment, **quiet, **owner)
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
-    folder = Path(tempfile.mkdtemp(prefix="envloom-postgres-"))  # pytest's own folders are closed to other users
-    server = Postgres(folder)
-    server.start()
-    yield server
-    server.stop()
-    shutil.rmtree(folder)
-
-
-@pytest.fixture(scope="module")
-def lake(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
-    """A lake that nobody has opened yet; the tests of this file use different rows in it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LAKE_PASSWORD", postgres.password)
-        yield lake_of(postgres, tmp_path_factory.mktemp("lake"))
-
-
-def lake_of(postgres: Postgres, folder: Path) -> Lake:
-    catalogue = postgres.database(f"lake_{secrets.token_hex(4)}")
-    return Lake.parse(f"ducklake:postgres:{catalogue};data_path={folder};password_variable=LAKE_PASSWORD")
 
 
 def start(code: str, lake: Lake, parts: Path, worker: str, rounds: int) -> subprocess.Popen[str]:
