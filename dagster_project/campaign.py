@@ -140,6 +140,23 @@ def load_campaign(name: str) -> Campaign:
         raise CampaignError(f"{file}: {error}") from error
 
 
+def reseeded(name: str, seed: int) -> str:
+    """The campaign under another seed, as a campaign of its own in the home, `<name>-seed-<seed>`; its name.
+
+    Raises CampaignError, also if there is one of that name with other settings: what it has trained stays explained.
+    """
+    wanted = load_campaign(name).model_copy(update={"seed": seed})
+    own = f"{name}-seed-{seed}"
+    file = Home.here().campaigns / f"{own}.yaml"
+    if own not in campaign_names():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        settings = wanted.model_dump(mode="json", exclude_defaults=True)
+        file.write_text(f"# {name}, with another seed.\n{yaml.safe_dump(settings, sort_keys=False)}")
+    if load_campaign(own) != wanted:
+        raise CampaignError(f"{file}: its settings are no longer those of {name}. Delete it, or choose another seed.")
+    return own
+
+
 def iteration_key(campaign: str, iteration: int) -> str:
     """The partition of one iteration: `demo-0003`."""
     return f"{campaign}-{iteration:04d}"

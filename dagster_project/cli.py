@@ -55,12 +55,16 @@ def demo(
 def train(
     campaign: str,
     steps: Annotated[int, typer.Option(min=1, help="Iterations to add.")] = 1,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="The same under another seed: campaign <name>-seed-<seed>.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Go on with a campaign: so many iterations after the last checkpoint, and all that has to come before."""
-    from dagster_project.campaign import CampaignError, load_campaign
+    from dagster_project.campaign import CampaignError, load_campaign, reseeded
 
     try:
+        campaign = campaign if seed is None else reseeded(campaign, seed)
         load_campaign(campaign)
     except CampaignError as error:
         stderr.print(str(error))

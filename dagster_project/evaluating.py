@@ -41,6 +41,11 @@ class Evaluated:
     edges: list[Edge]
     """From each rollout to the evaluations that it counts in."""
 
+    @classmethod
+    def nothing(cls) -> "Evaluated":
+        """Nothing was played."""
+        return cls([], [], {"evaluations": [], "rollouts": [], "turns": []}, [])
+
 
 def collect_into(
     warehouse: Warehouse,

@@ -16,7 +16,7 @@ from envs.spec import EnvironmentSpec
 from envs.task import Task
 from trainer.conversation import Conversation, Speaker
 from trainer.dialect import user_message
-from trainer.golden import Consulting, golden_row
+from trainer.golden import Equipment, golden_row
 from trainer.rollout import Rollout, Turn
 from trainer.rows import TrainingRow
 
@@ -104,10 +104,10 @@ class Example:
 
 
 def golden_example(
-    task: Task, environment: Environment, conversation: Overheard, limit_chars: int, consulting: Consulting
+    task: Task, environment: Environment, conversation: Overheard, limit_chars: int, equipment: Equipment
 ) -> tuple[Example, TrainingRow]:
     """The golden trajectory of a task, and the row that the warm start makes of it. Raises golden.GoldenFailed."""
-    row = golden_row(task, environment, conversation, limit_chars, consulting.experts(task, environment))
+    row = golden_row(task, environment, conversation, limit_chars, equipment.of(task, environment))
     origin = {"id": task.id, "source": "golden", **_where(task), "policy_id": None}
     return Example(origin, conversation.messages, conversation.tools, row.token_ids, row.trained), row
 

@@ -12,14 +12,13 @@ from dagster_project.export_examples import Example, Overheard, golden_example, 
 from dagster_project.export_run import Export, Exported, Wanted
 from dagster_project.export_settings import campaign_of
 from dagster_project.home import Home
-from envs.environment import Environment
 from envs.spec import EnvironmentSpec
 from envs.task import Task
 from serving.models import resolve_model
 from trainer.checkpoint import CheckpointManifest
 from trainer.conversation import load_tokenizer
 from trainer.dialects.choice import dialect_for
-from trainer.golden import Consulting
+from trainer.golden import Equipment
 from trainer.rollout import from_rows
 from trainer.rows import TrainingRow, rows_sha256
 from warehouse.export.folder import DatasetFolder, ExportRefused
@@ -30,7 +29,8 @@ from warehouse.export.tasks import specs_of
 from warehouse.warehouse import Batch
 
 _TRAIN_TASKS = """
-SELECT t.id, t.record FROM batch_tasks t JOIN batch_splits s ON s.batch_id = t.batch_id AND s.task_id = t.id
+SELECT t.id, t.environment_id, t.record
+FROM batch_tasks t JOIN batch_splits s ON s.batch_id = t.batch_id AND s.task_id = t.id
 WHERE t.batch_id = $batch AND s.split = 'train' AND t.id NOT IN (SELECT unnest($left_out)) ORDER BY t.id
 """
 _TASKS = "SELECT count(*) AS n FROM batch_members WHERE batch_id = ? AND table_name = 'tasks'"
@@ -69,7 +69,7 @@ def export_sft(home: Home, wanted: Wanted, *, solved_rollouts: bool = False) -> 
         task_ids = [row["id"] for row in rows(file)]
         export.require_proven(task_ids)
         export.leave_out("task of a split that is not trained on", batch_tasks - len(bad.ids) - len(task_ids))
-        written = rows_sha256(_write_golden(export, folder, file, rendering))
+        written = rows_sha256(_write_golden(export, batch, folder, file, rendering))
         export.notes.append(_as_trained(export, batch, written, rendering))
         if solved_rollouts:
             batch_ids += _write_solved(export, folder, rendering)
@@ -100,21 +100,23 @@ def _rendering(export: Export, batch: Batch, home: Home) -> Rendering:
     return Rendering(campaign, conversation, model.fingerprint)
 
 
-def _write_golden(export: Export, folder: DatasetFolder, file: Path, rendering: Rendering) -> Iterator[TrainingRow]:
+def _write_golden(
+    export: Export, batch: Batch, folder: DatasetFolder, file: Path, rendering: Rendering
+) -> Iterator[TrainingRow]:
     """Write the golden example of every staged task, and yield the rows that the warm start makes of them."""
     settings = rendering.campaign
-    consulting = Consulting(settings.warm_start.expert_rate, settings.rollouts.toolbox, settings.seed)
     limit = settings.warm_start.result_limit_chars
-    worlds: dict[str, Environment] = {}
+    toolbox, ids = settings.rollouts.toolbox, {row["environment_id"] for row in rows(file)}
+    worlds = stored.golden_environments(export.warehouse, batch, ids, toolbox)
+    specs = [world.spec for world in worlds.values()]
+    equipment = Equipment(toolbox, settings.warm_start.expert_rate, settings.seed, specs)
     with ExitStack() as opened:
+        for world in worlds.values():
+            opened.callback(world.close)
         for found in rows(file):
             task = Task.model_validate_json(found["record"])
-            if task.environment_id not in worlds:
-                (world,) = stored.environments_of(export.warehouse, [task.environment_id]).values()
-                worlds[task.environment_id] = world
-                opened.callback(world.close)
             world = worlds[task.environment_id]
-            example, row = golden_example(task, world, rendering.conversation, limit, consulting)
+            example, row = golden_example(task, world, rendering.conversation, limit, equipment)
             _write(folder, example, rendering.conversation)
             yield row
 

@@ -8,6 +8,7 @@ from envs.proof import POLICY, Audit, Proof
 from envs.record import content_id
 from envs.spec import EnvironmentSpec, Tool
 from envs.task import Rejection, Task
+from envs.toolbox import ToolboxConfig
 from generators.diversity import ALL, Diversity, diversity_id
 from generators.domain import Synthesis
 from serving.endpoint import LlmCall
@@ -237,6 +238,13 @@ def environments_of(warehouse: Warehouse, ids: Iterable[str]) -> dict[str, Envir
             raise KeyError(f"environment {identity} is not in the warehouse")
         loaded[identity] = Environment.load(EnvironmentSpec.model_validate_json(found[0]))
     return loaded
+
+
+def golden_environments(
+    warehouse: Warehouse, data: Batch, of_tasks: Iterable[str], toolbox: ToolboxConfig
+) -> dict[str, Environment]:
+    """Those of the tasks whose golden trajectories are trained on, and those that lend them distractors."""
+    return environments_of(warehouse, {*of_tasks, *(environment_ids(warehouse, data) if toolbox.distractors else ())})
 
 
 def environment_ids(warehouse: Warehouse, data: Batch) -> list[str]:

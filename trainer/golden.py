@@ -5,13 +5,14 @@ torch.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 
 from envs.environment import Environment
 from envs.experts import QUESTION, Advice, next_calls
 from envs.record import derive_seed
-from envs.task import Expert, Scenario, Task, ToolCall
+from envs.spec import EnvironmentSpec
+from envs.task import Expert, Scenario, Task, Toolbox, ToolCall
 from envs.toolbox import ToolboxConfig, sample_toolbox
 from envs.tools import ToolResult
 from envs.users import scripted_reply
@@ -25,29 +26,39 @@ class GoldenFailed(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Consulting:
-    """How often a golden trajectory asks an expert before anything else, so that such calls have been seen."""
+class Equipped:
+    """What a golden trajectory has to work with."""
 
-    rate: float
-    toolbox: ToolboxConfig
-    """Where the experts are drawn from."""
-    seed: int
+    toolbox: Toolbox
+    asked: Expert | None = None
+    """The expert that is asked what to do before anything else."""
+    others: Mapping[str, EnvironmentSpec] = field(default_factory=dict)
+    """The environments of distractors, by id."""
 
-    def __post_init__(self) -> None:
-        if self.rate and not self.toolbox.experts:
+
+class Equipment:
+    """Toolboxes of golden trajectories, drawn as those of rollouts are; and how often an expert is asked.
+
+    Experts that are there and are not asked belong to it: a policy that has seen them only when they were asked asks
+    always.
+    """
+
+    def __init__(self, config: ToolboxConfig, expert_rate: float, seed: int, specs: Iterable[EnvironmentSpec]) -> None:
+        """`specs` are the environments of all tasks. Raises ValueError where there is nobody to ask."""
+        if expert_rate and not config.experts:
             raise ValueError(
                 "warm_start.expert_rate: nobody to ask; set rollouts.toolbox.experts and pool, or leave it out."
             )
+        self._config, self._rate, self._seed = config, expert_rate, seed
+        self._specs = {spec.id: spec for spec in specs}
 
-    def experts(self, task: Task, environment: Environment) -> tuple[Expert, ...]:
-        """The experts of a task's trajectory, the one to be asked first; mostly none, as the rate says."""
-        rng = Random(derive_seed("consulting", self.seed, task.id))
-        if rng.random() >= self.rate:
-            return ()
-        alone = self.toolbox.model_copy(update={"distractors": 0})
-        drawn = list(sample_toolbox(task, environment.spec, alone, (), rng).experts)
-        rng.shuffle(drawn)
-        return tuple(drawn)
+    def of(self, task: Task, environment: Environment) -> Equipped:
+        """The same for the same task. Raises envs.toolbox.ToolboxUnavailable."""
+        rng = Random(derive_seed("equipment", self._seed, task.id))
+        others = [spec for spec in self._specs.values() if spec.domain != environment.spec.domain]
+        toolbox = sample_toolbox(task, environment.spec, self._config, others, rng)
+        asks = rng.random() < self._rate
+        return Equipped(toolbox, rng.choice(toolbox.experts) if asks else None, self._specs)
 
 
 def golden_row(
@@ -55,17 +66,17 @@ def golden_row(
     environment: Environment,
     conversation: Conversation,
     result_limit_chars: int,
-    experts: Sequence[Expert] = (),
+    equipped: Equipped | None = None,
 ) -> TrainingRow:
     """One call a turn, each followed by its real result, then the golden answer. Raises GoldenFailed.
 
     Where the request leaves things out, the user is asked for them first: nothing is taught that could not be known.
-    With `experts` the first of them is asked what to do, and says it rightly.
+    An expert that is asked says rightly what to do. By default there is the task's own toolbox, and nobody is asked.
     """
     dialect, may_ask = conversation.dialect, task.scenario is not None
     results = environment.replay(task.golden).results
-    toolbox = task.toolbox.model_copy(update={"experts": tuple(sorted(experts, key=lambda expert: expert.name))})
-    prompt = dialect.prompt(environment.spec, toolbox, may_ask=may_ask)
+    equipped = equipped or Equipped(task.toolbox)
+    prompt = dialect.prompt(environment.spec, equipped.toolbox, equipped.others, may_ask=may_ask)
     token_ids = conversation.opening(
         prompt.system, user_message(task), tools=prompt.tools, clock=environment.spec.clock
     )
@@ -85,8 +96,8 @@ def golden_row(
         question = golden_question(task.scenario)
         asked = say(ParsedTurn(message=question))
         hear(conversation.bridge(asked, scripted_reply(task.scenario, question).text, "user"))
-    if experts:
-        asked = say(ParsedTurn(calls=(ToolCall(tool=experts[0].name, arguments={QUESTION: task.said}),)))
+    if equipped.asked:
+        asked = say(ParsedTurn(calls=(ToolCall(tool=equipped.asked.name, arguments={QUESTION: task.said}),)))
         calls = next_calls(task, environment, ())
         advice = render_advice(Advice(calls=calls) if calls else Advice(answer=task.golden_answer))
         hear(conversation.bridge(asked, dialect.results([ToolResult(ok=True, value=advice)], result_limit_chars, [0])))
@@ -116,12 +127,12 @@ def golden_rows(
     environments: Mapping[str, Environment],
     conversation: Conversation,
     result_limit_chars: int,
-    consulting: Consulting | None = None,
+    equipment: Equipment | None = None,
 ) -> list[TrainingRow]:
     """Rows of all tasks, sorted by task id. `environments` is by id. Raises KeyError for an environment it lacks."""
     rows = []
     for task in sorted(tasks, key=lambda task: task.id):
         environment = environments[task.environment_id]
-        experts = consulting.experts(task, environment) if consulting is not None else ()
-        rows.append(golden_row(task, environment, conversation, result_limit_chars, experts))
+        equipped = equipment.of(task, environment) if equipment is not None else None
+        rows.append(golden_row(task, environment, conversation, result_limit_chars, equipped))
     return rows

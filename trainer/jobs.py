@@ -91,6 +91,12 @@ class EvaluationConfig(Record):
     """Toolboxes of another kind than in training, such as other experts or prices; None for the same kind."""
     rules: tuple[Literal["cheapest_expert", "dearest_expert", "random"], ...] = ()
     """Policies that are rules (`trainer.baselines`), evaluated beside the base and the warm policy."""
+    every: int = _later(1, ge=1)
+    """Only every so many iterations, counted from one, is a checkpoint evaluated; between them nothing is played."""
+
+    def due(self, iteration: int) -> bool:
+        """Whether the checkpoint of that iteration (from 0) is evaluated."""
+        return (iteration + 1) % self.every == 0
 
     def rollout_config(self, training: RolloutConfig) -> RolloutConfig:
         """The training limits with this sampling."""

@@ -18,7 +18,7 @@ from envs.task import Task
 from trainer.admission import require_parent, require_rows
 from trainer.conversation import Conversation, load_tokenizer
 from trainer.dialects.choice import dialect_for
-from trainer.golden import Consulting, golden_rows
+from trainer.golden import Equipment, golden_rows
 from trainer.jobs import TrainingResult, WarmStartJob
 from trainer.packing import Pack, Scores
 from trainer.policy import load_policy, make_deterministic
@@ -81,8 +81,8 @@ def load_examples(job: WarmStartJob) -> list[TrainingRow]:
     environments = {spec.id: Environment.load(spec) for spec in specs}
     tokenizer = load_tokenizer(Path(job.base_model_path))
     conversation = Conversation(tokenizer, dialect_for(job.dialect, tokenizer))
-    consulting = Consulting(job.config.expert_rate, job.toolbox, job.seed)
-    rows = golden_rows(tasks, environments, conversation, job.config.result_limit_chars, consulting)
+    equipment = Equipment(job.toolbox, job.config.expert_rate, job.seed, specs)
+    rows = golden_rows(tasks, environments, conversation, job.config.result_limit_chars, equipment)
     for environment in environments.values():
         environment.close()
     return rows

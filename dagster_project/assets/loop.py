@@ -15,7 +15,7 @@ from dagster_project.assets.difficulty import difficulty
 from dagster_project.assets.policies import baseline, warm_policy
 from dagster_project.campaign import iteration_key, load_campaign, parse_iteration_key
 from dagster_project.code_versions import code_version
-from dagster_project.evaluating import collect_into, evaluate
+from dagster_project.evaluating import Evaluated, collect_into, evaluate
 from dagster_project.giving import given_campaign
 from dagster_project.html_report import write_report
 from dagster_project.lineage import consume, record, source_version
@@ -164,7 +164,10 @@ def checkpoint(
     metadata=table_metadata("evaluation"),
 )
 def evaluation(context: dg.AssetExecutionContext, workshop: Workshop, engines: Engines) -> dg.MaterializeResult[Any]:
-    """How the checkpoint does on held-out tasks, beside the policies before it; and the campaign as one page."""
+    """How the checkpoint does on held-out tasks, beside the policies before it; and the campaign as one page.
+
+    Nothing is played, and an empty batch says so, where `evaluation.every` leaves the iteration out.
+    """
     warehouse = workshop.warehouse()
     name, iteration = parse_iteration_key(context.partition_key)
     campaign = load_campaign(name)
@@ -173,7 +176,8 @@ def evaluation(context: dg.AssetExecutionContext, workshop: Workshop, engines: E
     engine = engines.policy(campaign, workshop.home)
     begun = consume(warehouse, "baseline", name)
     base = [each for each in stored.read_rollouts(warehouse, begun) if each.policy_id == engine.model.fingerprint]
-    found = evaluate(warehouse, engine, campaign, name, iteration, data, policy, base)
+    due = campaign.evaluation.due(iteration)
+    found = evaluate(warehouse, engine, campaign, name, iteration, data, policy, base) if due else Evaluated.nothing()
     given = given_campaign(name, campaign)
     result = record(context, warehouse, found.tables, inputs=[data, policy, begun], edges=found.edges, givens=[given])
     shown = report.evaluation(warehouse, name, found.rollouts)

@@ -70,7 +70,8 @@ def warm_policy(
     data = consume(warehouse, "task_dataset", context.partition_key)
     base = consume(warehouse, "base_policy", context.partition_key)
     tasks, quarantined = training_tasks(warehouse, data)
-    worlds = stored.environments_of(warehouse, {task.environment_id for task in tasks})
+    toolbox = campaign.rollouts.toolbox
+    worlds = stored.golden_environments(warehouse, data, (task.environment_id for task in tasks), toolbox)
     model = models.resolve_model(campaign.policy, home.models, campaign.revision)
     refuse_quarantined(warehouse, model.fingerprint)
     tasks_path = home.jobs / f"tasks-{content_id([task.id for task in tasks])}.json"
@@ -88,7 +89,7 @@ def warm_policy(
         batch_ids=(data.batch_id,),
         code_version=source_version(),
         dialect=campaign.rollouts.dialect,
-        toolbox=campaign.rollouts.toolbox,
+        toolbox=toolbox,
         config=campaign.warm_start,
     )
     result = training.run_job(context, pipes, job, home)

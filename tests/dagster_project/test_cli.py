@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from dagster_project.campaign import CampaignError, load_campaign, parse_iteration_key
+from dagster_project.campaign import CampaignError, load_campaign, parse_iteration_key, reseeded
 from dagster_project.cli import app
 
 runner = CliRunner()
@@ -52,6 +52,22 @@ def test_a_campaign_with_a_wrong_field_names_file_and_field(tmp_path: Path, monk
     assert "update.learning_rat" in str(error.value)
     with pytest.raises(CampaignError, match="Known: broken"):
         load_campaign("other")
+
+
+def test_another_seed_is_a_campaign_of_its_own_that_does_not_change_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENVLOOM_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("dagster_project.campaign.FOLDER", tmp_path)
+    page = tmp_path / "short.yaml"
+    page.write_text("domains: [library]\nupdate: { learning_rate: 2.0e-4 }\n")
+    assert reseeded("short", 3) == reseeded("short", 3) == "short-seed-3"
+    assert load_campaign("short-seed-3") == load_campaign("short").model_copy(update={"seed": 3})
+    page.write_text("domains: [library]\nmax_calls: 2\n")
+    with pytest.raises(CampaignError, match=r"short-seed-3\.yaml: its settings are no longer those of short"):
+        reseeded("short", 3)
+    assert runner.invoke(app, ["train", "short", "--seed", "3"]).exit_code == 2
+    assert load_campaign("short-seed-3").update.learning_rate == 2e-4
 
 
 @pytest.mark.parametrize("key", ["demo", "demo-", "-0001", "demo-x"])

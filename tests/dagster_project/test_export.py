@@ -29,8 +29,9 @@ from tests.fixtures import shop_spec, shop_tasks
 from tests.trainer.staging import library_spec, talking_task
 from trainer.advantages import reward_rows
 from trainer.baselines import RULES, RuleEngine, rule_policy
-from trainer.conversation import Conversation, load_tokenizer
-from trainer.golden import golden_rows
+from trainer.conversation import load_tokenizer
+from trainer.jobs import WarmStartJob
+from trainer.warm_start import load_examples
 from warehouse.export.folder import SUMS
 from warehouse.quarantine import quarantine
 from warehouse.warehouse import Batch, Warehouse
@@ -51,7 +52,9 @@ def home(tmp_path_factory: pytest.TempPathFactory, smollm2: ResolvedModel) -> It
         home = Home.here()
         root.joinpath("models").symlink_to(smollm2.path.parent)
         home.prepare()
-        settings = {"domains": ["shop"], "rollouts": ROLLOUTS.model_dump(mode="json")}
+        alone = ROLLOUTS.toolbox.model_copy(update={"distractors": 0})  # the dataset has one domain
+        rollouts = ROLLOUTS.model_copy(update={"toolbox": alone}).model_dump(mode="json")
+        settings = {"domains": ["shop"], "rollouts": rollouts, "warm_start": {"expert_rate": 0.5}}
         home.campaigns.mkdir()
         (home.campaigns / "told.yaml").write_text(yaml.safe_dump(settings))
         play(Warehouse(home.warehouse, home.parts), smollm2, load_campaign("told"))
@@ -77,12 +80,10 @@ def play(warehouse: Warehouse, model: ResolvedModel, campaign: Campaign) -> None
         splits = [{"task_id": task.id, "split": "test" if n == 0 else "train"} for n, task in enumerate(tasks)]
         data = record("task_dataset", "told", {"tasks": stored.task_rows(tasks), "splits": splits}, proven)
         told = ("told", 0, "training", [library.id])
-        attempts = collect_into(warehouse, engine, tasks[1:], rule_policy("mixed"), campaign.rollouts, *told)
+        attempts = collect_into(warehouse, engine, tasks[1:], rule_policy("mixed"), ROLLOUTS, *told)
     held_out = RuleEngine(RULES["random"], tokenizer)
     base = record("base_policy", "told", {"checkpoints": [{"id": "base", "kind": "base", "base_model": "some@1"}]})
-    alone = campaign.rollouts.toolbox.model_copy(update={"distractors": 0})
-    quiet = campaign.model_copy(update={"rollouts": campaign.rollouts.model_copy(update={"toolbox": alone})})
-    tested = evaluate(warehouse, held_out, quiet, "told", -1, data, base)
+    tested = evaluate(warehouse, held_out, campaign, "told", -1, data, base)
     record("baseline", "told", tested.tables, data, base)
     rows, turns = stored.rollout_rows(attempts)
     collected = record("rollouts", "told-0000", {"rollouts": rows, "turns": turns}, data)
@@ -218,12 +219,21 @@ def _size(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*.parquet"))
 
 
-def test_examples_are_what_the_warm_start_trains_on(loaded: dict[str, Any], smollm2: ResolvedModel) -> None:
+def test_examples_are_what_the_warm_start_trains_on(
+    loaded: dict[str, Any], smollm2: ResolvedModel, tmp_path: Path
+) -> None:
     tokenizer = load_tokenizer(smollm2.path)
     settings = load_campaign("told")
     with Environment.load(shop_spec()) as shop:
-        train = tasks_of(shop)[1:]
-        rows = golden_rows(train, {shop.id: shop}, Conversation(tokenizer), settings.warm_start.result_limit_chars)
+        for name, records in ("tasks", tasks_of(shop)[1:]), ("environments", [shop.spec]):
+            (tmp_path / name).write_text(json.dumps([each.model_dump(mode="json") for each in records]))
+    job = WarmStartJob(
+        base_model_name=smollm2.name, base_model_path=str(smollm2.path), base_model_fingerprint=smollm2.fingerprint,
+        tasks_path=str(tmp_path / "tasks"), environments_path=str(tmp_path / "environments"), artefacts_dir="",
+        toolbox=settings.rollouts.toolbox, config=settings.warm_start,
+    )  # fmt: skip
+    rows = load_examples(job)
+    assert 0 < sum('expert_a(question="' in tokenizer.decode(row.token_ids) for row in rows) < len(rows)
     tokens = {row["id"]: row for row in loaded["tokens"]["train"]}
     golden = {row.rollout_id: row for row in rows}
     assert {name for name, row in tokens.items() if row["source"] == "golden"} == set(golden)

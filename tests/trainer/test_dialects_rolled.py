@@ -23,7 +23,7 @@ from trainer.dialects.choice import dialect_for
 from trainer.dialects.compact import COMPACT
 from trainer.dialects.hermes import HERMES
 from trainer.dialects.llama import LLAMA
-from trainer.golden import Consulting, golden_question, golden_row, golden_rows
+from trainer.golden import Equipment, golden_question, golden_row, golden_rows
 from trainer.jobs import RolloutConfig
 from trainer.rollout import Rollout, StopReason
 from trainer.rows import training_rows
@@ -113,24 +113,40 @@ def test_a_trajectory_that_asks_an_expert_has_the_tokens_of_such_a_rollout(
         [rollout], _ = roll(name, turns, [task], config)
         assert rollout.solved and rollout.turns[1 if task.scenario else 0].results[0].ok
         conversation = Conversation(tokenizers[name], DIALECTS[name])
-        consulting = Consulting(1.0, config.toolbox, 0)
-        [taught] = golden_rows([task], {shop.id: shop}, conversation, config.result_limit_chars, consulting)
+        equipment = Equipment(config.toolbox, 1.0, 0, [shop.spec])
+        [taught] = golden_rows([task], {shop.id: shop}, conversation, config.result_limit_chars, equipment)
         assert list(taught.token_ids) == history_of(rollout)
 
 
-def test_experts_are_asked_as_often_as_the_campaign_says(
+def test_experts_are_asked_as_often_as_the_campaign_says_and_are_there_when_they_are_not(
     shop: Environment, tasks: list[Task], conversation: Conversation
 ) -> None:
-    toolbox = with_experts(SAGE, FOOL).toolbox
-    half = Consulting(0.5, toolbox, 3)
-    asking = [task for task in tasks if half.experts(task, shop)]
-    assert 0 < len(asking) < len(tasks) and asking == [task for task in tasks if half.experts(task, shop)]
-    always = Consulting(1.0, toolbox, 3)
-    assert {always.experts(task, shop)[0].profile for task in tasks} == {"sage", "fool"}
+    toolbox = with_experts(SAGE, FOOL).toolbox.model_copy(update={"experts": 2})
+    half = [Equipment(toolbox, 0.5, 3, [shop.spec]).of(task, shop) for task in tasks]
+    assert half == [Equipment(toolbox, 0.5, 3, [shop.spec]).of(task, shop) for task in tasks]
+    assert 0 < sum(each.asked is not None for each in half) < len(tasks)
+    assert all({expert.profile for expert in each.toolbox.experts} == {"sage", "fool"} for each in half)
+    always = Equipment(toolbox, 1.0, 3, [shop.spec])
+    asked = [always.of(task, shop).asked for task in tasks]
+    assert {expert.profile for expert in asked if expert} == {"sage", "fool"} and None not in asked
     plain = golden_rows(tasks, {shop.id: shop}, conversation, 600)
-    assert plain == golden_rows(tasks, {shop.id: shop}, conversation, 600, Consulting(0.0, ToolboxConfig(), 0))
+    assert plain == golden_rows(tasks, {shop.id: shop}, conversation, 600, Equipment(ToolboxConfig(), 0, 0, []))
     with pytest.raises(ValueError, match=r"warm_start\.expert_rate.*rollouts\.toolbox\.experts"):
-        Consulting(0.5, ToolboxConfig(), 0)
+        Equipment(ToolboxConfig(), 0.5, 0, [])
+
+
+def test_a_trajectory_has_the_tools_that_rollouts_have(
+    shop: Environment, tasks: list[Task], conversation: Conversation
+) -> None:
+    lent = tuple(tool.model_copy(update={"name": f"{tool.name}_lent"}) for tool in shop.spec.tools)
+    lender = shop.spec.model_copy(update={"domain": "lender", "tools": lent})
+    equipment = Equipment(ToolboxConfig(unneeded_tools=1, distractors=2), 0, 0, [shop.spec, lender])
+    for row in golden_rows(tasks, {shop.id: shop}, conversation, 600, equipment):
+        words, _ = conversation.read(row.token_ids[: row.trained.index(True)])
+        assert words.count("_lent(") == 2
+        needed = {call.tool for call in next(task for task in tasks if task.id == row.rollout_id).golden}
+        offered = {tool.name for tool in shop.spec.tools if f"\n{tool.name}(" in words}
+        assert needed < offered and len(offered) == len(needed) + 1
 
 
 @pytest.mark.parametrize("name", NATIVE)
