@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup demo dev test test-engine test-rest lint bench toolscale
+.PHONY: setup demo learn dev test test-engine test-rest lint bench toolscale
 
 setup: $(STAMP)
 
@@ -19,6 +19,9 @@ $(STAMP): constraints.txt pyproject.toml
 
 demo: $(STAMP)
 	$(BIN)/envloom demo $(if $(LIVE),--live) $(if $(AGAIN),--again)
+
+learn: $(STAMP)
+	$(BIN)/envloom train learn --total 10 $(if $(SEED),--seed $(SEED))
 
 dev: $(STAMP)
 	$(BIN)/envloom dev

@@ -55,6 +55,7 @@ def demo(
 def train(
     campaign: str,
     steps: Annotated[int, typer.Option(min=1, help="Iterations to add.")] = 1,
+    total: Annotated[int | None, typer.Option(min=1, help="Instead: iterations there shall be in all.")] = None,
     seed: Annotated[
         int | None, typer.Option(min=0, help="The same under another seed: campaign <name>-seed-<seed>.")
     ] = None,
@@ -74,7 +75,7 @@ def train(
 
     home = Home.here().prepare()
     done = finished_iterations(Warehouse(home.warehouse, home.parts), campaign)
-    _run_campaign(campaign, steps=done + steps, again=False, as_json=as_json)
+    _run_campaign(campaign, steps=done + steps if total is None else total, again=False, as_json=as_json)
 
 
 def _run_campaign(name: str, *, steps: int, again: bool, as_json: bool) -> None:
