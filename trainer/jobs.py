@@ -3,7 +3,7 @@
 One model per concern, units in the names, defaults that work on two processor cores with a 135M policy.
 """
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import Field, JsonValue, TypeAdapter, model_validator
 
@@ -167,8 +167,17 @@ class TrainingConfig(Record):
     processes: int = _later(1, ge=1)
     """How many take every step together, each with a copy of the model and whole groups of rows; on accelerators one
     each. Part of the settings because sums are taken in another order."""
+    shard: bool = _later(False)
+    """Whether the processes also share out weights, gradients and optimizer state (FSDP2), for models that one
+    accelerator does not hold. Each still reads the whole model into the machine's memory first."""
     threads: int = Field(2, ge=1)
     """Processor threads of each. Part of the settings because sums, and so the bytes, depend on it."""
+
+    @model_validator(mode="after")
+    def _shared_out_among_several(self) -> Self:
+        if self.shard and self.processes == 1:
+            raise ValueError("shard: there is nobody to share with; set `processes` to the number of accelerators")
+        return self
 
 
 class WarmStartConfig(TrainingConfig):

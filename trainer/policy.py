@@ -21,6 +21,7 @@ from transformers.utils.logging import disable_progress_bar
 from trainer.admission import parent_of
 from trainer.checkpoint import ADAPTER, ADAPTER_CONFIG, stable_adapter_config
 from trainer.jobs import Job, TrainingConfig
+from trainer.sharding import whole
 
 Policy: TypeAlias = PreTrainedModel | PeftModel
 _ADAPTER_NAME = "default"
@@ -44,13 +45,16 @@ def device_here() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def load_base(path: str, dtype: str) -> PreTrainedModel:
-    """The base model without adapter, on this machine's device, dropout off. Raises OSError for a missing folder."""
+def load_base(path: str, dtype: str, device: torch.device | None = None) -> PreTrainedModel:
+    """The base model without adapter, dropout off; on this machine's device unless another is said.
+
+    Raises OSError for a missing folder.
+    """
     disable_progress_bar()  # stderr is our log
     model = AutoModelForCausalLM.from_pretrained(
         path, dtype=getattr(torch, dtype), local_files_only=True, attn_implementation="sdpa"
     )
-    return model.eval().to(device=device_here())
+    return model.eval().to(device=device or device_here())
 
 
 def load_policy(job: Job, config: TrainingConfig) -> Policy:
@@ -58,13 +62,14 @@ def load_policy(job: Job, config: TrainingConfig) -> Policy:
 
     A fresh adapter is a no-op until trained, and drawn from the current seed. Raises JobRefused, CheckpointBroken.
     """
+    device = torch.device("cpu") if config.shard else None  # it may not fit on one accelerator
     if config.method == "full":
-        model = load_parent(job, "float32", trainable=False)
+        model = load_parent(job, "float32", trainable=False, device=device)
         if isinstance(model, PeftModel):
             model = cast(PreTrainedModel, model.merge_and_unload())
         model.requires_grad_(True)
     else:
-        model = load_parent(job, config.dtype, trainable=True)
+        model = load_parent(job, config.dtype, trainable=True, device=device)
         if not isinstance(model, PeftModel):
             settings = LoraConfig(
                 r=config.lora.r,
@@ -80,14 +85,14 @@ def load_policy(job: Job, config: TrainingConfig) -> Policy:
     return model
 
 
-def load_parent(job: Job, dtype: str, *, trainable: bool = False) -> Policy:
+def load_parent(job: Job, dtype: str, *, trainable: bool = False, device: torch.device | None = None) -> Policy:
     """The job's parent as it is: base model, base model with adapter, or whole weights. Dropout off."""
     parent = parent_of(job)
     if parent is None or job.parent_adapter_path is None:
-        return load_base(job.base_model_path, dtype)
+        return load_base(job.base_model_path, dtype, device)
     if parent.weights == "whole":
-        return load_base(job.parent_adapter_path, dtype)
-    base = load_base(job.base_model_path, dtype)
+        return load_base(job.parent_adapter_path, dtype, device)
+    base = load_base(job.base_model_path, dtype, device)
     return PeftModel.from_pretrained(base, job.parent_adapter_path, is_trainable=trainable).eval()
 
 
@@ -113,14 +118,19 @@ def trainable(model: torch.nn.Module) -> list[tuple[str, torch.nn.Parameter]]:
 
 
 def weights_writer(model: Policy, job: Job) -> Callable[[Path], None]:
-    """A function that writes what was trained into a folder: equal weights, equal bytes."""
+    """A function that writes what was trained into a folder: equal weights, equal bytes.
+
+    All processes of a team ask for it together, and one of them calls it.
+    """
     return _adapter_writer(model, job) if isinstance(model, PeftModel) else _whole_writer(model, job)
 
 
 def _adapter_writer(model: PeftModel, job: Job) -> Callable[[Path], None]:
+    learnt = {name: whole(parameter).detach() for name, parameter in trainable(model)}
+
     def write(folder: Path) -> None:
-        state = get_peft_model_state_dict(model, adapter_name=_ADAPTER_NAME, save_embedding_layers=False)
-        tensors = {name: state[name].detach().cpu().contiguous() for name in sorted(state)}
+        state = get_peft_model_state_dict(model, learnt, adapter_name=_ADAPTER_NAME, save_embedding_layers=False)
+        tensors = {name: state[name].cpu().contiguous() for name in sorted(state)}
         save_file(tensors, str(folder / ADAPTER), metadata={"format": "pt"})
         config = model.peft_config[_ADAPTER_NAME].to_dict()
         (folder / ADAPTER_CONFIG).write_bytes(stable_adapter_config(config, job.base_model_name))
@@ -129,10 +139,15 @@ def _adapter_writer(model: PeftModel, job: Job) -> Callable[[Path], None]:
 
 
 def _whole_writer(model: PreTrainedModel, job: Job) -> Callable[[Path], None]:
+    learnt = {id(parameter): whole(parameter).detach() for _, parameter in trainable(model)}
+    state = {name: learnt[id(parameter)] for name, parameter in model.named_parameters(remove_duplicate=False)}
+    state |= {name: buffer for name, buffer in model.named_buffers() if name in model.state_dict()}
+
     def write(folder: Path) -> None:
         for path in Path(job.base_model_path).iterdir():  # the tokenizer, and how to generate
             if path.is_file() and not any(path.match(pattern) for pattern in _WEIGHT_FILES):
                 shutil.copy(path, folder)
-        model.save_pretrained(folder, max_shard_size="1000GB")  # one file, named by one hash
+        # one file, named by one hash
+        model.save_pretrained(folder, state_dict=state, max_shard_size="1000GB")
 
     return write

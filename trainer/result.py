@@ -1,6 +1,6 @@
 """The end of a training run: what it trained sealed as a checkpoint, and the result that the caller reads."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -9,16 +9,16 @@ from pydantic import JsonValue
 
 from trainer.checkpoint import CheckpointManifest, library_versions, seal_checkpoint
 from trainer.jobs import TrainingResult, UpdateJob, WarmStartJob, uses_engine_logprobs
-from trainer.policy import Policy, weights_writer
 from trainer.rows import TrainingRow, rows_sha256
 from trainer.stepping import peak_memory_mib
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What a run leaves in memory: `model` has learnt from `rows` in `steps`."""
+    """What a run leaves in memory: something has learnt from `rows` in `steps`."""
 
-    model: Policy
+    write: Callable[[Path], None]
+    """Writes what has learnt into a folder."""
     rows: Sequence[TrainingRow]
     steps: Sequence[dict[str, JsonValue]]
     began: float
@@ -29,7 +29,7 @@ def seal_result(job: WarmStartJob | UpdateJob, trained: Trained) -> TrainingResu
     """Write the checkpoint. One process of several does."""
     folder, manifest = seal_checkpoint(
         Path(job.artefacts_dir),
-        weights_writer(trained.model, job),
+        trained.write,
         lambda weights_sha256: CheckpointManifest(
             parent=job.parent_checkpoint_id,
             base_model=job.base_model_fingerprint,

@@ -48,10 +48,7 @@ class Journal:
         if state["key"] != self._key:
             report(f"{self.path} is of another job, other rows or other library versions: beginning anew")
             return []
-        with torch.no_grad():
-            for parameter, found in zip(stepper.parameters, state["weights"], strict=True):
-                parameter.copy_(found)
-        stepper.optimizer.load_state_dict(state["optimizer"])
+        stepper.restore(state)
         torch.set_rng_state(state["random"])
         if state["accelerator_random"]:
             torch.cuda.set_rng_state_all(state["accelerator_random"])
@@ -61,13 +58,18 @@ class Journal:
         return steps
 
     def keep(self, stepper: Stepper, steps: Sequence[Statistics]) -> None:
-        """Replace what is kept by the state after the last of `steps`. A kill leaves the old file or the new one."""
+        """Replace what is kept by the state after the last of `steps`. A kill leaves the old file or the new one.
+
+        All processes call it together, and the first one writes.
+        """
         if self.path is None:
+            return
+        learnt = stepper.state()
+        if stepper.team.rank:
             return
         state = {
             "key": self._key,
-            "weights": [parameter.detach() for parameter in stepper.parameters],
-            "optimizer": stepper.optimizer.state_dict(),
+            **learnt,
             "random": torch.get_rng_state(),
             "accelerator_random": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
             "memory": self.memory,
@@ -91,8 +93,7 @@ def take_steps(
     steps = journal.restore(stepper, report)
     for number in range(len(steps), total):
         steps.append(step(number))
-        if stepper.team.rank == 0:
-            journal.keep(stepper, steps)
+        journal.keep(stepper, steps)
         report(f"step {number + 1} of {total}: {_line(steps[-1])}")
     return steps
 

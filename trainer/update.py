@@ -14,12 +14,12 @@ import torch
 from trainer.admission import require_parent, require_rows
 from trainer.jobs import TrainingResult, UpdateConfig, UpdateJob
 from trainer.objective import ParentLogprobs, StepObjective, distances
-from trainer.packing import pack_rows, plan_packs
-from trainer.policy import device_here, load_policy, make_deterministic
+from trainer.packing import pack_rows
+from trainer.policy import device_here, load_policy, make_deterministic, weights_writer
 from trainer.result import Trained, seal_result
 from trainer.resuming import Journal, Statistics, take_steps
 from trainer.rows import TrainingRow, read_training_rows
-from trainer.stepping import Stepper
+from trainer.stepping import Stepper, shortest
 from trainer.team import ALONE, Team
 
 Report = Callable[[str], None]
@@ -56,7 +56,7 @@ def learn(
         return {**statistics, **distances(team.concatenated(objective.seen()), job.config)}
 
     steps = take_steps(len(batches), step, stepper, Journal(state_path, job, rows, parent.by_row), report)
-    return Trained(stepper.model, rows, steps, began)
+    return Trained(weights_writer(stepper.model, job), rows, steps, began)
 
 
 def minibatches(rows: Sequence[TrainingRow], config: UpdateConfig, seed: int) -> list[list[TrainingRow]]:
@@ -83,6 +83,6 @@ def score_parent(stepper: Stepper, parent: ParentLogprobs, batches: Sequence[Seq
     own = {row.name for row in batches[0]}
     later = {row.name: row for batch in batches[1:] for row in batch if row.name not in own}
     with torch.no_grad():
-        for members in plan_packs(stepper.team.share(list(later.values())), stepper.config.max_pack_tokens):
-            pack = pack_rows(members, device_here())
+        for members in stepper.passes(list(later.values())):
+            pack = pack_rows(members or [shortest(list(later.values()))], device_here())
             parent.keep(pack, stepper.score(pack).logprobs)

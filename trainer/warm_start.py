@@ -21,7 +21,7 @@ from trainer.dialects.choice import dialect_for
 from trainer.golden import Equipment, golden_rows
 from trainer.jobs import TrainingResult, WarmStartJob
 from trainer.packing import Pack, Scores
-from trainer.policy import load_policy, make_deterministic
+from trainer.policy import load_policy, make_deterministic, weights_writer
 from trainer.result import Trained, seal_result
 from trainer.resuming import Journal, Statistics, take_steps
 from trainer.rows import TrainingRow
@@ -59,7 +59,7 @@ def imitate(
         return stepper.step(batches[number], negative_log_likelihood(batches[number]))
 
     steps = take_steps(len(batches), step, stepper, Journal(state_path, job, rows), report)
-    return Trained(stepper.model, rows, steps, began)
+    return Trained(weights_writer(stepper.model, job), rows, steps, began)
 
 
 def negative_log_likelihood(batch: Sequence[TrainingRow]) -> Objective:

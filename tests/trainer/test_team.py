@@ -30,10 +30,12 @@ def test_two_processes_give_the_result_of_one_and_the_same_bytes_every_time(tmp_
     assert {path.name for path in (tmp_path / "two").iterdir()} == {"job.json", "result.json"}
 
 
-def test_a_process_without_a_group_takes_part(tmp_path: Path) -> None:
+@pytest.mark.parametrize("shard", [False, True])
+def test_a_process_without_a_group_takes_part(tmp_path: Path, shard: bool) -> None:
     rows = small_rows(groups=1)
     one, two = (
-        in_a_process(small_job(tmp_path, rows, processes=processes), tmp_path / f"{processes}") for processes in (1, 2)
+        in_a_process(small_job(tmp_path, rows, processes=processes, shard=shared), tmp_path / f"{processes}")
+        for processes, shared in ((1, False), (2, shard))
     )
     assert two.steps[0]["grad_norm"] == pytest.approx(one.steps[0]["grad_norm"], rel=1e-5)
 
