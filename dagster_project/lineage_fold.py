@@ -12,6 +12,7 @@ from warehouse.lineage import Key, Lineage, Link, Node
 
 SINGLES = 3
 """So many records of a kind are still shown one by one."""
+_MANY = 2  # relations that are still told apart
 _WORDS = {"llm_call": "LLM call"}
 _PLURALS = {"batch": "batches", "difficulty": "difficulties", "hooks": "hooks", "code": "code versions"}
 
@@ -58,8 +59,10 @@ class Folded:
     """Relations between two groups, counted by edges; of a single edge with its detail."""
 
     def said(self, ends: tuple[int, int]) -> str:
-        """The relations in words: how many of each if there are several."""
+        """The relations in words: how many of each if there are several; of many, such as `wrote …`, the verbs."""
         found = Counter({name.replace("_", " "): n for name, n in self.relations[ends].items()})
+        if len(found) > _MANY:
+            found = sum((Counter({name.partition(" ")[0]: n}) for name, n in found.items()), Counter[str]())
         return ", ".join(name if len(found) == 1 else f"{name} ×{n}" for name, n in found.most_common())
 
     @cached_property

@@ -20,12 +20,14 @@ from typer.testing import CliRunner, Result
 
 from dagster_project.cli import app
 from dagster_project.home import REPOSITORY, Home
+from dagster_project.jobs import finished_iterations
 from dagster_project.reproduction.bundles import BundleBroken, open_bundle, write_bundle
 from dagster_project.reproduction.outcome import Status
 from dagster_project.reproduction.target import Target, find_target
 from dagster_project.reproduction.verifying import verify
+from dagster_project.runner import Step, run_steps
 from serving.models import ResolvedModel
-from tests.dagster_project.tutored import NAME, run_campaign, write_campaign
+from tests.dagster_project.tutored import NAME, resources, run_campaign, write_campaign
 from tests.trainer.small import speaking_model
 from trainer.checkpoint import ADAPTER
 from warehouse.copying import copy_batch
@@ -202,6 +204,21 @@ def test_a_history_on_a_lake_is_made_again_beside_it_and_the_lake_stays_as_it_is
     }, found  # fmt: skip
     assert result.exit_code == 0, result.output
     assert LakeDatabase(lake, 20).snapshots() == states
+
+
+def test_a_checkpoint_that_is_not_due_is_not_evaluated_and_the_campaign_goes_on(
+    history: Home, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(history.root, tmp_path / "copy", ignore=shutil.ignore_patterns("jobs", "state"))
+    monkeypatch.setenv("ENVLOOM_HOME", str(tmp_path / "copy"))
+    monkeypatch.setattr("dagster_project.runner.resources", resources)
+    home = Home.here().prepare()
+    evaluated = "SELECT count(*) FROM current_evaluations WHERE campaign = 'smoke' AND iteration = 0"
+    assert warehouse_of(home).query(evaluated).item() > 0
+    write_campaign(home, model, evaluation={"max_tasks": 3, "every": 2})
+    run_steps([Step("evaluation", ITERATION)], home, again=True)
+    assert warehouse_of(home).query(evaluated).item() == 0
+    assert finished_iterations(warehouse_of(home), NAME) == 1
 
 
 def test_the_same_history_gives_the_same_archive(history: Home, bundle: Path, tmp_path: Path) -> None:
