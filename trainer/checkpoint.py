@@ -20,6 +20,7 @@ from envs.record import Record
 ADAPTER = "adapter_model.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"
 WEIGHTS = "model.safetensors"
+MOMENTS = "optimizer.moments"
 MANIFEST = "manifest.json"
 
 
@@ -43,6 +44,8 @@ class CheckpointManifest(Record):
     # Left out of the JSON where it is `adapter`: checkpoints keep the ids they always had.
     weights: Literal["adapter", "whole"] = Field("adapter", exclude_if=lambda weights: weights == "adapter")
     """`whole` is a model folder with every weight (`method: full`), which is served by itself."""
+    moments_sha256: str | None = Field(None, exclude_if=lambda sha256: sha256 is None)
+    """Of the optimizer's moments, where the next update continues them."""
     versions: dict[str, str]
     """Of the libraries that decide the bytes."""
 
@@ -71,18 +74,18 @@ def stable_adapter_config(config: Mapping[str, Any], base_model_name: str) -> by
 
 
 def seal_checkpoint(
-    artefacts_dir: Path, write_weights: Callable[[Path], None], manifest_of: Callable[[str], CheckpointManifest]
+    artefacts_dir: Path, write: Callable[[Path], None], manifest_of: Callable[[Path], CheckpointManifest]
 ) -> tuple[Path, CheckpointManifest]:
     """Write weights and their manifest to `artefacts_dir/<id>` in one rename; a killed process leaves nothing there.
 
-    `write_weights` fills the folder it is given; `manifest_of` gets the sha256 of the weights. A checkpoint that is
-    already there is kept: equal id, equal content.
+    `write` fills the folder it is given; `manifest_of` gets the folder then. A checkpoint that is already there is
+    kept: equal id, equal content.
     """
     artefacts_dir.mkdir(parents=True, exist_ok=True)
     work = Path(mkdtemp(prefix=".unfinished-", dir=artefacts_dir))
     try:
-        write_weights(work)
-        manifest = manifest_of(file_sha256(work / weights_file(work)))
+        write(work)
+        manifest = manifest_of(work)
         (work / MANIFEST).write_bytes(manifest.canonical())
         for path in work.iterdir():
             _flush(path)
@@ -101,7 +104,7 @@ def weights_file(folder: Path) -> str:
 
 
 def read_checkpoint(folder: Path) -> CheckpointManifest:
-    """The manifest of a sealed checkpoint, after checking that the weights' bytes are the ones it names.
+    """The manifest of a sealed checkpoint, after checking that weights and moments are the bytes it names.
 
     Raises CheckpointBroken.
     """
@@ -110,16 +113,21 @@ def read_checkpoint(folder: Path) -> CheckpointManifest:
             f"{folder}: no {MANIFEST}. Point to a checkpoint folder under artefacts/, named by its id."
         )
     manifest = CheckpointManifest.model_validate_json((folder / MANIFEST).read_bytes())
-    weights = folder / (WEIGHTS if manifest.weights == "whole" else ADAPTER)
-    if not weights.is_file():
-        raise CheckpointBroken(f"{weights}: not there. Delete the folder and materialise the checkpoint again.")
-    found = file_sha256(weights)
-    if found != manifest.adapter_sha256:
+    _require_bytes(folder / (WEIGHTS if manifest.weights == "whole" else ADAPTER), manifest.adapter_sha256)
+    if manifest.moments_sha256 is not None:
+        _require_bytes(folder / MOMENTS, manifest.moments_sha256)
+    return manifest
+
+
+def _require_bytes(file: Path, sha256: str) -> None:
+    if not file.is_file():
+        raise CheckpointBroken(f"{file}: not there. Delete the folder and materialise the checkpoint again.")
+    found = file_sha256(file)
+    if found != sha256:
         raise CheckpointBroken(
-            f"{weights}: sha256 is {found}, the manifest says {manifest.adapter_sha256}. "
+            f"{file}: sha256 is {found}, the manifest says {sha256}. "
             "The file was altered; delete the folder and materialise the checkpoint again."
         )
-    return manifest
 
 
 def file_sha256(path: Path) -> str:

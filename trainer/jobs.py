@@ -206,6 +206,9 @@ class UpdateConfig(TrainingConfig):
     (Dr. GRPO, arXiv 2503.20783), so that a token weighs the same in every step."""
     rollout_tokens: int = _later(576, ge=1)
     """For `constant`: the most tokens that a rollout may have, by default `max_turns` × `max_tokens_per_turn`."""
+    moments: Literal["anew", "continued"] = _later("anew")
+    """AdamW's running averages: begun anew in every update, or `continued` from those of the parent, which lie beside
+    its weights (twice their size). With a step or two an update, `anew` never averages over more than those."""
     kl_coefficient: float = _later(0.0, ge=0)
     """Weight of the KL divergence to the parent in the loss (k3 estimator); 0 leaves it out."""
     importance_cap: float | None = _later(None, gt=0)

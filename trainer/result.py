@@ -7,7 +7,14 @@ from time import perf_counter
 
 from pydantic import JsonValue
 
-from trainer.checkpoint import CheckpointManifest, library_versions, seal_checkpoint
+from trainer.checkpoint import (
+    MOMENTS,
+    CheckpointManifest,
+    file_sha256,
+    library_versions,
+    seal_checkpoint,
+    weights_file,
+)
 from trainer.jobs import TrainingResult, UpdateJob, WarmStartJob, uses_engine_logprobs
 from trainer.rows import TrainingRow, rows_sha256
 from trainer.stepping import peak_memory_mib
@@ -17,12 +24,17 @@ from trainer.stepping import peak_memory_mib
 class Trained:
     """What a run leaves in memory: something has learnt from `rows` in `steps`."""
 
-    write: Callable[[Path], None]
-    """Writes what has learnt into a folder."""
+    writers: Sequence[Callable[[Path], None]]
+    """Each writes a part of what has learnt into a folder."""
     rows: Sequence[TrainingRow]
     steps: Sequence[dict[str, JsonValue]]
     began: float
     """`perf_counter` of the run's start."""
+
+    def write(self, folder: Path) -> None:
+        """Write all of it."""
+        for writer in self.writers:
+            writer(folder)
 
 
 def seal_result(job: WarmStartJob | UpdateJob, trained: Trained) -> TrainingResult:
@@ -30,7 +42,7 @@ def seal_result(job: WarmStartJob | UpdateJob, trained: Trained) -> TrainingResu
     folder, manifest = seal_checkpoint(
         Path(job.artefacts_dir),
         trained.write,
-        lambda weights_sha256: CheckpointManifest(
+        lambda written: CheckpointManifest(
             parent=job.parent_checkpoint_id,
             base_model=job.base_model_fingerprint,
             kind=job.kind,
@@ -39,8 +51,9 @@ def seal_result(job: WarmStartJob | UpdateJob, trained: Trained) -> TrainingResu
             config=job.config.model_dump(mode="json"),
             seed=job.seed,
             code_version=job.code_version,
-            adapter_sha256=weights_sha256,
+            adapter_sha256=file_sha256(written / weights_file(written)),
             weights="whole" if job.config.method == "full" else "adapter",
+            moments_sha256=file_sha256(written / MOMENTS) if (written / MOMENTS).is_file() else None,
             versions=library_versions(),
         ),
     )

@@ -13,6 +13,7 @@ import torch
 
 from trainer.admission import require_parent, require_rows
 from trainer.jobs import TrainingResult, UpdateConfig, UpdateJob
+from trainer.moments import continue_moments, moments_writer
 from trainer.objective import ParentLogprobs, StepObjective, distances
 from trainer.packing import pack_rows
 from trainer.policy import device_here, load_policy, make_deterministic, weights_writer
@@ -44,6 +45,8 @@ def learn(
     require_rows(rows, job, job.rows_path)
     make_deterministic(job.seed, job.config.threads)
     stepper = Stepper(load_policy(job, job.config), job.config, team)
+    if job.config.moments == "continued":
+        continue_moments(stepper, job)
     batches = minibatches(rows, job.config, job.seed)
     parent = ParentLogprobs()
 
@@ -56,7 +59,10 @@ def learn(
         return {**statistics, **distances(team.concatenated(objective.seen()), job.config)}
 
     steps = take_steps(len(batches), step, stepper, Journal(state_path, job, rows, parent.by_row), report)
-    return Trained(weights_writer(stepper.model, job), rows, steps, began)
+    writers = [weights_writer(stepper.model, job)]
+    if job.config.moments == "continued":
+        writers.append(moments_writer(stepper))
+    return Trained(writers, rows, steps, began)
 
 
 def minibatches(rows: Sequence[TrainingRow], config: UpdateConfig, seed: int) -> list[list[TrainingRow]]:

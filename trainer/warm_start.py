@@ -59,7 +59,7 @@ def imitate(
         return stepper.step(batches[number], negative_log_likelihood(batches[number]))
 
     steps = take_steps(len(batches), step, stepper, Journal(state_path, job, rows), report)
-    return Trained(weights_writer(stepper.model, job), rows, steps, began)
+    return Trained([weights_writer(stepper.model, job)], rows, steps, began)
 
 
 def negative_log_likelihood(batch: Sequence[TrainingRow]) -> Objective:
