@@ -7,7 +7,7 @@ from dagster_project.assets.difficulty import difficulty
 from dagster_project.assets.loop import checkpoint, evaluation, rollouts
 from dagster_project.assets.policies import base_policy, baseline, warm_policy
 from dagster_project.assets.synthesis import brief, candidate_tasks, environment, proven_tasks
-from dagster_project.jobs import next_iteration, preparation, rl_iteration, synthesis, train
+from dagster_project.jobs import killed_runs, next_iteration, preparation, rl_iteration, synthesis, train
 from dagster_project.resources import resources
 
 ASSETS = [
@@ -23,7 +23,7 @@ STEPS = dg.multiprocess_executor.configured(
 defs = dg.Definitions(
     assets=ASSETS,
     jobs=[synthesis, preparation, train, rl_iteration],
-    sensors=[next_iteration],
+    sensors=[next_iteration, killed_runs],
     resources=resources(),
     executor=STEPS,
 )

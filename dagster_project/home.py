@@ -36,6 +36,7 @@ class Home:
         self.models = root / "models"
         self.logs = root / "logs"
         self.state = root / "state"
+        self.running = root / "state" / "running"
         self.jobs = root / "jobs"
         self.merged = root / "merged"
         self.held_out = root / "held_out"

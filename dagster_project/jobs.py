@@ -1,4 +1,4 @@
-"""Jobs: a domain's synthesis, a campaign's preparation, its next iterations; and the sensor that chains iterations."""
+"""Jobs: a domain's synthesis, a campaign's preparation, its next iterations; sensors that chain those and clean up."""
 
 from typing import Any
 
@@ -7,6 +7,7 @@ import dagster as dg
 from dagster_project.assets.policies import preparation_of
 from dagster_project.campaign import iteration_key, load_campaign, parse_iteration_key
 from dagster_project.lineage import consume
+from dagster_project.orphans import fail_orphans
 from dagster_project.partitions import CAMPAIGNS, ITERATIONS
 from dagster_project.resources import Workshop
 from warehouse.warehouse import Warehouse
@@ -107,3 +108,14 @@ def next_iteration(context: dg.RunStatusSensorContext) -> dg.SensorResult | dg.S
         run_requests=[dg.RunRequest(run_key, run_config=config, partition_key=key, tags={LAST_ITERATION: last})],
         dynamic_partitions_requests=[ITERATIONS.build_add_request([key])],
     )
+
+
+@dg.sensor(
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    minimum_interval_seconds=30,
+    description="Runs whose process was killed become failures, and what waits for their pools goes on.",
+)
+def killed_runs(context: dg.SensorEvaluationContext, workshop: Workshop) -> dg.SkipReason:
+    """Fail the runs that their processes have left."""
+    found = fail_orphans(context.instance, workshop.home.running)
+    return dg.SkipReason(f"now marked as failed: {', '.join(found)}" if found else "every run has its process")

@@ -1,11 +1,14 @@
 """What assets are given: the project's folders, the warehouse, the synthesist and the policy's engine."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 
 import dagster as dg
 
 from dagster_project.campaign import Campaign
 from dagster_project.home import Home
+from dagster_project.orphans import alive
 from dagster_project.synthesist import RECORDING, Synthesist, SynthesistNotSet, synthesist_here
 from serving.models import resolve_model
 from serving.vllm import VllmConfig
@@ -18,11 +21,19 @@ __all__ = ["RECORDING", "Engines", "Synthesist", "SynthesistNotSet", "Workshop",
 
 
 class Workshop(dg.ConfigurableResource):
-    """The project's folders and its warehouse."""
+    """The project's folders and its warehouse. Whoever has it says which run it executes, as long as it lives."""
 
     @cached_property
     def home(self) -> Home:
         return Home.here().prepare()
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["Workshop"]:
+        if context.run is None:  # a sensor's, which belongs to no run
+            yield self
+            return
+        with alive(self.home.running, context.run.run_id):
+            yield self
 
     def warehouse(self) -> Warehouse:
         return Warehouse(self.home.warehouse, self.home.parts)

@@ -10,6 +10,7 @@ from dagster_project.assets.policies import preparation_of
 from dagster_project.campaign import Campaign, iteration_key
 from dagster_project.definitions import ASSETS
 from dagster_project.home import Home
+from dagster_project.orphans import fail_orphans
 from dagster_project.partitions import ITERATIONS
 from dagster_project.resources import resources
 from warehouse.warehouse import Warehouse
@@ -64,6 +65,7 @@ def run_steps(
     given = resources()
     ran = []
     with dg.DagsterInstance.get() as instance:
+        fail_orphans(instance, home.running)
         for step in steps:
             on_step(step)
             if not again and warehouse.latest_batch(step.asset, step.partition) is not None:
