@@ -47,7 +47,7 @@ class Profile(Record):
     """What every expert of a campaign has: a name of its own, its price, how long one waits for it."""
 
     name: str
-    """Never shown to the policy: in a rollout an expert has another name each time."""
+    """By default not shown to the policy: in a rollout an expert has another name each time (`expert_names`)."""
     capability: str = ""
     """What the policy reads about it. Write it from measurements: `trainer.capability`."""
     input_usd_per_mtok: float = Field(ge=0)

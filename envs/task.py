@@ -55,11 +55,11 @@ class Distractor(Record):
 
 
 class Expert(Record):
-    """Another model as a tool, as one rollout sees it: under a name that says nothing, such as `expert_a`."""
+    """Another model as a tool, as one rollout sees it, by default under a name that says nothing: `expert_a`."""
 
     name: str
     profile: str
-    """Which expert of the campaign stands behind the name. Never shown to the policy."""
+    """Which expert of the campaign stands behind the name. Not shown to the policy where the name is another."""
     capability: str
     input_usd_per_mtok: float
     output_usd_per_mtok: float

@@ -1,9 +1,10 @@
-"""What one rollout may use: domain tools, distractors from other domains, experts under other names, a price list.
+"""What one rollout may use: domain tools, distractors from other domains, experts by some name, a price list.
 
 Drawn per task instance from the caller's `rng`, and stored with the rollout: the policy has to read names and prices,
-since none of them is the same the next time. How a call is carried out is not known here.
+since by default none of them is the same the next time. How a call is carried out is not known here.
 """
 
+import re
 from collections.abc import Sequence
 from random import Random
 from string import ascii_lowercase
@@ -35,6 +36,9 @@ class ToolboxConfig(Record):
     experts: int = Field(0, ge=0, le=len(ascii_lowercase))
     """How many of `pool` a rollout has, at most."""
     pool: tuple[ExpertProfile, ...] = ()
+    expert_names: Literal["drawn", "own"] = Field("drawn", exclude_if=lambda names: names == "drawn")
+    """`drawn`: `expert_a`, `expert_b` and so on, whoever that is this time, so that capabilities and prices have to be
+    read. `own`: as in the pool, so that a policy can learn who is worth asking."""
     prices: Literal["task", "drawn"] = "task"
     """`task`: a task's own price list, and experts at their declared price. `drawn`: all drawn anew."""
     expert_price_spread: float = Field(4.0, ge=1)
@@ -52,6 +56,12 @@ class ToolboxConfig(Record):
             raise ValueError(f"toolbox.pool: two experts have one name: {', '.join(sorted(names))}; rename one")
         if self.experts and not self.pool:
             raise ValueError("toolbox.experts asks for experts, but toolbox.pool declares none; add them there")
+        unfit = [name for name in names if not re.fullmatch("[a-z][a-z0-9_]*", name)]
+        if self.expert_names == "own" and unfit:
+            raise ValueError(
+                f"toolbox.pool: '{unfit[0]}' cannot be called like a tool; use small letters, digits and _, or leave "
+                "expert_names out"
+            )
         return self
 
     def profile(self, name: str) -> ExpertProfile:
@@ -67,7 +77,7 @@ def sample_toolbox(
 ) -> Toolbox:
     """The toolbox of one task instance; every rollout of its group gets the same. `others` are other domains.
 
-    Raises ToolboxUnavailable when `others` have no tool left for a distractor.
+    Raises ToolboxUnavailable when `others` have no tool left for a distractor, or an expert has a tool's name.
     """
     tools = _tools(task, environment, config, rng)
     distractors = _distractors(environment, config, others, rng)
@@ -84,7 +94,7 @@ def sample_toolbox(
         input_usd_per_mtok=tokens[0],
         output_usd_per_mtok=tokens[1],
         distractors=distractors,
-        experts=_experts(config, rng),
+        experts=_experts(config, names, rng),
     )
 
 
@@ -141,18 +151,21 @@ def _distractors(
     return tuple(found[name] for name in sorted(rng.sample(sorted(found), config.distractors)))
 
 
-def _experts(config: ToolboxConfig, rng: Random) -> tuple[Expert, ...]:
-    """Drawn from the pool; which one is called `expert_a` is drawn too."""
+def _experts(config: ToolboxConfig, taken: Sequence[str], rng: Random) -> tuple[Expert, ...]:
+    """Drawn from the pool in an order that is drawn too, and so is which one is called `expert_a`."""
     chosen = rng.sample(config.pool, min(len(config.pool), config.experts))
     experts = []
     for letter, profile in zip(ascii_lowercase, chosen, strict=False):
+        name = profile.name if config.expert_names == "own" else f"expert_{letter}"
+        if name in taken:
+            raise ToolboxUnavailable(f"an expert and a tool are both called {name}. Rename the expert in toolbox.pool.")
         prices = profile.input_usd_per_mtok, profile.output_usd_per_mtok
         if config.prices == "drawn":
             factor = config.expert_price_spread ** rng.uniform(-1, 1)
             prices = _two_digits(prices[0] * factor), _two_digits(prices[1] * factor)
         experts.append(
             Expert(
-                name=f"expert_{letter}",
+                name=name,
                 profile=profile.name,
                 capability=profile.capability,
                 input_usd_per_mtok=prices[0],

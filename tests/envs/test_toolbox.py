@@ -63,6 +63,20 @@ def test_names_say_nothing_about_who_stands_behind_them(task: Task) -> None:
     assert all(expert.simulated for expert in drawn(task, pool=(SAGE, FOOL), experts=2).experts)
 
 
+def test_experts_may_keep_their_names_but_not_their_places(task: Task) -> None:
+    settings = {"pool": (SAGE, FOOL), "experts": 2, "expert_names": "own"}
+    found = [drawn(task, seed, **settings).experts for seed in range(20)]
+    assert all(expert.name == expert.profile for experts in found for expert in experts)
+    assert {experts[0].name for experts in found} == {"sage", "fool"}
+
+
+def test_an_expert_that_is_called_like_a_tool_is_refused(task: Task) -> None:
+    namesake = SAGE.model_copy(update={"name": "cancel_order"})
+    with pytest.raises(ToolboxUnavailable, match="both called cancel_order"):
+        drawn(task, pool=(namesake,), experts=1, expert_names="own")
+    drawn(task, pool=(namesake,), experts=1)
+
+
 def test_prices_are_the_declared_ones_or_drawn_near_them(task: Task) -> None:
     declared = drawn(task, pool=(SAGE,), experts=1).experts[0]
     assert (declared.input_usd_per_mtok, declared.output_usd_per_mtok) == (2.0, 8.0)
@@ -87,6 +101,10 @@ def test_settings_that_cannot_be_met_are_refused() -> None:
         ToolboxConfig(experts=1)
     with pytest.raises(ValidationError, match="two experts have one name"):
         ToolboxConfig(pool=(SAGE, SAGE))
+    spaced = SAGE.model_copy(update={"name": "The sage"})
+    with pytest.raises(ValidationError, match="'The sage' cannot be called like a tool"):
+        ToolboxConfig(pool=(spaced,), expert_names="own")
+    ToolboxConfig(pool=(spaced,))
 
 
 def test_a_toolbox_without_experts_is_written_as_it_always_was(task: Task) -> None:
