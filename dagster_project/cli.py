@@ -14,20 +14,20 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from dagster_project.console import AsJson, fail, stderr
-from dagster_project.env_cli import env_app
-from dagster_project.export_cli import export
-from dagster_project.funnel_cli import funnel
+from dagster_project.commands.console import AsJson, fail, stderr
+from dagster_project.commands.env import env_app
+from dagster_project.commands.export import export
+from dagster_project.commands.funnel import funnel
+from dagster_project.commands.lake import lake_app
+from dagster_project.commands.lineage import lineage
+from dagster_project.commands.prove import prove
+from dagster_project.commands.quarantine import quarantine
+from dagster_project.commands.query import query
+from dagster_project.commands.recording import answers_app, record
+from dagster_project.commands.report import campaign_report
+from dagster_project.commands.reproduce import bundle, reproduce
+from dagster_project.commands.reward import reward_app
 from dagster_project.home import Home
-from dagster_project.lake_cli import lake_app
-from dagster_project.lineage_cli import lineage
-from dagster_project.prove_cli import prove
-from dagster_project.quarantine_cli import quarantine
-from dagster_project.query_cli import query
-from dagster_project.recording import answers_app, record
-from dagster_project.report_cli import campaign_report
-from dagster_project.reproduce_cli import bundle, reproduce
-from dagster_project.reward_cli import reward_app
 from dagster_project.toolscale import toolscale
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)

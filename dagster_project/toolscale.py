@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from dagster_project.console import AsJson, fail, stderr
+from dagster_project.commands.console import AsJson, fail, stderr
 from dagster_project.home import Home
 from dagster_project.summary import table
 from warehouse.warehouse import Warehouse

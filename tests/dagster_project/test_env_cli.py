@@ -15,7 +15,7 @@ from mcp import Client, MCPError, StdioServerParameters
 from typer.testing import CliRunner, Result
 
 from dagster_project.cli import app
-from dagster_project.env_mcp import mcp_server
+from dagster_project.commands.env_mcp import mcp_server
 from dagster_project.finding import find_environment, find_task
 from dagster_project.home import REPOSITORY, Home
 from dagster_project.lineage import consume
@@ -246,7 +246,7 @@ def test_a_client_of_the_protocol_without_sessions_is_told_to_shake_hands(librar
 
 
 def test_a_taken_port_is_wrong_use() -> None:
-    from dagster_project.env_mcp import listen
+    from dagster_project.commands.env_mcp import listen
 
     with listen(0) as taken:
         port = str(taken.getsockname()[1])

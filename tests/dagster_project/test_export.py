@@ -16,7 +16,7 @@ from dagster_project import stored
 from dagster_project.campaign import Campaign, load_campaign
 from dagster_project.cli import app
 from dagster_project.evaluating import collect_into, evaluate
-from dagster_project.export_examples import IGNORED
+from dagster_project.export.examples import IGNORED
 from dagster_project.home import Home
 from dagster_project.training import judge
 from envs.environment import Environment

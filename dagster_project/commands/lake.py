@@ -4,7 +4,7 @@ import json
 
 import typer
 
-from dagster_project.console import AsJson, fail
+from dagster_project.commands.console import AsJson, fail
 from dagster_project.home import Home
 from warehouse.errors import LakeMisconfigured, WarehouseError
 from warehouse.lake_connection import LakeDatabase

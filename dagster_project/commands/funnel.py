@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from dagster_project.console import AsJson, stderr
+from dagster_project.commands.console import AsJson, stderr
 from dagster_project.funnel import measure
 from dagster_project.home import Home
 from dagster_project.summary import table

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from dagster_project.console import AsJson, fail
+from dagster_project.commands.console import AsJson, fail
 from dagster_project.finding import NotFound
 from dagster_project.home import Home
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dagster_project.console import AsJson, fail, stderr
+from dagster_project.commands.console import AsJson, fail, stderr
 from dagster_project.home import Home
 
 if TYPE_CHECKING:
-    from dagster_project.export_run import Exported, Wanted
+    from dagster_project.export.run import Exported, Wanted
 
 
 class Dataset(StrEnum):
@@ -51,7 +51,7 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write a folder that `datasets.load_dataset` reads, with a card that says what is in it and where it is from."""
-    from dagster_project.export_run import Wanted
+    from dagster_project.export.run import Wanted
     from warehouse.export.selection import Selection
 
     own = {Dataset.ROLLOUTS: no_tokens, Dataset.SFT: solved_rollouts}
@@ -91,8 +91,8 @@ def export(
 def _export(
     dataset: Dataset, home: Home, wanted: "Wanted", no_tokens: bool, solved: bool, pairs: Pairs, min_margin: float
 ) -> "Exported":
-    from dagster_project.export_datasets import export_preferences, export_rollouts, export_tasks
-    from dagster_project.export_sft import export_sft
+    from dagster_project.export.datasets import export_preferences, export_rollouts, export_tasks
+    from dagster_project.export.sft import export_sft
     from serving.errors import ServingError
     from trainer.golden import GoldenFailed
     from warehouse.errors import WarehouseError

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dagster_project.console import AsJson, fail, stderr
+from dagster_project.commands.console import AsJson, fail, stderr
 from dagster_project.home import Home
 from warehouse.errors import NotForQuarantine, UnknownRecord
 from warehouse.lineage import resolve

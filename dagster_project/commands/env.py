@@ -11,11 +11,11 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from dagster_project.console import AsJson, fail, stderr
+from dagster_project.commands.console import AsJson, fail, stderr
 from dagster_project.home import Home
 
 if TYPE_CHECKING:
-    from dagster_project.env_play import Play, Reply
+    from dagster_project.commands.env_play import Play, Reply
     from envs.environment import Environment
     from warehouse.warehouse import Warehouse
 
@@ -50,7 +50,7 @@ def env_list(as_json: AsJson = False) -> None:
 @env_app.command("show")
 def env_show(name: Name, as_json: AsJson = False) -> None:
     """What an environment says of itself; with --json its whole specification, which `Environment.open` reads."""
-    from dagster_project.env_play import Play
+    from dagster_project.commands.env_play import Play
 
     environment = _environment(_warehouse(), name)
     if as_json:
@@ -74,7 +74,7 @@ def env_play(
     Reads lines from a pipe as well; `--json` prints one object per line. Exits with 1 if the last verdict was not
     `solved`.
     """
-    from dagster_project.env_play import Play
+    from dagster_project.commands.env_play import Play
     from dagster_project.finding import NotFound, find_task
 
     warehouse = _warehouse()
@@ -103,7 +103,7 @@ def env_serve(
     as_json: AsJson = False,
 ) -> None:
     """Serve the environment's tools over MCP; each session is an episode of its own, rolled back at its end."""
-    from dagster_project import env_mcp
+    from dagster_project.commands import env_mcp
 
     environment = _environment(_warehouse(), name)
     if transport is Transport.STDIO:

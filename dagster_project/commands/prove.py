@@ -6,8 +6,8 @@ from typing import Any
 import typer
 from rich.console import Console
 
-from dagster_project.console import AsJson, fail
-from dagster_project.env_cli import Name
+from dagster_project.commands.console import AsJson, fail
+from dagster_project.commands.env import Name
 from dagster_project.home import Home
 from dagster_project.proving import Proven, prove_all
 from dagster_project.summary import table

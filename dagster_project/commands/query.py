@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from dagster_project.console import AsJson, stderr
+from dagster_project.commands.console import AsJson, stderr
 from dagster_project.home import Home
 from warehouse.errors import UnknownSnapshot
 from warehouse.warehouse import Warehouse

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dagster_project.console import AsJson, fail, stderr
+from dagster_project.commands.console import AsJson, fail, stderr
 from dagster_project.home import Home
 from dagster_project.synthesist import RECORDING, Synthesist, SynthesistNotSet, synthesist_here
 from envs.environment import Environment

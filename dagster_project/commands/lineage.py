@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.tree import Tree
 
-from dagster_project.console import AsJson, fail, stderr
+from dagster_project.commands.console import AsJson, fail, stderr
 from dagster_project.home import Home
 from dagster_project.lineage_fold import SINGLES, Folded, fold, fold_to_fit
 from warehouse.errors import UnknownRecord

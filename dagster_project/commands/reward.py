@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from dagster_project.console import AsJson, fail, stderr
+from dagster_project.commands.console import AsJson, fail, stderr
 from dagster_project.home import Home
 
 reward_app = typer.Typer(no_args_is_help=True, help="What a rollout was rewarded for.")

@@ -4,9 +4,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from dagster_project.export_messages import Teller
-from dagster_project.export_run import Export, Exported, Wanted
-from dagster_project.export_settings import campaign_of
+from dagster_project.export.messages import Teller
+from dagster_project.export.run import Export, Exported, Wanted
+from dagster_project.export.settings import campaign_of
 from dagster_project.home import Home
 from warehouse.export.quarantined import quarantined_tasks
 from warehouse.export.rollout_columns import INSTRUCTIONS, PAIRS, ROLLOUTS, TOKEN_COLUMNS

@@ -8,9 +8,9 @@ from tempfile import TemporaryDirectory
 
 from dagster_project import stored
 from dagster_project.campaign import Campaign
-from dagster_project.export_examples import Example, Overheard, golden_example, solved_example
-from dagster_project.export_run import Export, Exported, Wanted
-from dagster_project.export_settings import campaign_of
+from dagster_project.export.examples import Example, Overheard, golden_example, solved_example
+from dagster_project.export.run import Export, Exported, Wanted
+from dagster_project.export.settings import campaign_of
 from dagster_project.home import Home
 from envs.spec import EnvironmentSpec
 from envs.task import Task
