@@ -150,7 +150,7 @@ def reseeded(name: str, seed: int) -> str:
     file = Home.here().campaigns / f"{own}.yaml"
     if own not in campaign_names():
         file.parent.mkdir(parents=True, exist_ok=True)
-        settings = wanted.model_dump(mode="json", exclude_defaults=True)
+        settings = wanted.model_dump(mode="json", exclude_unset=True)
         file.write_text(f"# {name}, with another seed.\n{yaml.safe_dump(settings, sort_keys=False)}")
     if load_campaign(own) != wanted:
         raise CampaignError(f"{file}: its settings are no longer those of {name}. Delete it, or choose another seed.")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from dagster_project.campaign import CampaignError, load_campaign, parse_iteration_key, reseeded
+from dagster_project.campaign import FOLDER, CampaignError, load_campaign, parse_iteration_key, reseeded
 from dagster_project.cli import app
 
 runner = CliRunner()
@@ -68,6 +68,11 @@ def test_another_seed_is_a_campaign_of_its_own_that_does_not_change_afterwards(
         reseeded("short", 3)
     assert runner.invoke(app, ["train", "short", "--seed", "3"]).exit_code == 2
     assert load_campaign("short-seed-3").update.learning_rate == 2e-4
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.yaml")))
+def test_each_of_our_campaigns_runs_under_another_seed(name: str) -> None:
+    assert load_campaign(reseeded(name, 3)) == load_campaign(name).model_copy(update={"seed": 3})
 
 
 @pytest.mark.parametrize("key", ["demo", "demo-", "-0001", "demo-x"])
