@@ -1,7 +1,7 @@
 """What `envloom demo` and `train` end with: funnel, success and cost, tokens and seconds, where all of it lies."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -10,8 +10,10 @@ from rich.table import Table
 from dagster_project import history
 from dagster_project.campaign import Campaign
 from dagster_project.home import Home
-from dagster_project.runner import Ran
 from warehouse.warehouse import Warehouse
+
+if TYPE_CHECKING:  # the assets' partitions are read when they are imported: a campaign written after is none of them
+    from dagster_project.runner import Ran
 
 REJECTIONS = """
 SELECT domain, stage, reason, count(*) AS rejected FROM current_rejections
@@ -34,7 +36,7 @@ GROUP BY purpose ORDER BY stage
 """
 
 
-def gather(home: Home, name: str, campaign: Campaign, ran: Sequence[Ran]) -> dict[str, Any]:
+def gather(home: Home, name: str, campaign: Campaign, ran: "Sequence[Ran]") -> dict[str, Any]:
     """The figures of the summary, as plain data: what `--json` prints."""
     warehouse = Warehouse(home.warehouse, home.parts)
     domains = list(campaign.domains)

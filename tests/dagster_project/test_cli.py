@@ -1,6 +1,8 @@
 """The command as a person uses it: exit codes, one clear message, JSON where asked."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -73,6 +75,16 @@ def test_another_seed_is_a_campaign_of_its_own_that_does_not_change_afterwards(
 @pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.yaml")))
 def test_each_of_our_campaigns_runs_under_another_seed(name: str) -> None:
     assert load_campaign(reseeded(name, 3)) == load_campaign(name).model_copy(update={"seed": 3})
+
+
+def test_the_command_runs_a_campaign_it_has_just_written_for_another_seed(tmp_path: Path) -> None:
+    (tmp_path / "campaigns").mkdir()
+    (tmp_path / "campaigns" / "short.yaml").write_text("domains: [library]\npolicy: no-such-model\n")
+    command = [sys.executable, "-m", "dagster_project.cli", "train", "short", "--seed", "3"]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert ran.returncode == 1, ran.stderr
+    assert "base_policy[short-seed-3]" in ran.stderr and "no-such-model" in ran.stderr
+    assert "DagsterUnknownPartitionError" not in ran.stderr
 
 
 @pytest.mark.parametrize("key", ["demo", "demo-", "-0001", "demo-x"])
