@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from types import FrameType
@@ -118,7 +119,9 @@ def main() -> int:
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, _stop)
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    return watch(plan["command"], Path(plan["owners"]), plan["metrics_url"], plan["idle_timeout_s"])
+    with tempfile.TemporaryDirectory(prefix="vllm-") as sockets:  # vLLM does not remove its own
+        os.environ["VLLM_RPC_BASE_PATH"] = sockets
+        return watch(plan["command"], Path(plan["owners"]), plan["metrics_url"], plan["idle_timeout_s"])
 
 
 if __name__ == "__main__":

@@ -15,7 +15,8 @@ from serving.watchdog import process_started
 
 # Stands for a server with worker processes: it starts a child that ignores SIGTERM and tells both pids.
 _SERVER = """
-import os, signal, subprocess, sys, time
+import os, pathlib, signal, subprocess, sys, time
+pathlib.Path(os.environ["VLLM_RPC_BASE_PATH"], "socket").touch()
 stubborn = "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(600)"
 child = subprocess.Popen([sys.executable, "-c", stubborn])
 time.sleep(0.5)
@@ -50,8 +51,12 @@ class Watched:
                 }
             )
         )
+        self.temporary = folder / "temporary"
+        self.temporary.mkdir()
         self.watchdog = subprocess.Popen(
-            [sys.executable, "-P", watchdog.__file__, str(plan)], stdout=subprocess.DEVNULL
+            [sys.executable, "-P", watchdog.__file__, str(plan)],
+            stdout=subprocess.DEVNULL,
+            env={**os.environ, "TMPDIR": str(self.temporary)},
         )
 
     def claim(self, pid: int) -> None:
@@ -73,10 +78,12 @@ def test_the_server_outlives_its_last_owner_by_the_idle_time_only(tmp_path: Path
     pids = watched.pids()
     time.sleep(2.5)
     assert watched.watchdog.poll() is None, "the server must not end while an owner lives"
+    assert list(watched.temporary.glob("*/socket"))
     owner.kill()
     owner.wait()
     assert _until(lambda: _gone(pids)), "server and worker must end when the owner is gone"
     assert watched.watchdog.wait(5) == 0
+    assert not list(watched.temporary.iterdir()), "nor is anything of theirs left in the folder for temporary files"
 
 
 def test_a_reused_pid_is_not_an_owner(tmp_path: Path) -> None:
