@@ -1,8 +1,9 @@
 """Shared-prefix packing: rows laid out as a trie, so that every distinct prefix is computed once.
 
-A group's rollouts share their prompt, and often more. Each trie node is one token; a node attends to its ancestors,
-its position is its depth, and a trained token takes its logprob from its parent's hidden state. The result equals
-separate rows; only the work differs (872 tokens are computed instead of 3,680 for a group of 8 × (400 + 60)).
+A group's rollouts share their prompt, and often more. Each trie node is one token; a node attends to its ancestors
+(`trainer.attention`), its position is its depth, and a trained token takes its logprob from its parent's hidden state.
+The result equals separate rows; only the work differs (872 tokens are computed instead of 3,680 for a group of
+8 × (400 + 60)).
 """
 
 from collections.abc import Sequence
@@ -13,10 +14,11 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from trainer.attention import Branch, branch_of
 from trainer.head import score_tokens
 from trainer.rows import TrainingRow
 
-# Rows that share less than this with their neighbour are computed apart: attention costs the square of the pack.
+# Rows that share less than this with their neighbour are computed apart: what a pass computes it also holds.
 _WORTH_SHARING = 0.25
 
 
@@ -27,7 +29,7 @@ class Pack:
     rows: tuple[TrainingRow, ...]
     token_ids: Tensor  # int64 (nodes,)
     positions: Tensor  # int64 (nodes,): depth in the trie
-    visible: Tensor  # bool (nodes, nodes): [i, j] is True where j is i or an ancestor of i
+    branches: tuple[Branch, ...]  # what each row adds, in the order of the nodes
     source: Tensor  # int64 (trained,): node whose hidden state predicts the token
     target: Tensor  # int64 (trained,): the token
     behaviour: Tensor  # float32 (trained,), nats
@@ -71,6 +73,7 @@ def pack_rows(rows: Sequence[TrainingRow], device: torch.device) -> Pack:
     token_ids: list[int] = []
     positions: list[int] = []
     paths: list[list[int]] = []
+    branches: list[Branch] = []
     previous: tuple[int, ...] = ()
     for row in rows:
         inputs = _inputs(row)
@@ -80,6 +83,8 @@ def pack_rows(rows: Sequence[TrainingRow], device: torch.device) -> Pack:
         token_ids += inputs[shared:]
         positions += range(shared, len(inputs))
         paths.append(path)
+        if shared < len(path):  # else the row lies within the one before it
+            branches.append(branch_of(path, shared))
         previous = inputs
     trained = [
         (paths[index][at - 1], row.token_ids[at], row.behaviour[at], row.advantage, index)
@@ -92,7 +97,7 @@ def pack_rows(rows: Sequence[TrainingRow], device: torch.device) -> Pack:
         rows=tuple(rows),
         token_ids=torch.tensor(token_ids, device=device),
         positions=torch.tensor(positions, device=device),
-        visible=_visible(paths, len(token_ids)).to(device),
+        branches=tuple(branches),
         source=torch.tensor(source, device=device),
         target=torch.tensor(target, device=device),
         behaviour=torch.tensor(behaviour, dtype=torch.float32, device=device),
@@ -108,23 +113,13 @@ def score(model: PreTrainedModel, pack: Pack, head_chunk_tokens: int) -> Scores:
     """
     hidden = model.get_decoder()(
         input_ids=pack.token_ids[None],
-        attention_mask=_attention_mask(pack, model.dtype),
+        attention_mask=torch.empty(1, 1, 0, 0),  # of this shape, so that transformers makes none: branches say it all
         position_ids=pack.positions[None],
         use_cache=False,
+        branches=pack.branches,
     ).last_hidden_state[0]  # (nodes, width)
     logprobs, entropy = score_tokens(model.get_output_embeddings(), hidden[pack.source], pack.target, head_chunk_tokens)
     return Scores(logprobs=logprobs, entropy=entropy)
-
-
-def _attention_mask(pack: Pack, dtype: torch.dtype) -> Tensor | None:
-    """(1, 1, nodes, nodes), added to attention's scores: of truth values every layer would make a copy of its own.
-
-    None where the pack is one plain row, which the causal kernels do without a mask and in half the work.
-    """
-    if int(pack.positions[-1]) == len(pack.positions) - 1:  # depth first: the last node lies under all others
-        return None
-    unseen = torch.zeros_like(pack.visible, dtype=dtype).masked_fill_(~pack.visible, -torch.inf)
-    return unseen[None, None]  # 4D: transformers hands it to attention as it is
 
 
 def _inputs(row: TrainingRow) -> tuple[int, ...]:
@@ -135,12 +130,3 @@ def _inputs(row: TrainingRow) -> tuple[int, ...]:
 
 def _common_prefix(left: Sequence[int], right: Sequence[int]) -> int:
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(left, right, strict=False)))
-
-
-def _visible(paths: Sequence[Sequence[int]], nodes: int) -> Tensor:
-    """bool (nodes, nodes). Two nodes of one path see each other as in a plain causal row, all others not at all."""
-    visible = torch.zeros(nodes, nodes, dtype=torch.bool)
-    for path in paths:
-        at = torch.tensor(path)
-        visible[at[:, None], at[None, :]] = torch.ones(len(path), len(path), dtype=torch.bool).tril()
-    return visible

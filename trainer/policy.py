@@ -19,6 +19,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.utils.logging import disable_progress_bar
 
 from trainer.admission import parent_of
+from trainer.attention import TRIE_ATTENTION
 from trainer.checkpoint import ADAPTER, ADAPTER_CONFIG, stable_adapter_config
 from trainer.jobs import Job, TrainingConfig
 from trainer.sharding import whole
@@ -52,7 +53,7 @@ def load_base(path: str, dtype: str, device: torch.device | None = None) -> PreT
     """
     disable_progress_bar()  # stderr is our log
     model = AutoModelForCausalLM.from_pretrained(
-        path, dtype=getattr(torch, dtype), local_files_only=True, attn_implementation="sdpa"
+        path, dtype=getattr(torch, dtype), local_files_only=True, attn_implementation=TRIE_ATTENTION
     )
     return model.eval().to(device=device or device_here())
 
