@@ -126,7 +126,7 @@ def test_closing_is_final_and_leaves_open_episodes_and_forks_alone(shop: Environ
     assert shop.fork().query("SELECT count(*) AS n FROM orders") == [{"n": 5}]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(calls=st.lists(any_call(SHOP), max_size=8))
 def test_whatever_was_called_the_next_episode_begins_with_the_same_rows(calls: list[ToolCall]) -> None:
     state = open_state(SHOP.base)
@@ -165,7 +165,7 @@ def test_a_tool_is_described_in_json_schema() -> None:
     }
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(call=any_call(SHOP))
 def test_the_schema_lets_through_whatever_the_tool_takes(call: ToolCall) -> None:
     tool = SHOP.tools[call.tool].tool

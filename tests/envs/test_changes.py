@@ -64,7 +64,7 @@ def attempt(connection: apsw.Connection, sql: str, bindings: tuple) -> bool:
     return True
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(STATEMENTS, max_size=8))
 def test_the_log_nets_to_the_session_extensions_changeset(statements: list[tuple[str, tuple]]) -> None:
     connection = database()
@@ -76,7 +76,7 @@ def test_the_log_nets_to_the_session_extensions_changeset(statements: list[tuple
     assert set(log.net()) == by_session(statements)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(st.tuples(STATEMENTS, st.booleans()), max_size=8))
 def test_what_was_rolled_back_is_not_in_the_log(steps: list[tuple[tuple[str, tuple], bool]]) -> None:
     connection = database()

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
@@ -247,7 +247,7 @@ def any_call(environment: Environment) -> st.SearchStrategy[ToolCall]:
 _SHOP = Environment.load(shop_spec())
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 @given(calls=st.lists(any_call(_SHOP), max_size=8))
 def test_whatever_is_called_replays_alike_solves_its_own_goal_and_rolls_back(calls: list[ToolCall]) -> None:
     task = make_task(_SHOP, "", calls)

@@ -153,7 +153,7 @@ def _said(value: JsonValue) -> str:
     return ("yes" if value else "no") if isinstance(value, bool) else str(value)
 
 
-few = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+few = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 
 @few
@@ -244,4 +244,4 @@ def test_the_random_worlds_are_worth_something() -> None:
     def interesting(world: World) -> bool:
         return len(world.program) > 1 and accepted_task(world) is not None
 
-    assert find(worlds(), interesting, settings=settings(max_examples=2000, deadline=None))
+    assert find(worlds(), interesting, settings=settings(max_examples=2000))

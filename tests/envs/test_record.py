@@ -30,7 +30,7 @@ def written(write: Any, value: Any) -> bytes | type[Exception]:
         return type(error)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(VALUES)
 def test_any_value_is_written_as_the_reference_writes_it_or_refused_alike(value: Any) -> None:
     assert written(canonical_json, value) == written(rfc8785.dumps, value)

@@ -59,7 +59,7 @@ def test_a_malformed_query_is_answered_with_what_to_do_and_breaks_nothing(
 
 
 @given(st.text(max_size=80))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_no_query_breaks_the_environment(archive: Environment, query: str) -> None:
     with archive.episode() as episode:
         episode.attempt(search(query))

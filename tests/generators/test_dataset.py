@@ -61,7 +61,7 @@ def sets_of_tasks(draw: st.DrawFn) -> list[Task]:
     st.booleans(),
     st.integers(0, 9),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_nothing_held_out_is_ever_trained_on(
     tasks: list[Task], domains: set[str], names: set[str], prices: bool, seed: int
 ) -> None:

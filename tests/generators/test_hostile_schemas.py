@@ -55,7 +55,7 @@ def drawn(data: st.DataObject) -> Callable[[ChatRequest], str]:
     return answer
 
 
-@settings(max_examples=40, deadline=None, derandomize=True, database=None, phases=[Phase.generate])
+@settings(max_examples=40, derandomize=True, database=None, phases=[Phase.generate])
 @given(st.data())
 def test_whatever_obeys_the_schemas_is_an_environment_or_a_failed_stage(data: st.DataObject) -> None:
     llm = Scripted(drawn(data))
