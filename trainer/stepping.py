@@ -86,6 +86,11 @@ class Stepper:
             "seconds": round(perf_counter() - began, 3),
         }
 
+    def set_learning_rate(self, rate: float) -> None:
+        """Of the steps from now on."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+
     def passes(self, rows: Sequence[TrainingRow]) -> list[list[TrainingRow]]:
         """What this process computes together, pass by pass, of its share of the rows.
 

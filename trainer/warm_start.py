@@ -56,6 +56,7 @@ def imitate(
     batches = example_batches(rows, job.config.steps, job.config.examples_per_step, job.seed)
 
     def step(number: int) -> Statistics:
+        stepper.set_learning_rate(job.config.learning_rate_at(number))
         return stepper.step(batches[number], negative_log_likelihood(batches[number]))
 
     steps = take_steps(len(batches), step, stepper, Journal(state_path, job, rows), report)
