@@ -153,7 +153,7 @@ class TrainingConfig(Record):
     """A norm above this before scaling stops the run and names the rows."""
     max_pack_tokens: int = Field(4096, ge=64)
     """Distinct tokens computed in one forward pass; attention memory grows with its square."""
-    head_chunk_tokens: int = Field(512, ge=1)
+    head_chunk_tokens: int = Field(128, ge=1)
     """Trained tokens whose logits exist at the same time."""
     method: Literal["lora", "full"] = _later("lora")
     """`lora` trains an adapter. `full` trains all weights, and the checkpoint holds all of them (learning rates of

@@ -74,12 +74,12 @@ def trainer_logprobs(job: CanaryJob) -> CanaryResult:
     import torch
 
     from trainer.packing import pack_rows, score
-    from trainer.policy import causal_lm, device_here, load_parent, make_deterministic
+    from trainer.policy import causal_lm, device_here, fuse, load_parent, make_deterministic
     from trainer.rows import TrainingRow
 
     began = perf_counter()
     make_deterministic(job.seed, job.threads)
-    model = load_parent(job, job.dtype)
+    model = fuse(load_parent(job, job.dtype))
     prompt, completion = job.prompt_ids, job.completion_ids
     row = TrainingRow(
         rollout_id="canary",
