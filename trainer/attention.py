@@ -11,11 +11,14 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
+from torch.nn.attention.flex_attention import BlockMask
 from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.checkpoint import checkpoint
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
+
+from trainer.flex import attend_along_paths
 
 TRIE_ATTENTION = "trie"
 """Its name in transformers (`attn_implementation`)."""
@@ -48,14 +51,16 @@ def trie_attention(
     *,
     scaling: float | None = None,
     branches: Sequence[Branch] | None = None,
+    paths: BlockMask | None = None,
     sliding_window: int | None = None,
     **others: Any,
 ) -> tuple[Tensor, None]:
-    """Attention as transformers calls it: (1, nodes, heads, width). Without `branches` it is plain `sdpa`.
+    """Attention as transformers calls it: (1, nodes, heads, width). Without `branches` and `paths` it is plain `sdpa`.
 
-    `branches` cover the nodes in order. Raises ValueError for layers that see a window shorter than the pack.
+    `branches` cover the nodes in order, and are attended to one by one; `paths` says the same to `trainer.flex`.
+    Raises ValueError for layers that see a window shorter than the pack.
     """
-    if branches is None:
+    if branches is None and paths is None:
         plain: tuple[Tensor, None] = sdpa_attention_forward(
             module, query, key, value, attention_mask, scaling=scaling, sliding_window=sliding_window, **others
         )
@@ -65,6 +70,9 @@ def trie_attention(
             f"layers that see only {sliding_window} tokens back cannot be computed for rows in one trie of "
             f"{query.shape[2]}. Set max_pack_tokens to {sliding_window} at most, or choose another base model."
         )
+    if paths is not None:
+        return attend_along_paths(query, key, value, paths, scaling).transpose(1, 2).contiguous(), None
+    assert branches is not None
     groups = query.shape[1] // key.shape[1]
     if len(branches) == 1:
         attended = _attend(query, key, value, branches, groups, scaling)

@@ -12,6 +12,8 @@ from envs.toolbox import ToolboxConfig
 from trainer.checkpoint import CheckpointManifest
 from trainer.dialects.protocol import DialectName
 
+Attention: TypeAlias = Literal["branches", "flex"]
+
 
 def _later(default: Any, **constraints: Any) -> Any:
     """A setting that older jobs did not have: at its default it is left out of the JSON, so that their ids stay."""
@@ -170,6 +172,9 @@ class TrainingConfig(Record):
     shard: bool = _later(False)
     """Whether the processes also share out weights, gradients and optimizer state (FSDP2), for models that one
     accelerator does not hold. Each still reads the whole model into the machine's memory first."""
+    attention: Attention = _later("branches")
+    """How rows that share a beginning attend: `branches`, one row's own part after the other; or `flex`, all in one
+    kernel (FlexAttention), for which it takes an accelerator."""
     threads: int = Field(2, ge=1)
     """Processor threads of each. Part of the settings because sums, and so the bytes, depend on it."""
 

@@ -15,7 +15,9 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from trainer.attention import Branch, branch_of
+from trainer.flex import path_mask
 from trainer.head import score_tokens
+from trainer.jobs import Attention
 from trainer.rows import TrainingRow
 
 # Rows that share less than this with their neighbour are computed apart: what a pass computes it also holds.
@@ -30,6 +32,7 @@ class Pack:
     token_ids: Tensor  # int64 (nodes,)
     positions: Tensor  # int64 (nodes,): depth in the trie
     branches: tuple[Branch, ...]  # what each row adds, in the order of the nodes
+    ends: Tensor  # int64 (nodes,): the first node after each that does not descend from it
     source: Tensor  # int64 (trained,): node whose hidden state predicts the token
     target: Tensor  # int64 (trained,): the token
     behaviour: Tensor  # float32 (trained,), nats
@@ -98,6 +101,7 @@ def pack_rows(rows: Sequence[TrainingRow], device: torch.device) -> Pack:
         token_ids=torch.tensor(token_ids, device=device),
         positions=torch.tensor(positions, device=device),
         branches=tuple(branches),
+        ends=torch.tensor(_ends(paths, len(token_ids)), device=device),
         source=torch.tensor(source, device=device),
         target=torch.tensor(target, device=device),
         behaviour=torch.tensor(behaviour, dtype=torch.float32, device=device),
@@ -106,17 +110,18 @@ def pack_rows(rows: Sequence[TrainingRow], device: torch.device) -> Pack:
     )
 
 
-def score(model: PreTrainedModel, pack: Pack, head_chunk_tokens: int) -> Scores:
+def score(model: PreTrainedModel, pack: Pack, head_chunk_tokens: int, attention: Attention = "branches") -> Scores:
     """Logprobs and entropies of a pack's trained tokens under a causal language model (not a peft wrapper).
 
     The head runs on trained positions only, `head_chunk_tokens` at a time (`trainer.head`).
     """
+    along = {"branches": pack.branches} if attention == "branches" else {"paths": path_mask(pack.ends)}
     hidden = model.get_decoder()(
         input_ids=pack.token_ids[None],
-        attention_mask=torch.empty(1, 1, 0, 0),  # of this shape, so that transformers makes none: branches say it all
+        attention_mask=torch.empty(1, 1, 0, 0),  # of this shape, so that transformers makes none: `along` says it all
         position_ids=pack.positions[None],
         use_cache=False,
-        branches=pack.branches,
+        **along,
     ).last_hidden_state[0]  # (nodes, width)
     logprobs, entropy = score_tokens(model.get_output_embeddings(), hidden[pack.source], pack.target, head_chunk_tokens)
     return Scores(logprobs=logprobs, entropy=entropy)
@@ -126,6 +131,15 @@ def _inputs(row: TrainingRow) -> tuple[int, ...]:
     """The tokens that have to be computed: all before the last trained one."""
     last = max(at for at, learn in enumerate(row.trained) if learn)
     return row.token_ids[:last]
+
+
+def _ends(paths: Sequence[Sequence[int]], nodes: int) -> list[int]:
+    """Nodes are in depth-first order, so the last row through a node ends where its descendants do."""
+    ends = [0] * nodes
+    for path in paths:
+        for node in path:
+            ends[node] = max(ends[node], path[-1] + 1)
+    return ends
 
 
 def _common_prefix(left: Sequence[int], right: Sequence[int]) -> int:

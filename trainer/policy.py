@@ -19,7 +19,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.utils.logging import disable_progress_bar
 
 from trainer.adapted import fuse_adapters
-from trainer.admission import parent_of
+from trainer.admission import JobRefused, parent_of
 from trainer.allocator import give_back_holes
 from trainer.attention import TRIE_ATTENTION
 from trainer.checkpoint import ADAPTER, ADAPTER_CONFIG, stable_adapter_config
@@ -66,6 +66,8 @@ def load_policy(job: Job, config: TrainingConfig) -> Policy:
 
     A fresh adapter is a no-op until trained, and drawn from the current seed. Raises JobRefused, CheckpointBroken.
     """
+    if config.attention == "flex" and device_here().type == "cpu":
+        raise JobRefused("attention: flex needs an accelerator, and there is none here. Set it to branches.")
     device = torch.device("cpu") if config.shard else None  # it may not fit on one accelerator
     if config.method == "full":
         model = load_parent(job, "float32", trainable=False, device=device)

@@ -30,14 +30,14 @@ class TrainingStopped(RuntimeError):
 class Scoring(torch.nn.Module):
     """What is computed in one pass, as a module: sharing out knows when modules begin and end."""
 
-    def __init__(self, model: Policy, head_chunk_tokens: int) -> None:
+    def __init__(self, model: Policy, config: TrainingConfig) -> None:
         super().__init__()
         self.model = model
-        self._head_chunk_tokens = head_chunk_tokens
+        self._config = config
 
     def forward(self, pack: Pack) -> tuple[Tensor, Tensor]:
         """Logprobs and entropies, as in `Scores`."""
-        scores = score(causal_lm(self.model), pack, self._head_chunk_tokens)
+        scores = score(causal_lm(self.model), pack, self._config.head_chunk_tokens, self._config.attention)
         return scores.logprobs, scores.entropy
 
 
@@ -48,7 +48,7 @@ class Stepper:
         self.model = model
         self.config = config
         self.team = team
-        self._scoring = Scoring(model, config.head_chunk_tokens)
+        self._scoring = Scoring(model, config)
         if config.shard:
             share_out(self._scoring, device_here(), team.size)
         self.parameters = [parameter for _, parameter in trainable(model)]
