@@ -1,16 +1,17 @@
 """One update beside TRL's GRPO trainer: the same frozen rollouts, loss and optimizer; tokens per second, peak memory.
 
-SmolLM2-135M with a LoRA adapter in float32, one group of 8 rows a step, in three shapes. Both sides read the same file,
-begin with the same adapter, take ratios to the file's logprobs, clip alike and divide by all trained tokens of the
-step; loss and gradient norm after the first step say so. Libraries are of the same versions (constraints.txt) in two
+SmolLM2-135M with a LoRA adapter in float32, one group of 8 rows a step, in three shapes; with `--gpu` in bfloat16 on an
+accelerator. Both sides read the same file, begin with the same adapter, take ratios to the file's logprobs, clip
+alike and divide by all trained tokens of the step; loss and gradient norm after the first step say so. Threads of both
+sleep while they wait for one another. Libraries are of the same versions (constraints.txt) in two
 virtual environments: TRL's is made under `.envloom/vs_trl` at the first run, which needs a package index.
 
 TRL runs at the micro-batch, of those that divide the group, and with or without torch.compile, whichever is fastest
 here; without gradient checkpointing, which trades time for memory. Counted are trained tokens, the same on both sides;
 timed are whole optimizer steps after the first of each fresh process, ours with packing and statistics, TRL's without
 what it does before it can compute (rewards, advantages, padding). Memory is the most that a process has held, less
-what it held after its imports: weights are in it, libraries are not.
-Run: `python bench/vs_trl.py [--quick] [--threads N]`.
+what it held after its imports: weights are in it, libraries are not; on an accelerator what torch has allocated there.
+Run: `python bench/vs_trl.py [--quick] [--threads N] [--gpu]`.
 """
 
 import json
@@ -78,6 +79,8 @@ class Run:
     """What one process has measured."""
 
     tokens_per_s: float
+    tflops: float
+    """Of ours: 4 × the layers' frozen weights × tokens computed, forward and backward to the inputs; no attention."""
     memory_mib: float
     loss: float
     """Of the first step, as `grad_norm`."""
@@ -111,8 +114,9 @@ def install() -> None:
 class Table:
     """A frozen file of one shape, and both sides run on it."""
 
-    def __init__(self, shape: Shape, folder: Path, threads: int) -> None:
+    def __init__(self, shape: Shape, folder: Path, threads: int, *, gpu: bool) -> None:
         self.shape = shape
+        self.attention = "branches"
         self._folder = folder / shape.name
         self._folder.mkdir()
         self._task: dict[str, Any] = {
@@ -121,13 +125,15 @@ class Table:
             "folder": str(self._folder / "made"),
             "result": str(self._folder / "result.json"),
             "threads": threads,
+            "gpu": gpu,
+            "dtype": "bfloat16" if gpu else "float32",
             **STEP,
         }
         self._task |= self._run(sys.executable, "ours.py", {"shape": asdict(shape), "steps": 1})
 
     def ours(self, steps: int) -> Run:
         """Our update with its defaults, in a process of its own."""
-        return self._measured(self._run(sys.executable, "ours.py", {"steps": steps}))
+        return self._measured(self._run(sys.executable, "ours.py", {"steps": steps, "attention": self.attention}))
 
     def theirs(self, steps: int, setting: Setting) -> Run:
         """TRL's, the same."""
@@ -135,10 +141,12 @@ class Table:
         return self._measured(self._run(str(VENV / "bin" / "python"), "theirs.py", given))
 
     def _measured(self, result: dict[str, Any]) -> Run:
-        taken = [step["seconds"] for step in result["steps"][1:]]
+        seconds = statistics.median(step["seconds"] for step in result["steps"][1:])
+        computed = result["steps"][0].get("computed_tokens", 0)
         return Run(
-            tokens_per_s=self._task["trained_tokens"] / statistics.median(taken),
-            memory_mib=result["peak_mib"] - result["imported_mib"],
+            tokens_per_s=self._task["trained_tokens"] / seconds,
+            tflops=4 * self._task["layer_weights"] * computed / seconds / 1e12,
+            memory_mib=result["held_mib"],
             loss=result["steps"][0]["loss"],
             grad_norm=result["steps"][0]["grad_norm"],
         )
@@ -150,7 +158,7 @@ class Table:
             capture_output=True,
             text=True,
             check=False,
-            env={**os.environ, "HF_HUB_OFFLINE": "1", "TRL_EXPERIMENTAL_SILENCE": "1"},
+            env={"OMP_WAIT_POLICY": "passive", **os.environ, "HF_HUB_OFFLINE": "1", "TRL_EXPERIMENTAL_SILENCE": "1"},
         )
         if done.returncode:
             raise SideFailed(f"{script} ended with {done.returncode}: {done.stderr.strip()[-500:]}")
@@ -174,6 +182,15 @@ def fastest(table: Table) -> Setting:
         attempt(Setting(size))
     attempt(Setting(max(speeds, key=speeds.__getitem__).micro_batch, compile=True))
     return max(speeds, key=speeds.__getitem__)
+
+
+def choose_attention(table: Table) -> None:
+    """Ours with whichever of its two kinds of attention is faster on the accelerator."""
+    speeds = {}
+    for table.attention in ("branches", "flex"):
+        speeds[table.attention] = table.ours(3).tokens_per_s
+        print(f"  ours, {table.shape.name}, {table.attention}: {speeds[table.attention]:,.1f} tok/s")
+    table.attention = max(speeds, key=speeds.__getitem__)
 
 
 def apart(pairs: Sequence[tuple[Run, Run]], what: str) -> float:
@@ -204,6 +221,8 @@ def compare(tables: Sequence[Table], repeats: int, steps: int, *, quick: bool) -
 def main(
     quick: Annotated[bool, typer.Option(help="One repetition of one timed step, and TRL at micro-batch 1.")] = False,
     threads: Annotated[int, typer.Option(help="Processor threads of each side.")] = 2,
+    gpu: Annotated[bool, typer.Option(help="On the accelerator, in bfloat16.")] = False,
+    peak_tflops: Annotated[float, typer.Option(help="Of the accelerator; 989 is an H100's or H200's, dense.")] = 989.0,
 ) -> None:
     """Print speed and memory beside TRL's, and how equal the two updates are."""
     try:
@@ -214,14 +233,28 @@ def main(
         return
     repeats, steps = (1, 2) if quick else (5, 4)
     with tempfile.TemporaryDirectory() as folder:
-        tables = [Table(shape, Path(folder), threads) for shape in SHAPES]
+        tables = [Table(shape, Path(folder), threads, gpu=gpu) for shape in SHAPES]
+        for table in tables if gpu else ():
+            choose_attention(table)
         pairs = compare(tables, repeats, steps, quick=quick)
     every = [pair for found in pairs.values() for pair in found]
+    equal = 1e-2 if gpu else 1e-4  # bfloat16 has eight bits
+    where = "bfloat16 on an accelerator" if gpu else f"float32, {threads} threads"
+    shares = [
+        Figure(
+            f"vs_trl_share_of_peak_{shape.name}",
+            statistics.median(ours.tflops for ours, _ in pairs[shape.name]) / peak_tflops,
+            f"of {peak_tflops:g} TFLOP/s",
+            0.0,
+        )
+        for shape in (SHAPES if gpu else ())
+    ]
     tell(
-        f"Our update beside TRL 1.16's, {MODEL}, LoRA, float32, {threads} threads, a group of 8",
+        f"Our update beside TRL 1.16's, {MODEL}, LoRA, {where}, a group of 8",
         [
-            Figure("vs_trl_loss_difference", apart(every, "loss"), "relative", 1e-4, "lower"),
-            Figure("vs_trl_grad_norm_difference", apart(every, "grad_norm"), "relative", 1e-4, "lower"),
+            Figure("vs_trl_loss_difference", apart(every, "loss"), "relative", equal, "lower"),
+            Figure("vs_trl_grad_norm_difference", apart(every, "grad_norm"), "relative", equal, "lower"),
+            *shares,
             *(
                 Figure(
                     f"vs_trl_{shape.name}",

@@ -79,7 +79,9 @@ def prepare(task: dict[str, Any]) -> None:
         update={"parent_checkpoint_id": parent.checkpoint_id, "parent_adapter_path": parent.checkpoint_path}
     )
     write_training_rows(Path(task["rows"]), with_logprobs(rows, begun, _MISMATCH))
+    layers = causal_lm(load_policy(job, job.config)).get_decoder().layers
     said = {
+        "layer_weights": sum(weight.numel() for weight in layers.parameters() if not weight.requires_grad),
         "parent_checkpoint_id": parent.checkpoint_id,
         "adapter": parent.checkpoint_path,
         "trained_tokens": sum(sum(row.trained) for row in rows),
@@ -104,6 +106,9 @@ def update_job(task: dict[str, Any]) -> UpdateJob:
             clip_high=task["clip_high"],
             max_grad_norm=task["max_grad_norm"],
             threads=task["threads"],
+            dtype=task["dtype"],
+            attention=task.get("attention", "branches"),
+            **({"head_chunk_tokens": 4096} if task["gpu"] else {}),
         ),
     )
 
@@ -116,10 +121,11 @@ def train(task: dict[str, Any]) -> None:
     # The first step has no beginning here; of the others it is all, packing and statistics too.
     taken = [(None, None), *((after[0] - wall, after[1] - cpu) for (wall, cpu), after in pairwise(ended))]
     steps = [
-        {"seconds": wall, "cpu_seconds": cpu, "loss": step["loss"], "grad_norm": step["grad_norm"]}
+        {"seconds": wall, "cpu_seconds": cpu, **{name: step[name] for name in ("loss", "grad_norm", "computed_tokens")}}
         for (wall, cpu), step in zip(taken, trained.steps, strict=True)
     ]
-    result = {"steps": steps, "imported_mib": imported_mib, "peak_mib": memory_mib("VmHWM")}
+    held_mib = torch.cuda.max_memory_allocated() / 2**20 if task["gpu"] else memory_mib("VmHWM") - imported_mib
+    result = {"steps": steps, "held_mib": held_mib}
     Path(task["result"]).write_text(json.dumps(result))
 
 

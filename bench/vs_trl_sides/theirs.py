@@ -107,7 +107,9 @@ def main(task):
     disable_progress_bar()
     torch.set_num_threads(task["threads"])
     rows = pq.read_table(task["rows"]).to_pylist()
-    base = AutoModelForCausalLM.from_pretrained(task["model"], dtype=torch.float32, attn_implementation="sdpa")
+    base = AutoModelForCausalLM.from_pretrained(
+        task["model"], dtype=getattr(torch, task["dtype"]), attn_implementation="sdpa"
+    )
     model = PeftModel.from_pretrained(base, task["adapter"], is_trainable=True)
     steps = Steps()
     trainer = FrozenTrainer(
@@ -134,8 +136,8 @@ def main(task):
             adam_epsilon=1e-8,
             weight_decay=0.0,
             max_grad_norm=task["max_grad_norm"],
-            bf16=False,
-            use_cpu=True,
+            bf16=task["gpu"],
+            use_cpu=not task["gpu"],
             gradient_checkpointing=task["gradient_checkpointing"],
             torch_compile=task["compile"],
             logging_steps=1,
@@ -150,7 +152,8 @@ def main(task):
     )
     steps.trainer = trainer
     trainer.train()
-    result = {"steps": steps.found, "imported_mib": imported_mib, "peak_mib": memory_mib("VmHWM")}
+    held_mib = torch.cuda.max_memory_allocated() / 2**20 if task["gpu"] else memory_mib("VmHWM") - imported_mib
+    result = {"steps": steps.found, "held_mib": held_mib}
     Path(task["result"]).write_text(json.dumps(result))
 
 
