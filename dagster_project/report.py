@@ -151,11 +151,17 @@ def model(found: ResolvedModel) -> dict[str, Any]:
     return {"model": found.name, "fingerprint": found.fingerprint, "path": dg.MetadataValue.path(found.path)}
 
 
+_PLOTTED = (
+    *("loss", "grad_norm", "entropy", "clipped_share", "ratio_p01", "ratio_p99", "kl_to_behaviour", "mismatch_mean"),
+    *("trained_tokens", "seconds", "peak_memory_mib"),
+)
+"""Of a step's statistics; a warm start has fewer."""
+
+
 def training_run(steps: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> dict[str, Any]:
     """Statistics per optimizer step, as numbers and as a picture."""
     numbers = {k: v for k, v in (steps[-1] if steps else {}).items() if isinstance(v, int | float)}
-    plotted: list[str] = [name for name in ("loss", "grad_norm", "entropy", "clipped_share") if name in numbers]
-    series = {name: [float(step[name]) for step in steps] for name in plotted}
+    series = {name: [float(step[name]) for step in steps] for name in _PLOTTED if name in numbers}
     return {"steps": curves(series, "optimizer step"), "last_step": table([numbers]), **facts}
 
 

@@ -84,6 +84,7 @@ class Stepper:
             "row_tokens": sum(len(row.token_ids) for row in rows),
             "computed_tokens": int(all_computed),
             "seconds": round(perf_counter() - began, 3),
+            "peak_memory_mib": round(peak_memory_mib()),
         }
 
     def set_learning_rate(self, rate: float) -> None:

@@ -42,7 +42,7 @@ NEAR_NATS = 1e-4
 IN_TURN = ("campaign", "iteration", "kind")
 REPLAYED: Mapping[str, Leeway] = {
     "rewards": Leeway(columns=("update_id",), key=("rollout_id",)),
-    "updates": Leeway(columns=("id", "checkpoint_id", "seconds"), keys=("seconds",), key=IN_TURN),
+    "updates": Leeway(columns=("id", "checkpoint_id", "seconds"), keys=("seconds", "peak_memory_mib"), key=IN_TURN),
     "checkpoints": Leeway(columns=("path",), key=IN_TURN),
 }
 REGENERATED: Mapping[str, Leeway] = {
