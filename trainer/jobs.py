@@ -195,13 +195,20 @@ class WarmStartConfig(TrainingConfig):
     """As in `RolloutConfig`, so that examples look like rollouts."""
     expert_rate: float = Field(0.0, ge=0, le=1, exclude_if=lambda rate: rate == 0)
     """How many of the examples ask an expert of `rollouts.toolbox` first, for the form of it; the expert is right."""
-    schedule: Literal["constant", "linear"] = _later("constant")
-    """Of the learning rate. `linear`: it falls from step to step, the same amount each, to 0 after the last. With a
-    constant one what the policy does most is what the last few examples did."""
+    decay_steps: int = _later(0, ge=0)
+    """Over how many steps, the last ones, the learning rate falls to nothing, by the same amount each. Without them
+    what the policy does most is what the last few examples did."""
 
     def learning_rate_at(self, step: int) -> float:
         """The learning rate of a step, counted from 0."""
-        return self.learning_rate * (1 - step / self.steps if self.schedule == "linear" else 1.0)
+        left = self.steps - step
+        return self.learning_rate * min(1.0, left / (self.decay_steps + 1))
+
+    @model_validator(mode="after")
+    def _decays_within_its_steps(self) -> Self:
+        if self.decay_steps >= self.steps:
+            raise ValueError(f"decay_steps: {self.decay_steps} of {self.steps} steps leave none at the whole rate")
+        return self
 
 
 class UpdateConfig(TrainingConfig):

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 from safetensors.torch import load_file
 
 from envs.environment import Environment
@@ -178,21 +179,22 @@ def test_a_warm_start_learns_its_examples(warm_job: WarmStartJob) -> None:
     assert result.manifest.kind == "warm_start" and read_checkpoint(Path(result.checkpoint_path))
 
 
-def test_a_learning_rate_that_falls_ends_at_nothing(warm_job: WarmStartJob) -> None:
-    """Three steps: the whole rate, two thirds, one third. AdamW's steps are as large as the rate at most."""
+def test_a_learning_rate_falls_over_the_last_steps(warm_job: WarmStartJob) -> None:
+    """The whole rate, two thirds, one third. AdamW's steps are as large as the rate at most."""
     moved = {}
-    for schedule in ("constant", "linear"):
-        config = warm_job.config.model_copy(update={"steps": 3, "schedule": schedule})
-        job = warm_job.model_copy(update={"config": config})
-        moved[schedule] = load_file(Path(warm_start(job).checkpoint_path) / ADAPTER)
-    first = warm_job.config.learning_rate
-    assert [config.learning_rate_at(step) / first for step in range(3)] == pytest.approx([1, 2 / 3, 1 / 3])
-    # lora_B begins at zero, so its largest entry tells how far three steps have gone
-    furthest = {
-        name: max(float(tensor.abs().max()) for key, tensor in found.items() if "lora_B" in key)
-        for name, found in moved.items()
-    }
-    assert furthest["constant"] > 2.5 * first and furthest["linear"] == pytest.approx(2 * first, rel=0.15)
+    for decay in (0, 2):
+        config = warm_job.config.model_copy(update={"steps": 3, "decay_steps": decay})
+        result = warm_start(warm_job.model_copy(update={"config": config}))
+        adapter = load_file(Path(result.checkpoint_path) / ADAPTER)
+        # lora_B begins at zero: its largest entry tells how far three steps have gone
+        moved[decay] = max(float(tensor.abs().max()) for name, tensor in adapter.items() if "lora_B" in name)
+    whole = warm_job.config.learning_rate
+    assert moved[0] == pytest.approx(3 * whole, rel=0.15) and moved[2] == pytest.approx(2 * whole, rel=0.15)
+
+
+def test_a_warm_start_that_only_decays_is_refused() -> None:
+    with pytest.raises(ValidationError, match="decay_steps: 4 of 4 steps"):
+        WarmStartConfig(steps=4, decay_steps=4)
 
 
 def test_a_warm_start_that_was_cut_off_goes_on_to_the_same_bytes(warm_job: WarmStartJob, tmp_path: Path) -> None:
