@@ -1,7 +1,7 @@
 """Memory that lies unused between kept activations goes back to the system while more of them pile up.
 
 glibc (to 2.37) rarely puts an aligned block where one of the same size was freed, and torch aligns all of them: a
-forward pass leaves a third of its activations' size as holes. Given back, a hole costs a page fault where it is used
+forward pass leaves holes of half the size of what it keeps. Given back, a hole costs a page fault where it is used
 again, about a thirtieth of a step, and takes a seventh off the peak (docs/training.md).
 """
 

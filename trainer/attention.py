@@ -5,9 +5,8 @@ computed and thrown away: two fifths of it for a group of 8 × (400 + 60).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,24 +14,14 @@ from torch.nn.attention.flex_attention import BlockMask
 from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.checkpoint import checkpoint
 from transformers import AttentionInterface, AttentionMaskInterface
-from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from trainer.along_paths import AlongPaths, Branch
 from trainer.flex import attend_along_paths
 
 TRIE_ATTENTION = "trie"
 """Its name in transformers (`attn_implementation`)."""
-
-Span: TypeAlias = tuple[int, int]
-"""Nodes from the first number to before the second."""
-
-
-@dataclass(frozen=True)
-class Branch:
-    """What one row adds to the trie: the nodes `own`, which follow on `ancestors`, in order of depth."""
-
-    own: Span
-    ancestors: tuple[Span, ...]
 
 
 def branch_of(path: Sequence[int], shared: int) -> Branch:
@@ -73,45 +62,28 @@ def trie_attention(
     if paths is not None:
         return attend_along_paths(query, key, value, paths, scaling).transpose(1, 2).contiguous(), None
     assert branches is not None
-    groups = query.shape[1] // key.shape[1]
-    if len(branches) == 1:
-        attended = _attend(query, key, value, branches, groups, scaling)
-    else:  # keys and values laid together for every row would be kept for the way back, the prompt's eight times
-        attended = checkpoint(
-            _attend, query, key, value, branches, groups, scaling, use_reentrant=False, preserve_rng_state=False
-        )
+    alike = query.dtype == key.dtype == value.dtype and query.shape[-1] == value.shape[-1]
+    if query.device.type == "cpu" and alike:
+        return AlongPaths.apply(query, key, value, branches, scaling), None
+    # keys and values laid together for every row would be kept for the way back, the prompt's eight times
+    attended = checkpoint(_attend, query, key, value, branches, scaling, use_reentrant=False, preserve_rng_state=False)
     return attended.transpose(1, 2).contiguous(), None
 
 
-def _attend(
-    query: Tensor, key: Tensor, value: Tensor, branches: Sequence[Branch], groups: int, scaling: float | None
-) -> Tensor:
-    found = []
-    for branch in branches:
-        start, stop = branch.own
-        spans = (*branch.ancestors, branch.own)
-        found.append(
-            scaled_dot_product_attention(
-                query[:, :, start:stop],
-                repeat_kv(_laid_together(key, spans), groups),
-                repeat_kv(_laid_together(value, spans), groups),
-                attn_mask=_following(branch, query) if branch.ancestors else None,
-                is_causal=not branch.ancestors,
-                scale=scaling,
-            )
+def _attend(query: Tensor, key: Tensor, value: Tensor, branches: Sequence[Branch], scaling: float | None) -> Tensor:
+    groups = query.shape[1] // key.shape[1]
+    found = [
+        scaled_dot_product_attention(
+            query[:, :, slice(*branch.own)],
+            branch.laid_together(key, groups),
+            branch.laid_together(value, groups),
+            attn_mask=branch.mask(query),
+            is_causal=not branch.ancestors,
+            scale=scaling,
         )
+        for branch in branches
+    ]
     return torch.cat(found, dim=2)
-
-
-def _laid_together(states: Tensor, spans: Sequence[Span]) -> Tensor:
-    return torch.cat([states[:, :, start:stop] for start, stop in spans], dim=2)
-
-
-def _following(branch: Branch, like: Tensor) -> Tensor:
-    """(own, path): 0 where a node of the branch sees, all ancestors and of its own those up to itself; else -inf."""
-    own = branch.own[1] - branch.own[0]
-    before = sum(stop - start for start, stop in branch.ancestors)
-    return like.new_full((own, before + own), -torch.inf).triu_(before + 1)
 
 
 AttentionInterface.register(TRIE_ATTENTION, trie_attention)

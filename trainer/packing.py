@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from trainer.attention import Branch, branch_of
+from trainer.along_paths import Branch
+from trainer.attention import branch_of
 from trainer.flex import path_mask
 from trainer.head import score_tokens
 from trainer.jobs import Attention
