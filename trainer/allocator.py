@@ -1,6 +1,6 @@
 """Memory that lies unused between kept activations goes back to the system while more of them pile up.
 
-glibc (to 2.37) rarely puts an aligned block where one of the same size was freed, and torch aligns all of them: a
+glibc 2.36 rarely puts an aligned block where one of the same size was freed, and torch aligns all of them: a
 forward pass leaves holes of half the size of what it keeps. Given back, a hole costs a page fault where it is used
 again, about a thirtieth of a step, and takes a seventh off the peak (docs/training.md).
 """
