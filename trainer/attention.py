@@ -14,7 +14,7 @@ from torch.nn.attention.flex_attention import BlockMask
 from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.checkpoint import checkpoint
 from transformers import AttentionInterface, AttentionMaskInterface
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from trainer.along_paths import AlongPaths, Branch
@@ -39,14 +39,14 @@ def trie_attention(
     attention_mask: Tensor | None,
     *,
     scaling: float | None = None,
-    branches: Sequence[Branch] | None = None,
+    branches: tuple[Branch, ...] | None = None,
     paths: BlockMask | None = None,
     sliding_window: int | None = None,
     **others: Any,
 ) -> tuple[Tensor, None]:
     """Attention as transformers calls it: (1, nodes, heads, width). Without `branches` and `paths` it is plain `sdpa`.
 
-    `branches` cover the nodes in order, and are attended to one by one; `paths` says the same to `trainer.flex`.
+    `branches` cover the nodes in order; `paths` says the same to `trainer.flex`.
     Raises ValueError for layers that see a window shorter than the pack.
     """
     if branches is None and paths is None:
@@ -75,15 +75,32 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, branches: Sequence[Branch
     found = [
         scaled_dot_product_attention(
             query[:, :, slice(*branch.own)],
-            branch.laid_together(key, groups),
-            branch.laid_together(value, groups),
-            attn_mask=branch.mask(query),
+            _laid_together(branch, key, groups),
+            _laid_together(branch, value, groups),
+            attn_mask=_mask(branch, query),
             is_causal=not branch.ancestors,
             scale=scaling,
         )
         for branch in branches
     ]
     return torch.cat(found, dim=2)
+
+
+def _laid_together(branch: Branch, states: Tensor, groups: int) -> Tensor:
+    """(1, heads, path, width) of states (1, key heads, nodes, width)."""
+    return repeat_kv(torch.cat([states[:, :, start:stop] for start, stop in branch.spans], dim=2), groups)
+
+
+def _mask(branch: Branch, like: Tensor) -> Tensor | None:
+    """(own, path): 0 where a node sees, all ancestors and of its own those up to itself; else -inf.
+
+    None where there are no ancestors: attention is causal then.
+    """
+    if not branch.ancestors:
+        return None
+    own = branch.own[1] - branch.own[0]
+    before = sum(stop - start for start, stop in branch.ancestors)
+    return like.new_full((own, before + own), -torch.inf).triu_(before + 1)
 
 
 AttentionInterface.register(TRIE_ATTENTION, trie_attention)

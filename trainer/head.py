@@ -41,15 +41,14 @@ class _FrozenHead(torch.autograd.Function):
         ctx.hidden_dtype = hidden.dtype
         logits = torch.nn.functional.linear(hidden, weight, bias).float()  # (chunk, vocabulary)
         logits -= logits.amax(dim=-1, keepdim=True)
-        probabilities = logits.exp()
-        total = probabilities.sum(dim=-1, keepdim=True)
-        probabilities /= total
+        exponentials = logits.exp()
+        total = exponentials.sum(dim=-1, keepdim=True)
         log_total = total.log()[:, 0]
         # H = log Z − Σ p·logit
-        entropy = log_total - (probabilities[:, None, :] @ logits[:, :, None])[:, 0, 0]
+        entropy = log_total - (exponentials[:, None, :] @ logits[:, :, None])[:, 0, 0] / total[:, 0]
         if ctx.needs_input_grad[0]:
-            expected = probabilities.to(weight.dtype) @ weight  # (chunk, width)
-            ctx.save_for_backward(weight[target].float() - expected.float())
+            expected = (exponentials.to(weight.dtype) @ weight).float() / total  # (chunk, width)
+            ctx.save_for_backward(weight[target].float() - expected)
         ctx.mark_non_differentiable(entropy)
         return logits.gather(1, target[:, None])[:, 0] - log_total, entropy
 

@@ -20,11 +20,11 @@ from transformers.utils.logging import disable_progress_bar
 
 from trainer.adapted import fuse_adapters
 from trainer.admission import JobRefused, parent_of
-from trainer.allocator import give_back_holes
 from trainer.attention import TRIE_ATTENTION
 from trainer.checkpoint import ADAPTER, ADAPTER_CONFIG, stable_adapter_config
 from trainer.gated import fuse_gated
 from trainer.jobs import Job, TrainingConfig
+from trainer.norms import fuse_norms
 from trainer.sharding import whole
 
 Policy: TypeAlias = PreTrainedModel | PeftModel
@@ -87,17 +87,16 @@ def load_policy(job: Job, config: TrainingConfig) -> Policy:
             model = get_peft_model(model, settings)
     model.eval()
     fuse(model)
-    if device_here().type == "cpu":
-        give_back_holes(model)
     if config.gradient_checkpointing:
         _recompute_layers(causal_lm(model))
     return model
 
 
 def fuse(model: Policy) -> Policy:
-    """The model, adapted layers computed in fewer operations than peft's. It can no longer be merged and unloaded."""
+    """The model, what does not learn in it computed in fewer operations. It can no longer be merged and unloaded."""
     fuse_adapters(model)
     fuse_gated(model)
+    fuse_norms(model)
     return model
 
 

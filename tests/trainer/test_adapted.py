@@ -7,6 +7,7 @@ import pytest
 import torch
 from peft.tuners.lora import Linear as LoraLinear
 from torch import Tensor
+from transformers.models.llama.modeling_llama import LlamaMLP
 
 from tests.trainer.small import VOCABULARY, small_job
 from trainer.adapted import Adapted, FusedLora, _AdaptedLinear
@@ -26,7 +27,8 @@ def policy(folder: Path, *, fused: bool) -> torch.nn.Module:
     for layer in [] if fused else model.modules():
         if isinstance(layer, FusedLora):
             layer.__class__ = LoraLinear
-        vars(layer).pop("forward", None)
+        if isinstance(layer, LlamaMLP):
+            del layer.forward
     return model.double()
 
 
@@ -55,7 +57,7 @@ def test_every_adapted_layer_of_a_usual_model_is_fused(tmp_path: Path) -> None:
     model = policy(tmp_path, fused=True)
     layers = [module for module in model.modules() if isinstance(module, LoraLinear)]
     assert len(layers) == 2 * 7 and all(isinstance(layer, FusedLora) for layer in layers)
-    feed_forward = [module for module in model.modules() if type(module).__name__ == "LlamaMLP"]
+    feed_forward = [module for module in model.modules() if isinstance(module, LlamaMLP)]
     assert len(feed_forward) == 2 and all("forward" in vars(module) for module in feed_forward)
 
 

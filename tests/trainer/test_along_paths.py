@@ -1,11 +1,11 @@
-"""Attention row by row: what torch computes with a mask over the whole trie, gradients included."""
+"""Attention segment by segment: what torch computes with a mask over the whole trie, gradients included."""
 
 import pytest
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from trainer.along_paths import AlongPaths, Branch
+from trainer.along_paths import AlongPaths, Branch, looks
 from trainer.attention import trie_attention
 
 BRANCHES = (Branch((0, 5), ()), Branch((5, 7), ((0, 3),)), Branch((7, 10), ((0, 2), (5, 6))))
@@ -37,6 +37,26 @@ def test_values_and_gradients_are_those_of_one_mask(heads: int) -> None:
     assert torch.allclose(ours, plain, atol=1e-12)
     for one, other in zip(*(torch.autograd.grad(found, inputs, slope) for found in (ours, plain)), strict=True):
         assert torch.allclose(one, other, atol=1e-12) and other.abs().max() > 0.1
+
+
+def test_every_node_looks_at_all_of_its_path_once() -> None:
+    looked: dict[int, list[int]] = {node: [] for node in range(10)}
+    for seeing, seen, causal, more in looks(BRANCHES):
+        for node in range(*seeing.indices(10)):
+            assert more == bool(looked[node])
+            looked[node] += range(seen.start, node + 1 if causal else seen.stop)
+    paths = {
+        own: [n for span in branch.spans for n in range(*span)] for branch in BRANCHES for own in range(*branch.own)
+    }
+    assert looked == {node: [other for other in path if other <= node] for node, path in paths.items()}
+
+
+def test_states_of_bfloat16_are_joined_in_float32() -> None:
+    inputs = (states(4, torch.bfloat16), states(2, torch.bfloat16), states(2, torch.bfloat16))
+    found = AlongPaths.apply(*inputs, BRANCHES, 0.6)
+    assert torch.allclose(found.double(), over_everything(*(each.double() for each in inputs)), atol=0.03)
+    found.float().sum().backward()
+    assert all(each.grad is not None and each.grad.isfinite().all() for each in inputs)
 
 
 def test_gradients_are_its_slopes() -> None:
