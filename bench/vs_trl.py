@@ -3,8 +3,8 @@
 SmolLM2-135M with a LoRA adapter in float32, one group of 8 rows a step, in three shapes; with `--gpu` in bfloat16 on an
 accelerator. Both sides read the same file, begin with the same adapter, take ratios to the file's logprobs, clip
 alike and divide by all trained tokens of the step; loss and gradient norm after the first step say so. Threads of both
-sleep while they wait for one another. Libraries are of the same versions (constraints.txt) in two
-virtual environments: TRL's is made under `.envloom/vs_trl` at the first run, which needs a package index.
+spin for a moment while they wait for one another, and sleep then. Libraries are of the same versions (constraints.txt) in
+two virtual environments: TRL's is made under `.envloom/vs_trl` at the first run, which needs a package index.
 
 TRL runs at the micro-batch, of those that divide the group, and with or without torch.compile, whichever is fastest
 here; without gradient checkpointing, which trades time for memory. Counted are trained tokens, the same on both sides;
@@ -38,6 +38,8 @@ VENV = ROOT / ".envloom" / "vs_trl" / "venv"
 MODEL = "smollm2-135m-instruct"
 REQUIREMENTS = ("torch", "trl==1.16.*", "peft", "pyarrow")
 """In this order: torch by its own name, so that an index of processor builds can provide it."""
+THREADS = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "10000"}
+"""As `trainer.process` has them."""
 STEP = {"learning_rate": 1e-4, "clip_low": 0.2, "clip_high": 0.28, "max_grad_norm": 1.0}
 
 
@@ -160,7 +162,7 @@ class Table:
             capture_output=True,
             text=True,
             check=False,
-            env={"OMP_WAIT_POLICY": "passive", **os.environ, "HF_HUB_OFFLINE": "1", "TRL_EXPERIMENTAL_SILENCE": "1"},
+            env={**THREADS, **os.environ, "HF_HUB_OFFLINE": "1", "TRL_EXPERIMENTAL_SILENCE": "1"},
         )
         if done.returncode:
             raise SideFailed(f"{script} ended with {done.returncode}: {done.stderr.strip()[-500:]}")

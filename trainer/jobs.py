@@ -228,6 +228,10 @@ class UpdateConfig(TrainingConfig):
     moments: Literal["anew", "continued"] = _later("anew")
     """AdamW's running averages: begun anew in every update, or `continued` from those of the parent, which lie beside
     its weights (twice their size). With a step or two an update, `anew` never averages over more than those."""
+    warmup_steps: int = _later(0, ge=0)
+    """Over how many of AdamW's first steps the learning rate rises to its value, by the same amount each. With
+    `moments: continued` they are counted through all updates. Its averages are of few gradients then: the first step
+    moves every weight by the whole learning rate, whatever the sign of its gradient is worth."""
     kl_coefficient: float = _later(0.0, ge=0)
     """Weight of the KL divergence to the parent in the loss (k3 estimator); 0 leaves it out."""
     importance_cap: float | None = _later(None, gt=0)
@@ -236,6 +240,10 @@ class UpdateConfig(TrainingConfig):
     behaviour: Literal["engine", "trainer"] = _later("engine")
     """Whose logprobs of the parent ratios are taken to. `trainer` leaves the engine's out: ratios are exactly 1 in the
     first step, and equal tokens give equal bytes although an engine's last digits depend on what it batched."""
+
+    def learning_rate_at(self, step: int) -> float:
+        """The learning rate of AdamW's step of that number, from 0."""
+        return self.learning_rate * min(1.0, (step + 1) / (self.warmup_steps + 1))
 
     @model_validator(mode="after")
     def _one_word_on_the_engine(self) -> "UpdateConfig":

@@ -87,6 +87,11 @@ class Stepper:
             "peak_memory_mib": round(peak_memory_mib()),
         }
 
+    @property
+    def steps_taken(self) -> int:
+        """How many steps the optimizer's averages are of, those of earlier runs that it goes on from included."""
+        return max((int(slot["step"]) for slot in self.optimizer.state.values()), default=0)
+
     def set_learning_rate(self, rate: float) -> None:
         """Of the steps from now on."""
         for group in self.optimizer.param_groups:

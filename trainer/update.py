@@ -53,6 +53,7 @@ def learn(
     def step(number: int) -> Statistics:
         if number == 0:
             score_parent(stepper, parent, batches)
+        stepper.set_learning_rate(job.config.learning_rate_at(stepper.steps_taken))
         objective = StepObjective(job.config, batches[number], parent, first=number == 0)
         statistics = stepper.step(batches[number], objective)
         parent.share(team)

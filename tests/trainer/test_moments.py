@@ -30,6 +30,25 @@ def test_two_updates_that_continue_moments_are_two_steps_of_one(tmp_path: Path, 
     assert weights_of(twice(small_job(tmp_path, rows, **settings))) != weights_of(both_steps)
 
 
+def test_a_learning_rate_that_rises_goes_on_rising_in_the_next_update(tmp_path: Path) -> None:
+    rows = small_rows(groups=1)
+    settings: dict[str, Any] = {"learning_rate": 1e-3, "warmup_steps": 3}
+    both_steps = update(small_job(tmp_path, rows, epochs=2, **settings))
+    assert weights_of(twice(small_job(tmp_path, rows, moments="continued", **settings))) == weights_of(both_steps)
+    assert weights_of(twice(small_job(tmp_path, rows, **settings))) != weights_of(both_steps)
+
+
+def test_the_first_of_the_steps_in_which_it_rises_is_that_much_smaller(tmp_path: Path) -> None:
+    """AdamW's first step is as large as the learning rate; lora_B begins at zero."""
+    for warmup, rate in ((0, 1e-3), (4, 2e-4), (9, 1e-4)):
+        result = update(small_job(tmp_path, learning_rate=1e-3, warmup_steps=warmup))
+        adapter = load_file(Path(result.checkpoint_path) / ADAPTER)
+        moved = max(float(tensor.abs().max()) for name, tensor in adapter.items() if "lora_B" in name)
+        assert moved == pytest.approx(rate, rel=0.01)
+    config = small_job(tmp_path, learning_rate=1e-3, warmup_steps=4).config
+    assert [config.learning_rate_at(step) for step in (0, 1, 4, 5)] == pytest.approx([2e-4, 4e-4, 1e-3, 1e-3])
+
+
 def test_two_processes_with_shared_out_weights_continue_them_too(tmp_path: Path) -> None:
     rows = small_rows(groups=2)
     settings: dict[str, Any] = {"moments": "continued", "learning_rate": 1e-3}
