@@ -3,8 +3,8 @@
 SmolLM2-135M with a LoRA adapter in float32, one group of 8 rows a step, in three shapes; with `--gpu` in bfloat16 on an
 accelerator. Both sides read the same file, begin with the same adapter, take ratios to the file's logprobs, clip
 alike and divide by all trained tokens of the step; loss and gradient norm after the first step say so. Threads of both
-spin for a moment while they wait for one another, and sleep then. Libraries are of the same versions (constraints.txt) in
-two virtual environments: TRL's is made under `.envloom/vs_trl` at the first run, which needs a package index.
+spin for a moment while they wait for one another, and sleep then. Libraries are of the same versions (constraints.txt)
+in two virtual environments: TRL's is made under `.envloom/vs_trl` at the first run, which needs a package index.
 
 TRL runs at the micro-batch, of those that divide the group, and with or without torch.compile, whichever is fastest
 here; without gradient checkpointing, which trades time for memory. Counted are trained tokens, the same on both sides;

@@ -127,8 +127,8 @@ def assist(job_path: Path, rank: int, meeting: Path) -> None:
 
 if __name__ == "__main__":
     # Read when torch is loaded. Threads that spin for long while they wait for one another take the processor from
-    # whoever has work: beside another program a step of theirs was ten times as long. Those that sleep at once are woken
-    # for every operation, which took a tenth of a step. So they spin for a moment, and sleep then.
+    # whoever has work: beside another program a step of theirs was ten times as long. Those that sleep at once have to
+    # be woken for every operation, which took a tenth of a step. So they spin for a moment, and sleep then.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     match sys.argv[1:]:
