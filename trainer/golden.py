@@ -6,6 +6,7 @@ torch.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import cycle
 from random import Random
 
 from envs.environment import Environment
@@ -37,28 +38,41 @@ class Equipped:
 
 
 class Equipment:
-    """Toolboxes of golden trajectories, drawn as those of rollouts are; and how often an expert is asked.
+    """Toolboxes of golden trajectories, drawn as those of rollouts are; how often an expert is asked, and which.
 
     Experts that are there and are not asked belong to it: a policy that has seen them only when they were asked asks
-    always.
+    always. The trajectories of one task have one toolbox and differ in whom they ask.
     """
 
-    def __init__(self, config: ToolboxConfig, expert_rate: float, seed: int, specs: Iterable[EnvironmentSpec]) -> None:
+    def __init__(
+        self,
+        config: ToolboxConfig,
+        expert_rate: float,
+        seed: int,
+        specs: Iterable[EnvironmentSpec],
+        examples_per_task: int = 1,
+    ) -> None:
         """`specs` are the environments of all tasks. Raises ValueError where there is nobody to ask."""
         if expert_rate and not config.experts:
             raise ValueError(
                 "warm_start.expert_rate: nobody to ask; set rollouts.toolbox.experts and pool, or leave it out."
             )
-        self._config, self._rate, self._seed = config, expert_rate, seed
+        self._config, self._rate, self._seed, self._per_task = config, expert_rate, seed, examples_per_task
         self._specs = {spec.id: spec for spec in specs}
 
-    def of(self, task: Task, environment: Environment) -> Equipped:
-        """The same for the same task. Raises envs.toolbox.ToolboxUnavailable."""
+    def of(self, task: Task, environment: Environment) -> list[Equipped]:
+        """For each of the task's trajectories; the same for the same task. Raises envs.toolbox.ToolboxUnavailable.
+
+        As near to the rate as whole numbers allow ask, each of them another expert while there are others.
+        """
         rng = Random(derive_seed("equipment", self._seed, task.id))
         others = [spec for spec in self._specs.values() if spec.domain != environment.spec.domain]
         toolbox = sample_toolbox(task, environment.spec, self._config, others, rng)
-        asks = rng.random() < self._rate
-        return Equipped(toolbox, rng.choice(toolbox.experts) if asks else None, self._specs)
+        start = rng.random()
+        # spread evenly from a random start, each asks with the probability of the rate, and of k of them k · rate do
+        asking = [(start + place / self._per_task) % 1 < self._rate for place in range(self._per_task)]
+        experts = cycle(rng.sample(toolbox.experts, len(toolbox.experts))) if any(asking) else iter(())
+        return [Equipped(toolbox, next(experts) if asks else None, self._specs) for asks in asking]
 
 
 def golden_row(
@@ -67,6 +81,7 @@ def golden_row(
     conversation: Conversation,
     result_limit_chars: int,
     equipped: Equipped | None = None,
+    part: int = 0,
 ) -> TrainingRow:
     """One call a turn, each followed by its real result, then the golden answer. Raises GoldenFailed.
 
@@ -110,6 +125,7 @@ def golden_row(
     return TrainingRow(
         rollout_id=task.id,
         group_id=task.environment_id,
+        part=part,
         token_ids=tuple(token_ids),
         trained=tuple(trained),
         behaviour=(0.0,) * len(token_ids),
@@ -129,10 +145,13 @@ def golden_rows(
     result_limit_chars: int,
     equipment: Equipment | None = None,
 ) -> list[TrainingRow]:
-    """Rows of all tasks, sorted by task id. `environments` is by id. Raises KeyError for an environment it lacks."""
+    """Rows of all tasks, sorted by task id; `part` counts a task's. `environments` is by id.
+
+    Raises KeyError for an environment it lacks.
+    """
     rows = []
     for task in sorted(tasks, key=lambda task: task.id):
         environment = environments[task.environment_id]
-        equipped = equipment.of(task, environment) if equipment is not None else None
-        rows.append(golden_row(task, environment, conversation, result_limit_chars, equipped))
+        for part, equipped in enumerate(equipment.of(task, environment) if equipment is not None else [None]):
+            rows.append(golden_row(task, environment, conversation, result_limit_chars, equipped, part))
     return rows

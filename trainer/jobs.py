@@ -191,6 +191,9 @@ class WarmStartConfig(TrainingConfig):
     learning_rate: float = Field(1e-3, gt=0)
     steps: int = Field(16, ge=1)
     examples_per_step: int = Field(8, ge=1)
+    examples_per_task: int = _later(1, ge=1)
+    """How many examples of one task a step has together. They differ in whom they ask, and share their prompt, which is
+    computed once."""
     result_limit_chars: int = Field(600, ge=40)
     """As in `RolloutConfig`, so that examples look like rollouts."""
     expert_rate: float = Field(0.0, ge=0, le=1, exclude_if=lambda rate: rate == 0)
@@ -203,6 +206,20 @@ class WarmStartConfig(TrainingConfig):
         """The learning rate of a step, counted from 0."""
         left = self.steps - step
         return self.learning_rate * min(1.0, left / (self.decay_steps + 1))
+
+    @property
+    def tasks_per_step(self) -> int:
+        """Of how many tasks a step has all examples."""
+        return self.examples_per_step // self.examples_per_task
+
+    @model_validator(mode="after")
+    def _steps_of_whole_tasks(self) -> Self:
+        if self.examples_per_step % self.examples_per_task:
+            raise ValueError(
+                f"examples_per_step: {self.examples_per_step} are no whole number of tasks with "
+                f"{self.examples_per_task} examples each (examples_per_task)"
+            )
+        return self
 
     @model_validator(mode="after")
     def _decays_within_its_steps(self) -> Self:

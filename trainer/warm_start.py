@@ -53,7 +53,7 @@ def imitate(
     require_rows(rows, job, job.tasks_path)
     make_deterministic(job.seed, job.config.threads)
     stepper = Stepper(load_policy(job, job.config), job.config, team)
-    batches = example_batches(rows, job.config.steps, job.config.examples_per_step, job.seed)
+    batches = example_batches(rows, job.config.steps, job.config.tasks_per_step, job.seed)
 
     def step(number: int) -> Statistics:
         stepper.set_learning_rate(job.config.learning_rate_at(number))
@@ -82,25 +82,26 @@ def load_examples(job: WarmStartJob) -> list[TrainingRow]:
     environments = {spec.id: Environment.load(spec) for spec in specs}
     tokenizer = load_tokenizer(Path(job.base_model_path))
     conversation = Conversation(tokenizer, dialect_for(job.dialect, tokenizer))
-    equipment = Equipment(job.toolbox, job.config.expert_rate, job.seed, specs)
+    equipment = Equipment(job.toolbox, job.config.expert_rate, job.seed, specs, job.config.examples_per_task)
     rows = golden_rows(tasks, environments, conversation, job.config.result_limit_chars, equipment)
     for environment in environments.values():
         environment.close()
     return rows
 
 
-def example_batches(
-    rows: Sequence[TrainingRow], steps: int, examples_per_step: int, seed: int
-) -> list[list[TrainingRow]]:
-    """The rows of each step, dealt in an order drawn from `seed`; every row comes before any comes again."""
+def example_batches(rows: Sequence[TrainingRow], steps: int, tasks_per_step: int, seed: int) -> list[list[TrainingRow]]:
+    """The rows of each step: those of whole tasks, dealt in an order drawn from `seed`; none again before all came."""
     dealer = random.Random(seed)
-    deck: list[TrainingRow] = []
+    of_task: dict[str, list[TrainingRow]] = {}
+    for row in sorted(rows, key=lambda row: row.name):
+        of_task.setdefault(row.rollout_id, []).append(row)
+    deck: list[list[TrainingRow]] = []
     batches = []
     for _ in range(steps):
-        while len(deck) < examples_per_step:
-            again = sorted(rows, key=lambda row: row.name)
+        while len(deck) < tasks_per_step:
+            again = list(of_task.values())
             dealer.shuffle(again)
             deck += again
-        batches.append(deck[:examples_per_step])
-        deck = deck[examples_per_step:]
+        batches.append([row for examples in deck[:tasks_per_step] for row in examples])
+        deck = deck[tasks_per_step:]
     return batches

@@ -103,13 +103,14 @@ class Example:
                 turn, begins = turn + 1, None
 
 
-def golden_example(
+def golden_examples(
     task: Task, environment: Environment, conversation: Overheard, limit_chars: int, equipment: Equipment
-) -> tuple[Example, TrainingRow]:
-    """The golden trajectory of a task, and the row that the warm start makes of it. Raises golden.GoldenFailed."""
-    row = golden_row(task, environment, conversation, limit_chars, equipment.of(task, environment))
-    origin = {"id": task.id, "source": "golden", **_where(task), "policy_id": None}
-    return Example(origin, conversation.messages, conversation.tools, row.token_ids, row.trained), row
+) -> Iterator[tuple[Example, TrainingRow]]:
+    """The golden trajectories of a task, and the rows that the warm start makes of them. Raises golden.GoldenFailed."""
+    for part, equipped in enumerate(equipment.of(task, environment)):
+        row = golden_row(task, environment, conversation, limit_chars, equipped, part)
+        origin = {"id": row.name if part else task.id, "source": "golden", **_where(task), "policy_id": None}
+        yield Example(origin, conversation.messages, conversation.tools, row.token_ids, row.trained), row
 
 
 def solved_example(

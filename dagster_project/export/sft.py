@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 from dagster_project import stored
 from dagster_project.campaign import Campaign
-from dagster_project.export.examples import Example, Overheard, golden_example, solved_example
+from dagster_project.export.examples import Example, Overheard, golden_examples, solved_example
 from dagster_project.export.run import Export, Exported, Wanted
 from dagster_project.export.settings import campaign_of
 from dagster_project.home import Home
@@ -109,16 +109,17 @@ def _write_golden(
     toolbox, ids = settings.rollouts.toolbox, {row["environment_id"] for row in rows(file)}
     worlds = stored.golden_environments(export.warehouse, batch, ids, toolbox)
     specs = [world.spec for world in worlds.values()]
-    equipment = Equipment(toolbox, settings.warm_start.expert_rate, settings.seed, specs)
+    warm_start = settings.warm_start
+    equipment = Equipment(toolbox, warm_start.expert_rate, settings.seed, specs, warm_start.examples_per_task)
     with ExitStack() as opened:
         for world in worlds.values():
             opened.callback(world.close)
         for found in rows(file):
             task = Task.model_validate_json(found["record"])
             world = worlds[task.environment_id]
-            example, row = golden_example(task, world, rendering.conversation, limit, equipment)
-            _write(folder, example, rendering.conversation)
-            yield row
+            for example, row in golden_examples(task, world, rendering.conversation, limit, equipment):
+                _write(folder, example, rendering.conversation)
+                yield row
 
 
 def _write_solved(export: Export, folder: DatasetFolder, rendering: Rendering) -> list[str]:

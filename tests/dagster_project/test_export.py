@@ -54,7 +54,11 @@ def home(tmp_path_factory: pytest.TempPathFactory, smollm2: ResolvedModel) -> It
         home.prepare()
         alone = ROLLOUTS.toolbox.model_copy(update={"distractors": 0})  # the dataset has one domain
         rollouts = ROLLOUTS.model_copy(update={"toolbox": alone}).model_dump(mode="json")
-        settings = {"domains": ["shop"], "rollouts": rollouts, "warm_start": {"expert_rate": 0.5}}
+        settings = {
+            "domains": ["shop"],
+            "rollouts": rollouts,
+            "warm_start": {"expert_rate": 0.5, "examples_per_task": 2},
+        }
         home.campaigns.mkdir()
         (home.campaigns / "told.yaml").write_text(yaml.safe_dump(settings))
         play(Warehouse(home.warehouse, home.parts), smollm2, load_campaign("told"))
@@ -235,7 +239,8 @@ def test_examples_are_what_the_warm_start_trains_on(
     rows = load_examples(job)
     assert 0 < sum('expert_a(question="' in tokenizer.decode(row.token_ids) for row in rows) < len(rows)
     tokens = {row["id"]: row for row in loaded["tokens"]["train"]}
-    golden = {row.rollout_id: row for row in rows}
+    golden = {row.name if row.part else row.rollout_id: row for row in rows}
+    assert len(golden) == 2 * len({row.rollout_id for row in rows})
     assert {name for name, row in tokens.items() if row["source"] == "golden"} == set(golden)
     for name, row in golden.items():
         assert tokens[name]["input_ids"] == list(row.token_ids)

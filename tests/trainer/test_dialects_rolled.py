@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from envs.environment import Environment
 from envs.task import Task, ToolCall
@@ -25,8 +26,10 @@ from trainer.dialects.hermes import HERMES
 from trainer.dialects.llama import LLAMA
 from trainer.golden import Equipment, golden_question, golden_row, golden_rows
 from trainer.jobs import RolloutConfig
+from trainer.packing import pack_rows
 from trainer.rollout import Rollout, StopReason
 from trainer.rows import training_rows
+from trainer.warm_start import example_batches
 
 DIALECTS = {"compact": COMPACT, "hermes": HERMES, "llama": LLAMA}
 NATIVE = {"hermes": HERMES, "llama": LLAMA}
@@ -122,17 +125,40 @@ def test_experts_are_asked_as_often_as_the_campaign_says_and_are_there_when_they
     shop: Environment, tasks: list[Task], conversation: Conversation
 ) -> None:
     toolbox = with_experts(SAGE, FOOL).toolbox.model_copy(update={"experts": 2})
-    half = [Equipment(toolbox, 0.5, 3, [shop.spec]).of(task, shop) for task in tasks]
-    assert half == [Equipment(toolbox, 0.5, 3, [shop.spec]).of(task, shop) for task in tasks]
+    half = [each for task in tasks for each in Equipment(toolbox, 0.5, 3, [shop.spec]).of(task, shop)]
+    assert half == [each for task in tasks for each in Equipment(toolbox, 0.5, 3, [shop.spec]).of(task, shop)]
     assert 0 < sum(each.asked is not None for each in half) < len(tasks)
     assert all({expert.profile for expert in each.toolbox.experts} == {"sage", "fool"} for each in half)
     always = Equipment(toolbox, 1.0, 3, [shop.spec])
-    asked = [always.of(task, shop).asked for task in tasks]
+    asked = [each.asked for task in tasks for each in always.of(task, shop)]
     assert {expert.profile for expert in asked if expert} == {"sage", "fool"} and None not in asked
     plain = golden_rows(tasks, {shop.id: shop}, conversation, 600)
     assert plain == golden_rows(tasks, {shop.id: shop}, conversation, 600, Equipment(ToolboxConfig(), 0, 0, []))
     with pytest.raises(ValueError, match=r"warm_start\.expert_rate.*rollouts\.toolbox\.experts"):
         Equipment(ToolboxConfig(), 0.5, 0, [])
+
+
+def test_the_trajectories_of_a_task_share_their_prompt_and_differ_in_whom_they_ask(
+    shop: Environment, tasks: list[Task], conversation: Conversation
+) -> None:
+    toolbox = with_experts(SAGE, FOOL).toolbox.model_copy(update={"experts": 2})
+    equipment = Equipment(toolbox, 2 / 3, 3, [shop.spec], examples_per_task=3)
+    for task in tasks:
+        equipped = equipment.of(task, shop)
+        assert {each.asked.profile if each.asked else None for each in equipped} == {"sage", "fool", None}
+        assert all(each.toolbox == equipped[0].toolbox for each in equipped)
+    rows = golden_rows(tasks, {shop.id: shop}, conversation, 600, equipment)
+    assert [row.name for row in rows] == [
+        f"{task}/{part}" for task in sorted(task.id for task in tasks) for part in range(3)
+    ]
+    for batch in example_batches(rows, 4, 2, seed=0):
+        assert len(batch) == 6 and len({row.rollout_id for row in batch}) == 2
+        pack = pack_rows(batch[:3], torch.device("cpu"))
+        prompt = batch[0].trained.index(True)
+        assert len(pack.token_ids) <= sum(len(row.token_ids) for row in batch[:3]) - 2 * prompt
+    rare = Equipment(toolbox, 0.25, 3, [shop.spec], examples_per_task=2)
+    asking = [sum(each.asked is not None for each in rare.of(task, shop)) for task in tasks]
+    assert set(asking) == {0, 1}
 
 
 def test_a_trajectory_has_the_tools_that_rollouts_have(

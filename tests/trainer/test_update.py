@@ -192,6 +192,12 @@ def test_a_learning_rate_falls_over_the_last_steps(warm_job: WarmStartJob) -> No
     assert moved[0] == pytest.approx(3 * whole, rel=0.15) and moved[2] == pytest.approx(2 * whole, rel=0.15)
 
 
+def test_steps_of_no_whole_number_of_tasks_are_refused() -> None:
+    assert WarmStartConfig(examples_per_step=9, examples_per_task=3).tasks_per_step == 3
+    with pytest.raises(ValidationError, match=r"examples_per_step: 8 are no whole number of tasks.*examples_per_task"):
+        WarmStartConfig(examples_per_step=8, examples_per_task=3)
+
+
 def test_a_warm_start_that_only_decays_is_refused() -> None:
     with pytest.raises(ValidationError, match="decay_steps: 4 of 4 steps"):
         WarmStartConfig(steps=4, decay_steps=4)
