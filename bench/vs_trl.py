@@ -31,6 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bench.figures import Figure, tell
 from serving.models import resolve_model
+from trainer.process import THREADS
 
 ROOT = Path(__file__).resolve().parent.parent
 SIDES = ROOT / "bench" / "vs_trl_sides"
@@ -38,8 +39,6 @@ VENV = ROOT / ".envloom" / "vs_trl" / "venv"
 MODEL = "smollm2-135m-instruct"
 REQUIREMENTS = ("torch", "trl==1.16.*", "peft", "pyarrow")
 """In this order: torch by its own name, so that an index of processor builds can provide it."""
-THREADS = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "10000"}
-"""As `trainer.process` has them."""
 STEP = {"learning_rate": 1e-4, "clip_low": 0.2, "clip_high": 0.28, "max_grad_norm": 1.0}
 
 

@@ -26,6 +26,10 @@ if TYPE_CHECKING:  # it imports torch
 
 RESULT = "result.json"
 STATE = "state.pt"
+THREADS = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "10000"}
+"""Threads that spin for long while they wait for one another take the processor from whoever has work: beside another
+program a step of theirs was ten times as long. Those that sleep at once have to be woken for every operation, which
+took a tenth of a step. So they spin for a moment, and sleep then."""
 Report = Callable[[str], None]
 
 
@@ -126,11 +130,8 @@ def assist(job_path: Path, rank: int, meeting: Path) -> None:
 
 
 if __name__ == "__main__":
-    # Read when torch is loaded. Threads that spin for long while they wait for one another take the processor from
-    # whoever has work: beside another program a step of theirs was ten times as long. Those that sleep at once have to
-    # be woken for every operation, which took a tenth of a step. So they spin for a moment, and sleep then.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    for variable, setting in THREADS.items():  # read when torch is loaded
+        os.environ.setdefault(variable, setting)
     match sys.argv[1:]:
         case [job_file]:
             main(Path(job_file))

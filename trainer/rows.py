@@ -40,7 +40,7 @@ class TrainingRow(Record):
     rollout_id: str
     group_id: str
     part: int = 0
-    """Which of the rollout's sequences, from 0."""
+    """Which of the rollout's sequences, or of the task's golden trajectories, from 0."""
     token_ids: tuple[int, ...]
     trained: tuple[bool, ...]
     """True on tokens the policy wrote."""
