@@ -9,6 +9,7 @@ import logging
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -121,14 +122,16 @@ class PolicyEngine:
     def check(self, policy: ServedPolicy) -> CanaryReport:
         """Compare engine and trainer on a fixed text. Raises CanaryFailed: then nothing it says can be trained on."""
         conversation = Conversation(self.tokenizer)
-        trainer = self._trainer_logprobs(policy, conversation)
 
         async def ask(endpoint: Endpoint) -> Sequence[float]:
             async with Client(endpoint) as client:
                 return await engine_logprobs(client, conversation, await self._load(client, policy))
 
-        with self.serving(policy) as servers:
-            reports = [compare(asyncio.run(ask(server.start())), trainer) for server in servers]
+        # the trainer's side takes as long as a good part of the engine's start: at the same time, then
+        with self.serving(policy) as servers, ThreadPoolExecutor(1) as beside:
+            trainer = beside.submit(self._trainer_logprobs, policy, conversation)
+            engine = [asyncio.run(ask(server.start())) for server in servers]
+            reports = [compare(logprobs, trainer.result()) for logprobs in engine]
         return max(reports, key=lambda report: report.largest_difference_nats)
 
     def collect(self, collection: Collection, policy: ServedPolicy, sink: Sink, hear: Hear = lambda _: None) -> None:

@@ -4,7 +4,7 @@ Results come from executing the golden program in the environment; what an exper
 torch.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import cycle
 from random import Random
@@ -32,7 +32,7 @@ class Equipped:
 
     toolbox: Toolbox
     asked: Expert | None = None
-    """The expert that is asked what to do before anything else."""
+    """The expert that is asked at every step what to do next, until it says the answer."""
     others: Mapping[str, EnvironmentSpec] = field(default_factory=dict)
     """The environments of distractors, by id."""
 
@@ -86,10 +86,16 @@ def golden_row(
     """One call a turn, each followed by its real result, then the golden answer. Raises GoldenFailed.
 
     Where the request leaves things out, the user is asked for them first: nothing is taught that could not be known.
-    An expert that is asked says rightly what to do. By default there is the task's own toolbox, and nobody is asked.
+    An expert that is asked says rightly what to do; that is done to the letter, and it is asked again with the results.
+    By default there is the task's own toolbox, and nobody is asked.
     """
     dialect, may_ask = conversation.dialect, task.scenario is not None
-    results = environment.replay(task.golden).results
+    made = list(zip(task.golden, environment.replay(task.golden).results, strict=True))
+    failing = next(((call, result) for call, result in made if not result.ok), None)
+    if failing:
+        raise GoldenFailed(
+            f"task {task.id}: golden call {failing[0].tool} fails: {failing[1].error}. Prove the task again."
+        )
     equipped = equipped or Equipped(task.toolbox)
     prompt = dialect.prompt(environment.spec, equipped.toolbox, equipped.others, may_ask=may_ask)
     token_ids = conversation.opening(
@@ -107,20 +113,23 @@ def golden_row(
         token_ids.extend(bridge)
         trained.extend([False] * len(bridge))
 
+    def consult(expert: Expert, advice: Advice) -> None:
+        asked = say(ParsedTurn(calls=(ToolCall(tool=expert.name, arguments={QUESTION: task.said}),)))
+        told = [ToolResult(ok=True, value=render_advice(advice))]
+        hear(conversation.bridge(asked, dialect.results(told, result_limit_chars, [0])))
+
     if task.scenario is not None and task.scenario.known:
         question = golden_question(task.scenario)
         asked = say(ParsedTurn(message=question))
         hear(conversation.bridge(asked, scripted_reply(task.scenario, question).text, "user"))
+    for step in _steps(task, environment, made) if equipped.asked else [[each] for each in made]:
+        calls = tuple(call for call, _ in step)
+        if equipped.asked:
+            consult(equipped.asked, Advice(calls=calls))
+        called = say(ParsedTurn(calls=calls))
+        hear(conversation.bridge(called, dialect.results([result for _, result in step], result_limit_chars)))
     if equipped.asked:
-        asked = say(ParsedTurn(calls=(ToolCall(tool=equipped.asked.name, arguments={QUESTION: task.said}),)))
-        calls = next_calls(task, environment, ())
-        advice = render_advice(Advice(calls=calls) if calls else Advice(answer=task.golden_answer))
-        hear(conversation.bridge(asked, dialect.results([ToolResult(ok=True, value=advice)], result_limit_chars, [0])))
-    for call, result in zip(task.golden, results, strict=True):
-        if not result.ok:
-            raise GoldenFailed(f"task {task.id}: golden call {call.tool} fails: {result.error}. Prove the task again.")
-        called = say(ParsedTurn(calls=(call,)))
-        hear(conversation.bridge(called, dialect.results([result], result_limit_chars)))
+        consult(equipped.asked, Advice(answer=task.golden_answer))
     say(ParsedTurn(answer=task.golden_answer or "Done."))
     return TrainingRow(
         rollout_id=task.id,
@@ -131,6 +140,16 @@ def golden_row(
         behaviour=(0.0,) * len(token_ids),
         advantage=1.0,
     )
+
+
+def _steps(
+    task: Task, environment: Environment, made: Sequence[tuple[ToolCall, ToolResult]]
+) -> Iterator[Sequence[tuple[ToolCall, ToolResult]]]:
+    """The golden calls in the portions in which an expert advises them."""
+    done = 0
+    while calls := next_calls(task, environment, [(call, result.value) for call, result in made[:done]]):
+        yield made[done : done + len(calls)]
+        done += len(calls)
 
 
 def golden_question(scenario: Scenario) -> str:

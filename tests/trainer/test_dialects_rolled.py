@@ -110,11 +110,12 @@ def test_a_trajectory_that_asks_an_expert_has_the_tokens_of_such_a_rollout(
 ) -> None:
     config = with_experts(SAGE, max_context_tokens=8192, max_tokens_per_turn=200)
     for task in (tasks[0], tasks[-1], talking_task(shop)):
-        asked = ParsedTurn(calls=(ToolCall(tool="expert_a", arguments={"question": task.said}),))
+        asks = ParsedTurn(calls=(ToolCall(tool="expert_a", arguments={"question": task.said}),))
+        first = 1 if task.scenario else 0
         turns = golden_turns(task)
-        turns.insert(1 if task.scenario else 0, asked)
+        turns = turns[:first] + [each for turn in turns[first:] for each in (asks, turn)]
         [rollout], _ = roll(name, turns, [task], config)
-        assert rollout.solved and rollout.turns[1 if task.scenario else 0].results[0].ok
+        assert rollout.solved and rollout.turns[first].results[0].ok
         conversation = Conversation(tokenizers[name], DIALECTS[name])
         equipment = Equipment(config.toolbox, 1.0, 0, [shop.spec])
         [taught] = golden_rows([task], {shop.id: shop}, conversation, config.result_limit_chars, equipment)
