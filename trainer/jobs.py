@@ -197,7 +197,7 @@ class WarmStartConfig(TrainingConfig):
     result_limit_chars: int = Field(600, ge=40)
     """As in `RolloutConfig`, so that examples look like rollouts."""
     expert_rate: float = Field(0.0, ge=0, le=1, exclude_if=lambda rate: rate == 0)
-    """How many of the examples ask an expert of `rollouts.toolbox` first, for the form of it; the expert is right."""
+    """How many of the examples ask an expert of `rollouts.toolbox`, at every step, and do what it says; it is right."""
     decay_steps: int = _later(0, ge=0)
     """Over how many steps, the last ones, the learning rate falls to nothing, by the same amount each. Without them
     what the policy does most is what the last few examples did."""
