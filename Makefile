@@ -21,7 +21,7 @@ demo: $(STAMP)
 	$(BIN)/envloom demo $(if $(LIVE),--live) $(if $(AGAIN),--again)
 
 learn: $(STAMP)
-	$(BIN)/envloom train learn --total 8 $(if $(SEED),--seed $(SEED))
+	$(BIN)/envloom train learn --total 6 $(if $(SEED),--seed $(SEED))
 
 dev: $(STAMP)
 	$(BIN)/envloom dev
