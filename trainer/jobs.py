@@ -249,6 +249,9 @@ class UpdateConfig(TrainingConfig):
     """Over how many of AdamW's first steps the learning rate rises to its value, by the same amount each. With
     `moments: continued` they are counted through all updates. Its averages are of few gradients then: the first step
     moves every weight by the whole learning rate, whatever the sign of its gradient is worth."""
+    decay_steps: int = _later(0, ge=0)
+    """Over how many steps after those of the warm-up the learning rate falls to a tenth, where it stays, by the same
+    amount each; 0: it stays whole. Counted as those are. Nothing comes after the last steps that corrects them."""
     kl_coefficient: float = _later(0.0, ge=0)
     """Weight of the KL divergence to the parent in the loss (k3 estimator); 0 leaves it out."""
     importance_cap: float | None = _later(None, gt=0)
@@ -260,7 +263,9 @@ class UpdateConfig(TrainingConfig):
 
     def learning_rate_at(self, step: int) -> float:
         """The learning rate of AdamW's step of that number, from 0."""
-        return self.learning_rate * min(1.0, (step + 1) / (self.warmup_steps + 1))
+        rising = (step + 1) / (self.warmup_steps + 1)
+        fallen = min(1.0, max(0, step - self.warmup_steps) / self.decay_steps) if self.decay_steps else 0.0
+        return self.learning_rate * min(rising, 1.0 - 0.9 * fallen)
 
     @model_validator(mode="after")
     def _one_word_on_the_engine(self) -> "UpdateConfig":

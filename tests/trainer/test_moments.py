@@ -49,6 +49,21 @@ def test_the_first_of_the_steps_in_which_it_rises_is_that_much_smaller(tmp_path:
     assert [config.learning_rate_at(step) for step in (0, 1, 4, 5)] == pytest.approx([2e-4, 4e-4, 1e-3, 1e-3])
 
 
+def test_a_learning_rate_falls_to_a_tenth_after_it_has_risen_and_stays_there(tmp_path: Path) -> None:
+    config = small_job(tmp_path, learning_rate=1e-3, warmup_steps=1, decay_steps=3).config
+    rates = [config.learning_rate_at(step) for step in range(7)]
+    assert rates == pytest.approx([5e-4, 1e-3, 7e-4, 4e-4, 1e-4, 1e-4, 1e-4])
+
+
+def test_a_learning_rate_that_falls_goes_on_falling_in_the_next_update(tmp_path: Path) -> None:
+    rows = small_rows(groups=1)
+    settings: dict[str, Any] = {"learning_rate": 1e-3, "decay_steps": 2, "moments": "continued"}
+    both_steps = update(small_job(tmp_path, rows, epochs=2, **settings))
+    assert weights_of(twice(small_job(tmp_path, rows, **settings))) == weights_of(both_steps)
+    whole = {**settings, "decay_steps": 0}
+    assert weights_of(twice(small_job(tmp_path, rows, **whole))) != weights_of(both_steps)
+
+
 def test_two_processes_with_shared_out_weights_continue_them_too(tmp_path: Path) -> None:
     rows = small_rows(groups=2)
     settings: dict[str, Any] = {"moments": "continued", "learning_rate": 1e-3}
