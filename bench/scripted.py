@@ -16,8 +16,8 @@ from serving.models import resolve_model
 from trainer.collect import Collection, planned
 from trainer.conversation import Conversation, Tokenizer, load_tokenizer
 from trainer.dialect import render_answer, render_call
-from trainer.jobs import RolloutConfig
 from trainer.player import Assignment
+from trainer.settings import RolloutConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 TURNS = 5

@@ -13,7 +13,7 @@ from dagster_project.home import Home
 from envs.record import Record
 from generators.splits import Unseen
 from trainer.difficulty import DifficultyConfig
-from trainer.jobs import EvaluationConfig, RewardConfig, RolloutConfig, UpdateConfig, WarmStartConfig
+from trainer.settings import EvaluationConfig, RewardConfig, RolloutConfig, UpdateConfig, WarmStartConfig
 
 FOLDER = Path(__file__).parent / "campaigns"
 

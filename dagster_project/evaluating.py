@@ -18,8 +18,8 @@ from trainer.conversation import Tokenizer
 from trainer.engine import ServedPolicy
 from trainer.evaluate import ALL, Summary, summarise
 from trainer.fanout import Hear, Sink
-from trainer.jobs import RolloutConfig
 from trainer.rollout import Purpose, Rollout
+from trainer.settings import RolloutConfig
 from warehouse.lineage import Edge
 from warehouse.warehouse import Batch, Warehouse
 

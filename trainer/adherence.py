@@ -11,9 +11,9 @@ from envs.intervals import bootstrap_interval, wilson_interval
 from envs.record import Record
 from envs.task import Preference
 from envs.verdict import Outcome
-from trainer.jobs import RewardConfig
 from trainer.rewards import Measures, measures_of
 from trainer.rollout import Rollout
+from trainer.settings import RewardConfig
 
 COST_UNIT_USD = 1e-4
 """What costs are counted in: the cheapest call that is ever drawn (`envs.toolbox.draw_call_price`)."""

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trainer.checkpoint import CheckpointManifest, read_checkpoint
-from trainer.jobs import Job, TrainingConfig
+from trainer.jobs import Job
 from trainer.rows import TrainingRow
+from trainer.settings import TrainingConfig
 
 
 class JobRefused(ValueError):

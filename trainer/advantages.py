@@ -11,9 +11,9 @@ from enum import StrEnum
 from statistics import fmean, pstdev
 
 from envs.record import Record
-from trainer.jobs import RewardConfig
 from trainer.rewards import Reward
 from trainer.rollout import TRUNCATED, StopReason
+from trainer.settings import RewardConfig
 
 # Below this spread rewards are equal but for rounding.
 _NO_SPREAD = 1e-9

@@ -7,8 +7,8 @@ from time import perf_counter
 
 from envs.task import Toolbox
 from serving.endpoint import Completion
-from trainer.jobs import RolloutConfig
 from trainer.rollout import Charge, StopReason
+from trainer.settings import RolloutConfig
 
 
 class Budget:

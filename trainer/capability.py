@@ -10,9 +10,9 @@ from envs.verdict import Outcome
 from trainer.baselines import RULES, RulePolicy
 from trainer.collect import Collection, collect
 from trainer.conversation import Tokenizer
-from trainer.jobs import RolloutConfig
 from trainer.player import Assignment
 from trainer.rollout import Rollout
+from trainer.settings import RolloutConfig
 
 
 def capability_text(rollouts: Sequence[Rollout]) -> str:

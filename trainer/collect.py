@@ -18,9 +18,9 @@ from trainer.conversation import Conversation, Tokenizer
 from trainer.dialects.choice import dialect_for
 from trainer.dialects.protocol import DialectName
 from trainer.experts import Experts
-from trainer.jobs import RolloutConfig
 from trainer.player import Assignment, Instance, Player, Policy, Stage
 from trainer.rollout import Rollout, rollout_identity
+from trainer.settings import RolloutConfig
 from trainer.users import user_for
 
 

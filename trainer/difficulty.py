@@ -7,8 +7,8 @@ from pydantic import Field, model_validator
 
 from envs.record import Record
 from envs.verdict import Outcome
-from trainer.jobs import RolloutConfig
 from trainer.rollout import Rollout
+from trainer.settings import RolloutConfig
 
 
 class DifficultyConfig(Record):

@@ -16,9 +16,9 @@ from typing import NamedTuple, Protocol, TypeAlias
 
 from trainer.collect import Collection, collect, planned
 from trainer.conversation import Tokenizer
-from trainer.jobs import WorkersConfig
 from trainer.player import Policy
 from trainer.rollout import Rollout
+from trainer.settings import WorkersConfig
 
 
 class RayMissing(RuntimeError):

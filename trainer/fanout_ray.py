@@ -18,7 +18,7 @@ from ray.exceptions import RayError, RayTaskError
 from envs.environment import Environment
 from envs.spec import EnvironmentSpec
 from trainer.fanout import Ended, Hear, Shard, WorkersLost
-from trainer.jobs import WorkersConfig
+from trainer.settings import WorkersConfig
 
 logger = logging.getLogger(__name__)
 WORKER_STARTS = 3

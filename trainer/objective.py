@@ -10,10 +10,10 @@ import torch
 from pydantic import JsonValue
 from torch import Tensor
 
-from trainer.jobs import UpdateConfig
 from trainer.losses import LOSSES, importance_weight, kl_estimate
 from trainer.packing import Pack, Scores
 from trainer.rows import TrainingRow
+from trainer.settings import UpdateConfig
 from trainer.team import Team
 
 

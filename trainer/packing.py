@@ -18,8 +18,8 @@ from trainer.along_paths import Branch
 from trainer.attention import branch_of
 from trainer.flex import path_mask
 from trainer.head import score_tokens
-from trainer.jobs import Attention
 from trainer.rows import TrainingRow
+from trainer.settings import Attention
 
 # Rows that share less than this with their neighbour are computed apart: what a pass computes it also holds.
 _WORTH_SHARING = 0.25

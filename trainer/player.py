@@ -23,8 +23,8 @@ from trainer.calling import Caller
 from trainer.conversation import Conversation, Speaker
 from trainer.dialect import user_message
 from trainer.experts import Experts
-from trainer.jobs import RolloutConfig
 from trainer.rollout import Charge, Purpose, Rollout, StopReason, Turn
+from trainer.settings import RolloutConfig
 from trainer.users import User, UserFailed
 
 

@@ -23,8 +23,9 @@ from trainer.admission import JobRefused, parent_of
 from trainer.attention import TRIE_ATTENTION
 from trainer.checkpoint import ADAPTER, ADAPTER_CONFIG, stable_adapter_config
 from trainer.gated import fuse_gated
-from trainer.jobs import Job, TrainingConfig
+from trainer.jobs import Job
 from trainer.norms import fuse_norms
+from trainer.settings import TrainingConfig
 from trainer.sharding import whole
 
 Policy: TypeAlias = PreTrainedModel | PeftModel

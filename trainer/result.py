@@ -15,8 +15,9 @@ from trainer.checkpoint import (
     seal_checkpoint,
     weights_file,
 )
-from trainer.jobs import TrainingResult, UpdateJob, WarmStartJob, uses_engine_logprobs
+from trainer.jobs import TrainingResult, UpdateJob, WarmStartJob
 from trainer.rows import TrainingRow, rows_sha256
+from trainer.settings import uses_engine_logprobs
 from trainer.stepping import peak_memory_mib
 
 

@@ -14,8 +14,8 @@ from pydantic import Field
 from envs.record import Record
 from envs.task import Preference
 from envs.verdict import Outcome
-from trainer.jobs import RewardConfig
 from trainer.rollout import Rollout
+from trainer.settings import RewardConfig
 
 OUTCOME, COST, LATENCY = "outcome", "-cost_usd", "-latency_s"
 

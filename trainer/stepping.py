@@ -11,10 +11,10 @@ import torch
 from pydantic import JsonValue
 from torch import Tensor
 
-from trainer.jobs import TrainingConfig
 from trainer.packing import Pack, Scores, pack_rows, plan_packs, score
 from trainer.policy import Policy, causal_lm, device_here, trainable
 from trainer.rows import TrainingRow
+from trainer.settings import TrainingConfig
 from trainer.sharding import as_held, held_optimizer, share_out, whole, whole_optimizer
 from trainer.team import Team
 

@@ -12,7 +12,7 @@ from time import perf_counter
 import torch
 
 from trainer.admission import require_parent, require_rows
-from trainer.jobs import TrainingResult, UpdateConfig, UpdateJob
+from trainer.jobs import TrainingResult, UpdateJob
 from trainer.moments import continue_moments, moments_writer
 from trainer.objective import ParentLogprobs, StepObjective, distances
 from trainer.packing import pack_rows
@@ -20,6 +20,7 @@ from trainer.policy import device_here, load_policy, make_deterministic, weights
 from trainer.result import Trained, seal_result
 from trainer.resuming import Journal, Statistics, take_steps
 from trainer.rows import TrainingRow, read_training_rows
+from trainer.settings import UpdateConfig
 from trainer.stepping import Stepper, shortest
 from trainer.team import ALONE, Team
 

@@ -13,8 +13,8 @@ from envs.users import UserReply, scenario_breach, scripted_reply
 from serving.endpoint import ChatRequest, Message
 from serving.errors import EndpointError
 from trainer.experts import client_for
-from trainer.jobs import UserConfig
 from trainer.rollout import Charge
+from trainer.settings import UserConfig
 
 Talk: TypeAlias = Sequence[tuple[str, str]]
 """Messages of the policy with the user's replies."""

@@ -15,10 +15,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import torch
 
-from trainer.jobs import UpdateConfig, UpdateJob
+from trainer.jobs import UpdateJob
 from trainer.packing import pack_rows, score
 from trainer.policy import causal_lm, device_here, load_policy, make_deterministic
 from trainer.rows import TrainingRow, write_training_rows
+from trainer.settings import UpdateConfig
 from trainer.update import learn, update
 
 _MISMATCH = 0.25

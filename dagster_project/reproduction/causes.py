@@ -22,7 +22,7 @@ from generators.brief import Brief, DomainError, load_brief
 from generators.discovery import domain_folder
 from generators.hooked import load_hooks
 from generators.prompts import FOLDER, template_sha256
-from trainer.jobs import uses_engine_logprobs
+from trainer.settings import uses_engine_logprobs
 from warehouse.compare import ABSENT, shown
 from warehouse.copying import givens_of, runtime_of
 from warehouse.givens import Given

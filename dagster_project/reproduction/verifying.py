@@ -23,8 +23,8 @@ from generators.brief import Brief
 from serving.errors import ServingError
 from serving.models import resolve_model
 from trainer.checkpoint import CheckpointBroken, CheckpointManifest, read_checkpoint
-from trainer.jobs import UpdateConfig, uses_engine_logprobs
 from trainer.rows import rows_sha256, training_rows
+from trainer.settings import UpdateConfig, uses_engine_logprobs
 from warehouse.compare import Difference, compare_rows, shown
 from warehouse.parts import to_arrow
 from warehouse.tables import TABLES

@@ -17,7 +17,7 @@ from trainer.advantages import reward_rows
 from trainer.baselines import RULES, RuleEngine
 from trainer.conversation import Tokenizer
 from trainer.engine import ServedPolicy
-from trainer.jobs import EvaluationConfig, RolloutConfig
+from trainer.settings import EvaluationConfig, RolloutConfig
 from warehouse.lineage import Edge
 from warehouse.tables import TABLES
 from warehouse.warehouse import Batch, Warehouse

@@ -14,7 +14,7 @@ from dagster_project.summary import gather
 from serving.models import ResolvedModel
 from tests.dagster_project.played import CAMPAIGN, WISH, play
 from trainer.conversation import Tokenizer, load_tokenizer
-from trainer.jobs import EvaluationConfig
+from trainer.settings import EvaluationConfig
 from warehouse.warehouse import Warehouse
 
 

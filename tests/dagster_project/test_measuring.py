@@ -27,8 +27,8 @@ from trainer.dialect import render_answer, render_call
 from trainer.difficulty import DifficultyConfig
 from trainer.engine import ServedPolicy
 from trainer.fanout import Ended, Hear, Sink
-from trainer.jobs import RolloutConfig
 from trainer.rollout import Rollout
+from trainer.settings import RolloutConfig
 from warehouse.tables import TABLES
 from warehouse.warehouse import Warehouse
 

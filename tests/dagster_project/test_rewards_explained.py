@@ -26,8 +26,8 @@ from tests.trainer.staging import FOOL, SAGE, library_spec, talking_task
 from trainer.advantages import reward_rows
 from trainer.baselines import RULES, Heard, RuleEngine, rule_policy
 from trainer.conversation import Conversation, Tokenizer, load_tokenizer
-from trainer.jobs import EvaluationConfig, RewardConfig, RolloutConfig
 from trainer.rollout import Rollout
+from trainer.settings import EvaluationConfig, RewardConfig, RolloutConfig
 from warehouse.costs import RECOMPUTED_COST_SQL
 from warehouse.tables import TABLES
 from warehouse.warehouse import Warehouse

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from serving.models import ResolvedModel
-from trainer.jobs import TrainingResult, UpdateConfig, UpdateJob
+from trainer.jobs import TrainingResult, UpdateJob
 from trainer.process import RESULT
 from trainer.rows import TrainingRow, write_training_rows
+from trainer.settings import UpdateConfig
 
 REPOSITORY = Path(__file__).parents[2]
 VOCABULARY = 64

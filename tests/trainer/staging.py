@@ -8,7 +8,7 @@ from envs.spec import EnvironmentSpec, Parameter, Returns, Tool
 from envs.task import Scenario, Task
 from envs.toolbox import ToolboxConfig
 from tests.fixtures import call, make_task, shop_spec
-from trainer.jobs import RolloutConfig
+from trainer.settings import RolloutConfig
 
 SAGE = SimulatedProfile(
     name="sage",

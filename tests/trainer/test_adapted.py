@@ -12,8 +12,8 @@ from transformers.models.llama.modeling_llama import LlamaMLP
 from tests.trainer.small import VOCABULARY, small_job
 from trainer.adapted import Adapted, FusedLora, _AdaptedLinear
 from trainer.gated import _GatedLayers
-from trainer.jobs import UpdateConfig
 from trainer.policy import load_policy, make_deterministic, trainable
+from trainer.settings import UpdateConfig
 
 
 def policy(folder: Path, *, fused: bool) -> torch.nn.Module:

@@ -8,8 +8,8 @@ from envs.task import Preference
 from envs.verdict import Outcome
 from tests.trainer.test_evaluate import rollout
 from trainer.adherence import COST_UNIT_USD, OtherPreference, adherence, preference_score
-from trainer.jobs import RewardConfig
 from trainer.rewards import Measures
+from trainer.settings import RewardConfig
 
 ROUNDING = 1e-9
 TOOLS = ("search", "ask", "buy")

@@ -4,9 +4,9 @@ import pytest
 
 from envs.verdict import Outcome
 from trainer.advantages import Left, advantages_of, counts, reward_rows
-from trainer.jobs import RewardConfig
 from trainer.rewards import Reward
 from trainer.rollout import StopReason
+from trainer.settings import RewardConfig
 
 
 def reward(rollout_id: str, value: float | None, group_id: str = "g") -> Reward:

@@ -18,8 +18,8 @@ from trainer.capability import capability_text, measured
 from trainer.collect import Assignment, Collection, collect
 from trainer.conversation import Conversation, TemplateUnusable, Tokenizer
 from trainer.evaluate import summarise
-from trainer.jobs import RolloutConfig
 from trainer.rollout import Rollout
+from trainer.settings import RolloutConfig
 
 
 @pytest.fixture

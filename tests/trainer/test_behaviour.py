@@ -6,8 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from tests.trainer.small import small_job, small_rows
-from trainer.jobs import UpdateConfig
 from trainer.rows import TrainingRow
+from trainer.settings import UpdateConfig
 from trainer.update import update
 
 

@@ -15,9 +15,9 @@ from trainer.advantages import Advantage
 from trainer.collect import Assignment, Collection, collect
 from trainer.conversation import Conversation, Tokenizer
 from trainer.golden import golden_row
-from trainer.jobs import RolloutConfig
 from trainer.rollout import Rollout, StopReason
 from trainer.rows import training_rows
+from trainer.settings import RolloutConfig
 
 Scripted = Callable[..., ScriptedPolicy]
 ONCE = RolloutConfig(samples_per_task=1)

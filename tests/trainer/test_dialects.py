@@ -22,7 +22,7 @@ from trainer.dialects.hermes import HERMES
 from trainer.dialects.llama import LLAMA
 from trainer.dialects.protocol import Dialect
 from trainer.golden import golden_row
-from trainer.jobs import RolloutConfig
+from trainer.settings import RolloutConfig
 
 DIALECTS = {"compact": COMPACT, "hermes": HERMES, "llama": LLAMA}
 NATIVE = {"hermes": HERMES, "llama": LLAMA}

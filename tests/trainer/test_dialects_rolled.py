@@ -25,10 +25,10 @@ from trainer.dialects.compact import COMPACT
 from trainer.dialects.hermes import HERMES
 from trainer.dialects.llama import LLAMA
 from trainer.golden import Equipment, golden_question, golden_row, golden_rows
-from trainer.jobs import RolloutConfig
 from trainer.packing import pack_rows
 from trainer.rollout import Rollout, StopReason
 from trainer.rows import training_rows
+from trainer.settings import RolloutConfig
 from trainer.warm_start import example_batches
 
 DIALECTS = {"compact": COMPACT, "hermes": HERMES, "llama": LLAMA}

@@ -17,7 +17,7 @@ from trainer.collect import Assignment, Collection, collect
 from trainer.conversation import Tokenizer
 from trainer.difficulty import Difficulty, DifficultyConfig, difficulties, pass_at_k, sampling_weights
 from trainer.draw import draw_tasks
-from trainer.jobs import RolloutConfig
+from trainer.settings import RolloutConfig
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=9), st.data())

@@ -15,10 +15,11 @@ from trainer.advantages import Advantage
 from trainer.canary import CanaryFailed, canary_tokens, compare, engine_logprobs
 from trainer.collect import Assignment, Collection, collect
 from trainer.conversation import Conversation, Tokenizer
-from trainer.jobs import CanaryJob, RolloutConfig, UpdateConfig, UpdateJob, WarmStartConfig, WarmStartJob
+from trainer.jobs import CanaryJob, UpdateJob, WarmStartJob
 from trainer.process import trainer_logprobs
 from trainer.rollout import Rollout
 from trainer.rows import training_rows, write_training_rows
+from trainer.settings import RolloutConfig, UpdateConfig, WarmStartConfig
 from trainer.update import update
 from trainer.warm_start import warm_start
 

@@ -18,9 +18,9 @@ from trainer.collect import Assignment, Collection, collect, draw_toolbox
 from trainer.conversation import Tokenizer
 from trainer.dialect import system_prompt
 from trainer.experts import KeyMissing
-from trainer.jobs import RolloutConfig
 from trainer.rollout import Rollout, StopReason
 from trainer.rows import training_rows
+from trainer.settings import RolloutConfig
 
 Scripted = Callable[..., ScriptedPolicy]
 

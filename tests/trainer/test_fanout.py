@@ -19,7 +19,7 @@ from trainer.baselines import RULES, RuleEngine, RulePolicy, rule_policy
 from trainer.collect import Assignment, Collection, planned
 from trainer.conversation import Tokenizer
 from trainer.fanout import Ended, OpenPolicy, RayMissing, deal, fan_out, map_of
-from trainer.jobs import RolloutConfig, WorkersConfig
+from trainer.settings import RolloutConfig, WorkersConfig
 
 Scripted = Callable[..., ScriptedPolicy]
 

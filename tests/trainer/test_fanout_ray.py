@@ -23,8 +23,8 @@ from tests.trainer.conftest import Script, ScriptedPolicy
 from trainer.collect import Assignment, Collection, planned
 from trainer.conversation import Tokenizer
 from trainer.fanout import Ended, WorkersLost, fan_out
-from trainer.jobs import RolloutConfig, WorkersConfig
 from trainer.rollout import Rollout
+from trainer.settings import RolloutConfig, WorkersConfig
 from warehouse.warehouse import Warehouse
 
 pytest.importorskip("ray")

@@ -8,10 +8,11 @@ import torch
 from tests.trainer.small import small_job, small_rows
 from trainer.admission import JobRefused
 from trainer.flex import path_mask
-from trainer.jobs import Attention, TrainingConfig, UpdateConfig, UpdateJob
+from trainer.jobs import UpdateJob
 from trainer.packing import Pack, pack_rows, plan_packs, score
 from trainer.policy import causal_lm, device_here, load_policy, make_deterministic, trainable
 from trainer.rows import TrainingRow
+from trainer.settings import Attention, TrainingConfig, UpdateConfig
 from trainer.update import update
 
 

@@ -11,10 +11,11 @@ from tests.trainer.small import child_of, small_job
 from trainer.admission import JobRefused
 from trainer.checkpoint import ADAPTER, MANIFEST, WEIGHTS, read_checkpoint
 from trainer.engine import PolicyEngine, ServedPolicy
-from trainer.jobs import CanaryJob, UpdateConfig
+from trainer.jobs import CanaryJob
 from trainer.merge import MergeRefused, merged_model
 from trainer.policy import causal_lm, load_policy, make_deterministic, trainable
 from trainer.process import trainer_logprobs
+from trainer.settings import UpdateConfig
 from trainer.stepping import Stepper
 from trainer.team import ALONE
 from trainer.update import update

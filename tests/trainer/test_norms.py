@@ -9,9 +9,9 @@ from transformers.models.gemma3.modeling_gemma3 import Gemma3RMSNorm
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
 from tests.trainer.small import small_job
-from trainer.jobs import UpdateConfig
 from trainer.norms import _RmsNorm, fuse_norms
 from trainer.policy import load_policy
+from trainer.settings import UpdateConfig
 
 WIDTH = 576
 

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from tests.trainer.small import small_job, small_rows
-from trainer.jobs import UpdateConfig, UpdateJob
+from trainer.jobs import UpdateJob
 from trainer.objective import ParentLogprobs, StepObjective, denominator
 from trainer.packing import Scores, pack_rows
 from trainer.policy import load_policy, make_deterministic
+from trainer.settings import UpdateConfig
 from trainer.update import update
 
 ROWS = small_rows(groups=1, size=2)

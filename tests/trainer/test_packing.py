@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from trainer.jobs import UpdateConfig, UpdateJob
+from trainer.jobs import UpdateJob
 from trainer.losses import LOSSES
 from trainer.objective import ParentLogprobs, StepObjective
 from trainer.packing import pack_rows, plan_packs, score
 from trainer.policy import causal_lm, load_policy, make_deterministic, trainable
 from trainer.rows import TrainingRow
+from trainer.settings import UpdateConfig
 
 CPU = torch.device("cpu")
 CONFIG = UpdateConfig()

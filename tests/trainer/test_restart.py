@@ -16,7 +16,7 @@ from trainer.collect import Assignment, Collection
 from trainer.conversation import Tokenizer
 from trainer.engine import EngineFolders, PolicyEngine, ServedPolicy
 from trainer.fanout import Ended
-from trainer.jobs import RolloutConfig
+from trainer.settings import RolloutConfig
 
 
 @pytest.mark.vllm

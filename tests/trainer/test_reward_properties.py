@@ -10,9 +10,9 @@ from envs.task import Preference
 from envs.verdict import Outcome
 from tests.trainer.test_rewards import GROUPS, MEASURES, PREFERENCES, USD
 from trainer.advantages import Left, advantages_of
-from trainer.jobs import RewardConfig
 from trainer.rewards import Measures, preference_or_default, score_group
 from trainer.rollout import StopReason
+from trainer.settings import RewardConfig
 
 ROUNDING = 1e-9
 BOTH = pytest.mark.parametrize(

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from envs.task import Preference
 from envs.verdict import Outcome
-from trainer.jobs import RewardConfig
 from trainer.rewards import Measures, explain, preference_or_default, score_group
+from trainer.settings import RewardConfig
 
 TOOLS = ("ask_expert", "search")
 USD = st.floats(0, 10, allow_subnormal=False)

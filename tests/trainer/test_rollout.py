@@ -9,9 +9,9 @@ from envs.environment import Environment
 from envs.task import Task
 from trainer.advantages import Advantage
 from trainer.collect import Assignment, Collection, collect
-from trainer.jobs import RolloutConfig
 from trainer.rollout import Rollout, from_rows, rollout_identity, rollouts_from
 from trainer.rows import read_training_rows, training_rows, write_training_rows
+from trainer.settings import RolloutConfig
 from warehouse.tables import table_named
 
 

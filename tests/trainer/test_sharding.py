@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from safetensors.torch import load_file
 
 from tests.trainer.small import REPOSITORY, in_a_process, small_job, small_rows
-from trainer.jobs import UpdateConfig
 from trainer.process import STATE
+from trainer.settings import UpdateConfig
 
 HOLDS = """
 import sys

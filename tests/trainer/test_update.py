@@ -16,17 +16,10 @@ from envs.task import Task
 from trainer.advantages import advantages_of
 from trainer.checkpoint import ADAPTER, ADAPTER_CONFIG, CheckpointBroken, read_checkpoint
 from trainer.collect import Assignment, Collection, collect
-from trainer.jobs import (
-    RewardConfig,
-    RolloutConfig,
-    TrainingResult,
-    UpdateConfig,
-    UpdateJob,
-    WarmStartConfig,
-    WarmStartJob,
-)
+from trainer.jobs import TrainingResult, UpdateJob, WarmStartJob
 from trainer.rewards import measures_of, preference_or_default, score_group
 from trainer.rows import TrainingRow, read_training_rows, training_rows, write_training_rows
+from trainer.settings import RewardConfig, RolloutConfig, UpdateConfig, WarmStartConfig
 from trainer.stepping import TrainingStopped
 from trainer.update import minibatches, update
 from trainer.warm_start import warm_start

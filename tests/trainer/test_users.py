@@ -15,10 +15,10 @@ from trainer.advantages import Advantage, Left, advantages_of
 from trainer.collect import Assignment, Collection, collect
 from trainer.conversation import Conversation, Tokenizer
 from trainer.golden import golden_row
-from trainer.jobs import RewardConfig, RolloutConfig, UserConfig
 from trainer.rewards import measures_of, score_group
 from trainer.rollout import Rollout, StopReason
 from trainer.rows import training_rows
+from trainer.settings import RewardConfig, RolloutConfig, UserConfig
 
 Scripted = Callable[..., ScriptedPolicy]
 ONCE = RolloutConfig(samples_per_task=1)
