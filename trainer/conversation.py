@@ -26,6 +26,8 @@ Speaker: TypeAlias = Literal["tool", "user"]
 """Who is heard between two completions. Tools and experts speak as `tool`."""
 _REMEMBERED = 2048
 """Bridges: some MiB."""
+_END_OF_QUOTED_SENTENCE = re.compile(r'(?<=[.?!])(?=")')
+"""Between a sentence and the quote that closes it, which many vocabularies have as one token (`.")`)."""
 
 
 class Tokenizer(Protocol):
@@ -100,8 +102,13 @@ class Conversation:
         return tuple(self._encode(self._after_assistant(messages)))
 
     def completion(self, text: str) -> list[int]:
-        """A golden completion: the words and the end-of-turn token, as an engine would have sampled them."""
-        return [*self._encode(text), *self.end_ids]
+        """A golden completion: the words and the end-of-turn token, as an engine could have sampled them.
+
+        A quoted sentence is in the tokens of the sentence itself. A policy that hands on what it was told copies
+        token by token: it writes the full stop alone, and must have learnt that the closing quote can come after that.
+        """
+        pieces = _END_OF_QUOTED_SENTENCE.split(text)
+        return [*(token_id for piece in pieces for token_id in self._encode(piece)), *self.end_ids]
 
     def text(self, completion_ids: Sequence[int]) -> str:
         """What a completion says, without special tokens."""

@@ -59,6 +59,18 @@ def test_generation_stops_at_the_end_of_the_turn(conversation: Conversation, tok
     assert conversation.text(conversation.completion("f()")) == "f()"
 
 
+def test_a_request_handed_on_keeps_the_tokens_it_was_heard_in(conversation: Conversation, tokenizer: Tokenizer) -> None:
+    request = "Hello. Please cancel order O-17."
+    heard = tokenizer.encode(request, add_special_tokens=False)
+    said = conversation.completion(f'specialist(question="{request}")')
+    places = [place for place in range(len(said)) if said[place : place + len(heard)] == heard]
+    assert len(places) == 1
+    assert conversation.text(said) == f'specialist(question="{request}")'
+    assert tokenizer.encode(f'"{request}")', add_special_tokens=False)[-1:] != tokenizer.encode(
+        '")', add_special_tokens=False
+    ), "this vocabulary has no token across the quote, and the test shows nothing"
+
+
 def test_a_remembered_bridge_is_that_of_its_words_speaker_and_end(tokenizer) -> None:
     remembering = Conversation(tokenizer)
     ended, cut = remembering.completion("f()"), remembering.completion("f()")[:-1]
