@@ -252,6 +252,9 @@ class UpdateConfig(TrainingConfig):
     decay_steps: int = _later(0, ge=0)
     """Over how many steps after those of the warm-up the learning rate falls to a tenth, where it stays, by the same
     amount each; 0: it stays whole. Counted as those are. Nothing comes after the last steps that corrects them."""
+    max_kl: float | None = _later(None, gt=0)
+    """How far one step may move the policy: KL(before ‖ after), mean over the step's trained tokens, in nats. A step
+    that goes further is halved until it does not, at the price of a forward pass each time. None: no bound."""
     kl_coefficient: float = _later(0.0, ge=0)
     """Weight of the KL divergence to the parent in the loss (k3 estimator); 0 leaves it out."""
     importance_cap: float | None = _later(None, gt=0)

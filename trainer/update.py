@@ -23,6 +23,7 @@ from trainer.rows import TrainingRow, read_training_rows
 from trainer.settings import UpdateConfig
 from trainer.stepping import Stepper, shortest
 from trainer.team import ALONE, Team
+from trainer.trust_region import TrustRegion
 
 Report = Callable[[str], None]
 
@@ -56,9 +57,11 @@ def learn(
             score_parent(stepper, parent, batches)
         stepper.set_learning_rate(job.config.learning_rate_at(stepper.steps_taken))
         objective = StepObjective(job.config, batches[number], parent, first=number == 0)
+        region = TrustRegion(stepper, job.config.max_kl)
         statistics = stepper.step(batches[number], objective)
+        held = region.hold(batches[number], objective.seen()[0])
         parent.share(team)
-        return {**statistics, **distances(team.concatenated(objective.seen()), job.config)}
+        return {**statistics, **distances(team.concatenated(objective.seen()), job.config), **held}
 
     steps = take_steps(len(batches), step, stepper, Journal(state_path, job, rows, parent.by_row), report)
     writers = [weights_writer(stepper.model, job)]
