@@ -28,6 +28,11 @@ def share_out(computation: nn.Module, device: torch.device, processes: int) -> N
         sharded.set_force_sum_reduction_for_comms(True)  # gloo knows no other
 
 
+def give_back(computation: nn.Module) -> None:
+    """Give back what is still borrowed after a pass forward that none backward followed: it would outlive a change."""
+    cast(FSDPModule, computation).reshard()
+
+
 def whole(tensor: Tensor) -> Tensor:
     """The whole of a tensor that may be shared out. All processes ask together."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor

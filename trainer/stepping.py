@@ -15,7 +15,7 @@ from trainer.packing import Pack, Scores, pack_rows, plan_packs, score
 from trainer.policy import Policy, causal_lm, device_here, trainable
 from trainer.rows import TrainingRow
 from trainer.settings import TrainingConfig
-from trainer.sharding import as_held, held_optimizer, share_out, whole, whole_optimizer
+from trainer.sharding import as_held, give_back, held_optimizer, share_out, whole, whole_optimizer
 from trainer.team import Team
 
 Objective: TypeAlias = Callable[[Scores, Pack], Tensor]
@@ -110,6 +110,23 @@ class Stepper:
         """What the policy as it is now gives the pack's trained tokens."""
         with self._precision():
             return Scores(*self._scoring(pack))
+
+    @torch.no_grad()
+    def logprobs(self, rows: Sequence[TrainingRow]) -> Tensor:
+        """float32 (tokens,), nats: what the policy gives this process's trained tokens now, pass by pass."""
+        found = [torch.empty(0)]
+        for members in self.passes(rows):
+            scores = self.score(pack_rows(members or [shortest(rows)], device_here()))
+            found += [scores.logprobs.cpu()] if members else []
+        if self.config.shard:
+            give_back(self._scoring)
+        return torch.cat(found)
+
+    def go_halfway_to(self, weights: Sequence[Tensor]) -> None:
+        """Bring the weights that learn half of the way to others, held as they are; the optimizer is not asked."""
+        with torch.no_grad():
+            for parameter, other in zip(self.parameters, weights, strict=True):
+                parameter.lerp_(other, 0.5)
 
     def state(self) -> dict[str, Any]:
         """Weights that learn and optimizer, whole. All processes ask together."""

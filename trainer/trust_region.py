@@ -7,15 +7,12 @@ known afterwards, so this is the backtracking of TRPO (arXiv 1502.05477, appendi
 
 from collections.abc import Sequence
 
-import torch
 from pydantic import JsonValue
 from torch import Tensor
 
 from trainer.losses import kl_estimate
-from trainer.packing import pack_rows
-from trainer.policy import device_here
 from trainer.rows import TrainingRow
-from trainer.stepping import Stepper, TrainingStopped, shortest
+from trainer.stepping import Stepper, TrainingStopped
 
 _HALVINGS = 10
 
@@ -41,24 +38,14 @@ class TrustRegion:
             kl = self._moved(rows, before)
             if kl <= self._max_kl:
                 return {"kl_of_step": kl, "step_share": 0.5**halvings}
-            self._halve()
+            self._stepper.go_halfway_to(self._origin)
         raise TrainingStopped(
             f"1/{2**_HALVINGS} of a step still moves the policy by KL {kl:.3g} (max_kl is {self._max_kl:g}). "
             "The parent checkpoint is untouched. Lower learning_rate."
         )
 
-    @torch.no_grad()
     def _moved(self, rows: Sequence[TrainingRow], before: Tensor) -> float:
         """KL(before ‖ now), mean over the trained tokens of all processes, nats."""
-        now = []
-        for members in self._stepper.passes(rows):
-            scores = self._stepper.score(pack_rows(members or [shortest(rows)], device_here()))
-            now += [scores.logprobs.cpu()] if members else []
-        found = kl_estimate(before, torch.cat(now)) if now else before
+        found = kl_estimate(before, self._stepper.logprobs(rows))
         total, tokens = self._stepper.team.total([found.sum().item(), len(found)])
         return total / tokens
-
-    @torch.no_grad()
-    def _halve(self) -> None:
-        for parameter, origin in zip(self._stepper.parameters, self._origin, strict=True):
-            parameter.lerp_(origin, 0.5)

@@ -11,7 +11,7 @@ from trainer.jobs import UpdateJob
 from trainer.stepping import TrainingStopped
 from trainer.update import update
 
-FAR: dict[str, Any] = {"learning_rate": 0.3}
+FAR: dict[str, Any] = {"method": "full", "learning_rate": 0.3}
 """Of this model, a step that changes everything it says."""
 
 
