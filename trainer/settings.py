@@ -198,14 +198,9 @@ class WarmStartConfig(TrainingConfig):
     """As in `RolloutConfig`, so that examples look like rollouts."""
     expert_rate: float = Field(0.0, ge=0, le=1, exclude_if=lambda rate: rate == 0)
     """How many of the examples ask an expert of `rollouts.toolbox`, at every step, and do what it says; it is right."""
-    decay_steps: int = _later(0, ge=0)
-    """Over how many steps, the last ones, the learning rate falls to nothing, by the same amount each. Without them
-    what the policy does most is what the last few examples did."""
-
-    def learning_rate_at(self, step: int) -> float:
-        """The learning rate of a step, counted from 0."""
-        left = self.steps - step
-        return self.learning_rate * min(1.0, left / (self.decay_steps + 1))
+    average_steps: int = _later(0, ge=0)
+    """The mean of the weights after each of the last so many steps is what the policy ends with; 0: the weights after
+    the last step. Without it what the policy does most is what the last few examples did."""
 
     @property
     def tasks_per_step(self) -> int:
@@ -222,9 +217,9 @@ class WarmStartConfig(TrainingConfig):
         return self
 
     @model_validator(mode="after")
-    def _decays_within_its_steps(self) -> Self:
-        if self.decay_steps >= self.steps:
-            raise ValueError(f"decay_steps: {self.decay_steps} of {self.steps} steps leave none at the whole rate")
+    def _averages_its_own_steps(self) -> Self:
+        if self.average_steps > self.steps:
+            raise ValueError(f"average_steps: {self.average_steps} of {self.steps} steps; at most all of them")
         return self
 
 

@@ -16,6 +16,7 @@ from envs.environment import Environment
 from envs.spec import EnvironmentSpec
 from envs.task import Task
 from trainer.admission import require_parent, require_rows
+from trainer.averaging import WeightMean
 from trainer.conversation import Conversation, load_tokenizer
 from trainer.dialects.choice import dialect_for
 from trainer.golden import Equipment, golden_rows
@@ -54,12 +55,16 @@ def imitate(
     make_deterministic(job.seed, job.config.threads)
     stepper = Stepper(load_policy(job, job.config), job.config, team)
     batches = example_batches(rows, job.config.steps, job.config.tasks_per_step, job.seed)
+    mean = WeightMean(stepper)
 
     def step(number: int) -> Statistics:
-        stepper.set_learning_rate(job.config.learning_rate_at(number))
-        return stepper.step(batches[number], negative_log_likelihood(batches[number]))
+        statistics = stepper.step(batches[number], negative_log_likelihood(batches[number]))
+        if number >= len(batches) - job.config.average_steps:
+            mean.include()
+        return statistics
 
-    steps = take_steps(len(batches), step, stepper, Journal(state_path, job, rows), report)
+    steps = take_steps(len(batches), step, stepper, Journal(state_path, job, rows, mean.memory), report)
+    mean.adopt()
     return Trained([weights_writer(stepper.model, job)], rows, steps, began)
 
 

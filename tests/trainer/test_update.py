@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from pydantic import ValidationError
 from safetensors.torch import load_file
+from torch import Tensor
 
 from envs.environment import Environment
 from envs.task import Task
@@ -172,17 +174,27 @@ def test_a_warm_start_learns_its_examples(warm_job: WarmStartJob) -> None:
     assert result.manifest.kind == "warm_start" and read_checkpoint(Path(result.checkpoint_path))
 
 
-def test_a_learning_rate_falls_over_the_last_steps(warm_job: WarmStartJob) -> None:
-    """The whole rate, two thirds, one third. AdamW's steps are as large as the rate at most."""
-    moved = {}
-    for decay in (0, 2):
-        config = warm_job.config.model_copy(update={"steps": 3, "decay_steps": decay})
-        result = warm_start(warm_job.model_copy(update={"config": config}))
-        adapter = load_file(Path(result.checkpoint_path) / ADAPTER)
-        # lora_B begins at zero: its largest entry tells how far three steps have gone
-        moved[decay] = max(float(tensor.abs().max()) for name, tensor in adapter.items() if "lora_B" in name)
-    whole = warm_job.config.learning_rate
-    assert moved[0] == pytest.approx(3 * whole, rel=0.15) and moved[2] == pytest.approx(2 * whole, rel=0.15)
+def test_a_policy_ends_with_the_mean_of_its_last_steps(warm_job: WarmStartJob) -> None:
+    def adapter(**settings: int) -> dict[str, Tensor]:
+        config = warm_job.config.model_copy(update=settings)
+        return load_file(Path(warm_start(warm_job.model_copy(update={"config": config})).checkpoint_path) / ADAPTER)
+
+    second, third = adapter(steps=2), adapter(steps=3)
+    mean = adapter(steps=3, average_steps=2)
+    assert all(torch.allclose(mean[name], (second[name] + third[name]) / 2, atol=1e-7) for name in third)
+    assert any(not torch.allclose(mean[name], third[name], atol=1e-5) for name in third)
+
+
+def test_the_mean_of_weights_that_are_shared_out_is_that_of_one_process(
+    warm_job: WarmStartJob, tmp_path: Path
+) -> None:
+    found = []
+    for name, settings in (("one", {}), ("two", {"processes": 2, "shard": True})):
+        config = warm_job.config.model_copy(update={"steps": 3, "average_steps": 2, **settings})
+        result = in_another_process(warm_job.model_copy(update={"config": config}), tmp_path / name)
+        found.append(load_file(Path(result.checkpoint_path) / ADAPTER))
+    one, two = found
+    assert all(torch.allclose(one[name], two[name], atol=1e-5) for name in one)
 
 
 def test_steps_of_no_whole_number_of_tasks_are_refused() -> None:
@@ -191,12 +203,18 @@ def test_steps_of_no_whole_number_of_tasks_are_refused() -> None:
         WarmStartConfig(examples_per_step=8, examples_per_task=3)
 
 
-def test_a_warm_start_that_only_decays_is_refused() -> None:
-    with pytest.raises(ValidationError, match="decay_steps: 4 of 4 steps"):
-        WarmStartConfig(steps=4, decay_steps=4)
+def test_a_mean_of_more_steps_than_there_are_is_refused() -> None:
+    with pytest.raises(ValidationError, match="average_steps: 5 of 4 steps"):
+        WarmStartConfig(steps=4, average_steps=5)
 
 
-def test_a_warm_start_that_was_cut_off_goes_on_to_the_same_bytes(warm_job: WarmStartJob, tmp_path: Path) -> None:
+@pytest.mark.parametrize("average_steps", [0, 5])
+def test_a_warm_start_that_was_cut_off_goes_on_to_the_same_bytes(
+    warm_job: WarmStartJob, tmp_path: Path, average_steps: int
+) -> None:
+    config = warm_job.config.model_copy(update={"average_steps": average_steps})
+    warm_job = warm_job.model_copy(update={"config": config})
+
     def cut_off(line: str) -> None:
         if line.startswith("step 3 of 6"):
             raise InterruptedError
