@@ -185,9 +185,7 @@ def test_a_policy_ends_with_the_mean_of_its_last_steps(warm_job: WarmStartJob) -
     assert any(not torch.allclose(mean[name], third[name], atol=1e-5) for name in third)
 
 
-def test_the_mean_of_weights_that_are_shared_out_is_that_of_one_process(
-    warm_job: WarmStartJob, tmp_path: Path
-) -> None:
+def test_the_mean_of_weights_that_are_shared_out_is_that_of_one_process(warm_job: WarmStartJob, tmp_path: Path) -> None:
     found = []
     for name, settings in (("one", {}), ("two", {"processes": 2, "shard": True})):
         config = warm_job.config.model_copy(update={"steps": 3, "average_steps": 2, **settings})
