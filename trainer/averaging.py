@@ -1,7 +1,7 @@
 """The mean of the weights after each of the last steps (stochastic weight averaging, arXiv 1803.05407).
 
 Where examples choose between equals, such as which of three experts to ask, the last few decide what a policy does
-most, and with momentum it swings past the middle again and again. The mean over a swing is near the middle.
+most, and from step to step it swings past the middle. The mean over a swing is near it.
 """
 
 import torch
