@@ -2,8 +2,8 @@
 
 It is a process of its own so that memory is returned and Dagster never imports torch. Started by Dagster Pipes it
 reports there; started by hand it logs to stderr. Killed and started again with the same file it goes on after the last
-step (`state.pt` beside the job). A job of several processes (`config.processes`) has this one start the others. What a
-job does is in `warm_start`, `update` and `policy`.
+step (`state.pt` beside the job). A job of several processes (`config.processes`) has this one start the others, unless
+a launcher such as torchrun has started all of them. What a job does is in `warm_start`, `update` and `policy`.
 """
 
 import json
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from dagster_pipes import PipesEnvVarParamsLoader, open_dagster_pipes
 
 from trainer.jobs import ANY_JOB, CanaryJob, CanaryResult, TrainingResult, UpdateJob, WarmStartJob
+from trainer.settings import TrainingConfig
 
 if TYPE_CHECKING:  # it imports torch
     from trainer.result import Trained
@@ -39,38 +40,61 @@ def run(job: WarmStartJob | UpdateJob | CanaryJob, report: Report, job_path: Pat
         return trainer_logprobs(job)
     from trainer.result import seal_result
 
-    meeting = job_path.with_name(".meeting")
-    meeting.unlink(missing_ok=True)  # of a run that was killed
-    with _others(job.config.processes, job_path, meeting):
-        return seal_result(job, _train(job, report, job_path.with_name(STATE), 0, meeting))
+    with _others(job.config, job_path):
+        return seal_result(job, _train(job, report, job_path.with_name(STATE)))
 
 
-def _train(job: WarmStartJob | UpdateJob, report: Report, state: Path, rank: int, meeting: Path) -> "Trained":
+def _train(job: WarmStartJob | UpdateJob, report: Report, state: Path) -> "Trained":
     from trainer.team import joined
     from trainer.update import learn
     from trainer.warm_start import imitate
 
-    with joined(rank, job.config.processes, meeting) as team:
+    with joined(job.config.processes) as team:
         if isinstance(job, WarmStartJob):
             return imitate(job, report, state, team)
         return learn(job, report, state, team)
 
 
 @contextmanager
-def _others(size: int, job_path: Path, meeting: Path) -> Iterator[None]:
-    """The processes of ranks 1 to `size` - 1, ended if this one fails; if it is killed, their next sum fails."""
-    ranks = range(1, size)
-    command = [sys.executable, "-m", "trainer.process", str(job_path)]
-    started = [subprocess.Popen([*command, str(rank), str(meeting)], stdin=subprocess.DEVNULL) for rank in ranks]
-    try:
+def _others(config: TrainingConfig, job_path: Path) -> Iterator[None]:
+    """The processes of ranks 1 and up, ended if this one fails; if it is killed, their next sum fails.
+
+    None where a launcher has started them: the environment says so, in torchrun's words, and the same are used here.
+    """
+    if config.processes == 1 or "WORLD_SIZE" in os.environ:
         yield
+        return
+    from accelerate.utils import patch_environment
+    from accelerate.utils.other import get_free_port
+
+    from trainer.team import require_accelerators
+
+    require_accelerators(config.processes)
+
+    def place(rank: int) -> dict[str, str]:
+        return {**world, "RANK": str(rank), "LOCAL_RANK": str(rank)}
+
+    world = {
+        "WORLD_SIZE": str(config.processes),
+        "LOCAL_WORLD_SIZE": str(config.processes),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(get_free_port()),
+        "OMP_NUM_THREADS": str(config.threads),
+    }
+    command = [sys.executable, "-m", "trainer.process", str(job_path)]
+    started = [
+        subprocess.Popen(command, stdin=subprocess.DEVNULL, env={**os.environ, **place(rank)})
+        for rank in range(1, config.processes)
+    ]
+    try:
+        with patch_environment(**place(0)):
+            yield
         for process in started:
             process.wait()
     finally:
         for process in started:
             process.kill()
             process.wait()
-        meeting.unlink(missing_ok=True)
 
 
 def trainer_logprobs(job: CanaryJob) -> CanaryResult:
@@ -122,20 +146,17 @@ def main(job_path: Path) -> None:
         report(f"{job.kind} done in {result.seconds} s")
 
 
-def assist(job_path: Path, rank: int, meeting: Path) -> None:
+def assist(job_path: Path) -> None:
     """One of the other processes of a job: it takes its share of every step and writes nothing."""
     job = ANY_JOB.validate_json(job_path.read_bytes())
     assert not isinstance(job, CanaryJob)
-    _train(job, lambda _: None, job_path.with_name(STATE), rank, meeting)
+    _train(job, lambda _: None, job_path.with_name(STATE))
 
 
 if __name__ == "__main__":
     for variable, setting in THREADS.items():  # read when torch is loaded
         os.environ.setdefault(variable, setting)
-    match sys.argv[1:]:
-        case [job_file]:
-            main(Path(job_file))
-        case [job_file, rank, meeting]:
-            assist(Path(job_file), int(rank), Path(meeting))
-        case _:
-            sys.exit("usage: python -m trainer.process JOB.json")
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m trainer.process JOB.json")
+    first = int(os.environ.get("RANK", 0)) == 0
+    (main if first else assist)(Path(sys.argv[1]))

@@ -3,15 +3,17 @@
 Every process reads all rows, so what the sums are divided by is known without asking; one process is a team of itself.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TypeVar
 
 import torch
-import torch.distributed as dist
+from accelerate import PartialState
+from accelerate.utils import gather_object, reduce
 from torch import Tensor
 
+from trainer.admission import JobRefused
 from trainer.rows import TrainingRow
 
 Value = TypeVar("Value")
@@ -45,11 +47,7 @@ class Team:
 
     def gather(self, value: Value) -> list[Value]:
         """Everybody's value, by rank."""
-        if self.size == 1:
-            return [value]
-        values: list[Value | None] = [None] * self.size
-        dist.all_gather_object(values, value)
-        return values  # type: ignore[return-value]
+        return [value] if self.size == 1 else gather_object([value])
 
     def total(self, numbers: Sequence[float]) -> list[float]:
         """Everybody's numbers, added place by place."""
@@ -62,7 +60,7 @@ class Team:
         for parameter in parameters:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
-            dist.all_reduce(parameter.grad)
+            parameter.grad = reduce(parameter.grad, "sum")
 
     def concatenated(self, tensors: Tensor) -> Tensor:
         """Everybody's (features, tokens), side by side by rank."""
@@ -73,19 +71,32 @@ ALONE = Team()
 
 
 @contextmanager
-def joined(rank: int, size: int, meeting: Path) -> Iterator[Team]:
-    """The team of `size` processes that meet at `meeting`, a file that none of them has made yet.
+def joined(size: int) -> Iterator[Team]:
+    """The team of `size` processes; which of them this one is, its launcher has put into the environment.
 
-    By gloo between processors and nccl between accelerators, one each.
+    They speak by gloo between processors and by nccl between accelerators, one each. Raises JobRefused when the
+    launcher has started another number.
     """
-    if size == 1:
+    if size == 1 and "WORLD_SIZE" not in os.environ:
         yield ALONE
         return
-    if torch.cuda.is_available():
-        torch.cuda.set_device(rank)
-    backend = "nccl" if torch.cuda.is_available() else "gloo"
-    dist.init_process_group(backend, init_method=f"file://{meeting}", rank=rank, world_size=size)
+    state = PartialState(cpu=not torch.cuda.is_available())
     try:
-        yield Team(rank, size)
+        if state.num_processes != size:
+            raise JobRefused(
+                f"the job's settings say processes: {size}, but the launcher started {state.num_processes}. Start as "
+                "many, or one without a launcher: it starts the others."
+            )
+        yield Team(state.process_index, size)
     finally:
-        dist.destroy_process_group()
+        state.destroy_process_group()
+
+
+def require_accelerators(processes: int) -> None:
+    """Refuse to start more processes here than there are accelerators; without any, they share the processor."""
+    here = torch.cuda.device_count()
+    if 0 < here < processes:
+        raise JobRefused(
+            f"processes: {processes}, and {here} accelerators here. Set it to {here}, or launch the job with torchrun "
+            "on several machines (docs/scaling.md)."
+        )

@@ -25,13 +25,14 @@ from trainer.stepping import Stepper
 from trainer.team import joined
 from trainer.warm_start import negative_log_likelihood
 
-job, meeting, rank = UpdateJob.model_validate_json(Path(sys.argv[1]).read_bytes()), Path(sys.argv[2]), int(sys.argv[3])
+job = UpdateJob.model_validate_json(Path(sys.argv[1]).read_bytes())
 rows = read_training_rows(Path(job.rows_path))
-with joined(rank, 2, meeting) as team:
+with joined(2) as team:
     stepper = Stepper(load_policy(job, job.config), job.config, team)
     stepper.step(rows, negative_log_likelihood(rows))
     moments = [slot[name] for slot in stepper.optimizer.state.values() for name in ("exp_avg", "exp_avg_sq")]
-    print(*(sum(tensor.to_local().numel() for tensor in tensors) for tensors in (stepper.parameters, moments)))
+    held = [sum(tensor.to_local().numel() for tensor in tensors) for tensors in (stepper.parameters, moments)]
+    sys.stdout.write(f"{held[0]} {held[1]}\\n")  # in one piece, beside the other's
 """
 DIES = """
 import os, signal, sys
@@ -81,11 +82,11 @@ def weights_of(checkpoint: Path) -> dict[str, torch.Tensor]:
 def test_each_process_holds_its_part_of_weights_and_optimizer(tmp_path: Path) -> None:
     job = small_job(tmp_path, method="full", processes=2, shard=True)
     (tmp_path / "job.json").write_text(job.model_dump_json())
-    command = [sys.executable, "-c", HOLDS, str(tmp_path / "job.json"), str(tmp_path / "meeting")]
-    sides = [
-        subprocess.Popen([*command, str(rank)], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) for rank in range(2)
-    ]
-    held = [[int(number) for number in side.communicate()[0].split()] for side in sides]
+    (tmp_path / "holds.py").write_text(HOLDS)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command += [str(tmp_path / "holds.py"), str(tmp_path / "job.json")]
+    told = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
+    held = [[int(number) for number in line.split()] for line in told.splitlines()]
     weights = sum(tensor.numel() for tensor in load_file(tmp_path / "model" / "model.safetensors").values())
     assert [sum(column) for column in zip(*held, strict=True)] == [weights, 2 * weights]
     assert all(abs(share - weights / 2) <= weights / 10 for share, _ in held)

@@ -1,13 +1,19 @@
 """Several processes take the step that one would take."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+from accelerate.utils.other import get_free_port
 from safetensors.torch import load_file
 
-from tests.trainer.small import in_a_process, small_job, small_rows
+from tests.trainer.small import REPOSITORY, in_a_process, small_job, small_rows
+from trainer.admission import JobRefused
 from trainer.checkpoint import ADAPTER, read_checkpoint
+from trainer.jobs import TrainingResult, UpdateJob
+from trainer.process import RESULT, run
 from trainer.team import Team
 
 
@@ -38,6 +44,42 @@ def test_a_process_without_a_group_takes_part(tmp_path: Path, shard: bool) -> No
         for processes, shared in ((1, False), (2, shard))
     )
     assert two.steps[0]["grad_norm"] == pytest.approx(one.steps[0]["grad_norm"], rel=1e-5)
+
+
+def test_processes_of_a_launcher_on_two_machines_give_the_same_bytes(tmp_path: Path) -> None:
+    """Both machines are this one: they know of each other by the address alone."""
+    job = small_job(tmp_path, processes=2, minibatches=2)
+    here = in_a_process(job, tmp_path / "here")
+    machines = on_two_machines(job, tmp_path / "apart")
+    assert [machine.wait() for machine in machines] == [0, 0]
+    apart = TrainingResult.model_validate_json((tmp_path / "apart" / RESULT).read_bytes())
+    assert apart.manifest.adapter_sha256 == here.manifest.adapter_sha256
+
+
+def test_another_number_of_processes_than_the_settings_say_is_refused(tmp_path: Path) -> None:
+    machines = on_two_machines(small_job(tmp_path, processes=1), tmp_path / "apart")
+    for machine in machines:
+        said = machine.communicate()[1]
+        assert machine.returncode and "processes: 1, but the launcher started 2" in said
+    assert {path.name for path in (tmp_path / "apart").iterdir()} == {"job.json"}
+
+
+def test_more_processes_than_accelerators_are_refused_before_any_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)
+    with pytest.raises(JobRefused, match=r"processes: 16, and 8 accelerators here.*torchrun"):
+        run(small_job(tmp_path, processes=16), print, tmp_path / "job.json")
+
+
+def on_two_machines(job: UpdateJob, folder: Path) -> list["subprocess.Popen[str]"]:
+    """torchrun on each of two machines, one process each."""
+    folder.mkdir()
+    (folder / "job.json").write_text(job.model_dump_json())
+    command = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1"]
+    command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", f"localhost:{get_free_port()}"]
+    command += ["-m", "trainer.process", str(folder / "job.json")]
+    return [subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True) for _ in range(2)]
 
 
 def test_groups_are_dealt_whole_and_each_once() -> None:
