@@ -51,7 +51,9 @@ def test_processes_of_a_launcher_on_two_machines_give_the_same_bytes(tmp_path: P
     job = small_job(tmp_path, processes=2, minibatches=2)
     here = in_a_process(job, tmp_path / "here")
     machines = on_two_machines(job, tmp_path / "apart")
-    assert [machine.wait() for machine in machines] == [0, 0]
+    for machine in machines:
+        said = machine.communicate()[1]
+        assert machine.returncode == 0, said
     apart = TrainingResult.model_validate_json((tmp_path / "apart" / RESULT).read_bytes())
     assert apart.manifest.adapter_sha256 == here.manifest.adapter_sha256
 
