@@ -18,6 +18,15 @@ class JobRefused(ValueError):
     """The job cannot be done as it stands: what, where, remedy. Nothing was computed and nothing written."""
 
 
+def require_accelerators(processes: int, here: int) -> None:
+    """Refuse more processes on this machine than the accelerators here; without any, they share the processor."""
+    if 0 < here < processes:
+        raise JobRefused(
+            f"processes: {processes}, and {here} accelerators here. Set it to {here}, or launch the job with torchrun "
+            "on several machines (docs/scaling.md)."
+        )
+
+
 def require_parent(job: Job, config: TrainingConfig) -> None:
     """Refuse a base model or a parent that is not there, or that `config.method` cannot continue."""
     if not (Path(job.base_model_path) / "config.json").is_file():

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from dagster_pipes import PipesEnvVarParamsLoader, open_dagster_pipes
 
+from trainer.admission import require_accelerators
 from trainer.jobs import ANY_JOB, CanaryJob, CanaryResult, TrainingResult, UpdateJob, WarmStartJob
 from trainer.settings import TrainingConfig
 
@@ -64,12 +65,11 @@ def _others(config: TrainingConfig, job_path: Path) -> Iterator[None]:
     if config.processes == 1 or "WORLD_SIZE" in os.environ:
         yield
         return
+    import torch
     from accelerate.utils import patch_environment
     from accelerate.utils.other import get_free_port
 
-    from trainer.team import require_accelerators
-
-    require_accelerators(config.processes)
+    require_accelerators(config.processes, torch.cuda.device_count())
 
     def place(rank: int) -> dict[str, str]:
         return {**world, "RANK": str(rank), "LOCAL_RANK": str(rank)}
@@ -79,7 +79,7 @@ def _others(config: TrainingConfig, job_path: Path) -> Iterator[None]:
         "LOCAL_WORLD_SIZE": str(config.processes),
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(get_free_port()),
-        "OMP_NUM_THREADS": str(config.threads),
+        "OMP_NUM_THREADS": str(config.threads),  # accelerate would choose it, and warn
     }
     command = [sys.executable, "-m", "trainer.process", str(job_path)]
     started = [

@@ -90,13 +90,3 @@ def joined(size: int) -> Iterator[Team]:
         yield Team(state.process_index, size)
     finally:
         state.destroy_process_group()
-
-
-def require_accelerators(processes: int) -> None:
-    """Refuse to start more processes here than there are accelerators; without any, they share the processor."""
-    here = torch.cuda.device_count()
-    if 0 < here < processes:
-        raise JobRefused(
-            f"processes: {processes}, and {here} accelerators here. Set it to {here}, or launch the job with torchrun "
-            "on several machines (docs/scaling.md)."
-        )

@@ -10,7 +10,7 @@ import pytest
 
 from tests.trainer.small import VOCABULARY, child_of, small_job, small_rows
 from trainer import policy
-from trainer.admission import JobRefused
+from trainer.admission import JobRefused, require_accelerators
 from trainer.checkpoint import ADAPTER, MANIFEST, CheckpointBroken
 from trainer.jobs import UpdateJob
 from trainer.rows import RowsUnreadable, write_training_rows
@@ -120,3 +120,10 @@ def test_rows_are_checked_whatever_their_order(tmp_path: Path) -> None:
     first = update(job)
     write_training_rows(Path(job.rows_path), list(reversed(small_rows())))
     assert update(job).manifest.adapter_sha256 == first.manifest.adapter_sha256
+
+
+def test_more_processes_than_accelerators() -> None:
+    with pytest.raises(JobRefused, match=r"processes: 16, and 8 accelerators here.*torchrun"):
+        require_accelerators(16, here=8)
+    require_accelerators(8, here=8)
+    require_accelerators(16, here=0)

@@ -10,10 +10,9 @@ from accelerate.utils.other import get_free_port
 from safetensors.torch import load_file
 
 from tests.trainer.small import REPOSITORY, in_a_process, small_job, small_rows
-from trainer.admission import JobRefused
 from trainer.checkpoint import ADAPTER, read_checkpoint
 from trainer.jobs import TrainingResult, UpdateJob
-from trainer.process import RESULT, run
+from trainer.process import RESULT
 from trainer.team import Team
 
 
@@ -64,14 +63,6 @@ def test_another_number_of_processes_than_the_settings_say_is_refused(tmp_path: 
         said = machine.communicate()[1]
         assert machine.returncode and "processes: 1, but the launcher started 2" in said
     assert {path.name for path in (tmp_path / "apart").iterdir()} == {"job.json"}
-
-
-def test_more_processes_than_accelerators_are_refused_before_any_is_started(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)
-    with pytest.raises(JobRefused, match=r"processes: 16, and 8 accelerators here.*torchrun"):
-        run(small_job(tmp_path, processes=16), print, tmp_path / "job.json")
 
 
 def on_two_machines(job: UpdateJob, folder: Path) -> list["subprocess.Popen[str]"]:
