@@ -1,6 +1,5 @@
 """The `envloom` command. Results go to stdout, progress to stderr; exit 0 well, 1 found wrong, 2 wrong use."""
 
-import json
 import logging
 import os
 import sys
@@ -10,11 +9,9 @@ from typing import Annotated
 
 import dagster
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from dagster_project.commands.console import AsJson, fail, stderr
+from dagster_project.commands.console import AsJson, as_stored, echo, echo_json, fail, json_text, stderr, terminal
 from dagster_project.commands.env import env_app
 from dagster_project.commands.export import export
 from dagster_project.commands.funnel import funnel
@@ -101,8 +98,8 @@ def _run_campaign(name: str, *, steps: int, again: bool, as_json: bool) -> None:
 
         def on_step(step: Step) -> None:
             place = plan.index(step)
-            stderr.print(f"[dim]{place + 1:2}/{len(plan)}[/dim] {escape(str(step))}", highlight=False)
-            progress.update(bar, completed=place, description=escape(str(step)))
+            stderr.print(f"[dim]{place + 1:2}/{len(plan)}[/dim] {as_stored(step)}", highlight=False)
+            progress.update(bar, completed=place, description=as_stored(step))
 
         try:
             ran = run_steps(plan, home, again=again, on_step=on_step)
@@ -110,9 +107,9 @@ def _run_campaign(name: str, *, steps: int, again: bool, as_json: bool) -> None:
             raise fail(error) from error
     figures = gather(home, name, campaign, ran)
     if as_json:
-        typer.echo(json.dumps(figures, default=str))
+        echo_json(figures)
     else:
-        show(figures, Console())
+        show(figures, terminal())
 
 
 @app.command()
@@ -158,7 +155,7 @@ def serve(
         "api_key": endpoint.api_key,
         "log": str(server.log_path),
     }
-    typer.echo(json.dumps(told) if as_json else "\n".join(f"{name:9} {value}" for name, value in told.items()))
+    echo(json_text(told) if as_json else "\n".join(f"{name:9} {value}" for name, value in told.items()))
     try:
         signal.pause()
     except KeyboardInterrupt:
@@ -195,9 +192,9 @@ def domain_new(
     except DomainError as error:
         raise fail(error, 2) from error
     if as_json:
-        typer.echo(json.dumps({"domain": name, "files": files}))
+        echo_json({"domain": name, "files": files})
     else:
-        typer.echo("\n".join([*files, f"Change what stands there, then: envloom domain check {name}"]))
+        echo("\n".join([*files, f"Change what stands there, then: envloom domain check {name}"]))
 
 
 @domain_app.command("check")
@@ -218,15 +215,15 @@ def domain_check(
     except DomainError as error:
         raise fail(error, 2) from error
     if as_json:
-        typer.echo(json.dumps(report.as_json()))
+        echo_json(report.as_json())
     else:
-        typer.echo("\n".join(report.lines))
+        echo("\n".join(report.lines))
         for why, left_out in report.left_out().items():
-            typer.echo(f"not checked  {', '.join(left_out)}: {why}")
+            echo(f"not checked  {', '.join(left_out)}: {why}")
         for finding in report.advice:
-            typer.echo(f"advice       {finding}")
+            echo(f"advice       {finding}")
     for finding in report.problems:
-        stderr.print(f"[red]wrong[/red] {escape(str(finding))}", soft_wrap=True, highlight=False)
+        stderr.print(f"[red]wrong[/red] {as_stored(finding)}", soft_wrap=True, highlight=False)
     if report.problems:
         raise typer.Exit(1)
 
@@ -244,13 +241,13 @@ def domain_make(name: str, as_json: AsJson = False) -> None:
     try:
         domain_folder(name)
         steps = [Step(asset, name) for asset in SYNTHESIS]
-        run_steps(steps, home, again=True, on_step=lambda step: stderr.print(escape(str(step)), highlight=False))
+        run_steps(steps, home, again=True, on_step=lambda step: stderr.print(as_stored(step), highlight=False))
     except DomainError as error:
         raise fail(error, 2) from error
     except StepFailed as error:
         raise fail(error) from error
     made = next(row for row in newest_environments(Warehouse(home.warehouse, home.parts)) if row["domain"] == name)
-    typer.echo(json.dumps(made) if as_json else "\n".join(f"{key:14} {value}" for key, value in made.items()))
+    echo(json_text(made) if as_json else "\n".join(f"{key:14} {value}" for key, value in made.items()))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from rich.console import Console
 
 from dagster_project import stored
 from dagster_project.campaign import Campaign
+from dagster_project.commands.console import as_stored
 from dagster_project.finding import NotFound
 from dagster_project.training import judge
 from trainer.advantages import MASKED, Advantage, standardised
@@ -86,11 +87,11 @@ def _same(one: float | None, other: float | None) -> bool:
 def show(told: dict[str, Any], console: Console) -> None:
     """The arithmetic for people."""
     simulated = ", experts simulated" if told["simulated_experts"] else ""
-    console.print(f"{told['rollout']} {told['purpose']} of {told['campaign']}{simulated}", highlight=False)
+    console.print(as_stored(f"{told['rollout']} {told['purpose']} of {told['campaign']}{simulated}"))
     if told["preference"]:
-        console.print(f"preference  {told['preference']}", highlight=False)
+        console.print(f"preference  {as_stored(told['preference'])}")
     for row in told["terms"]:
-        console.print(_element_line(row), highlight=False, soft_wrap=True)
+        console.print(as_stored(_element_line(row)), soft_wrap=True)
     console.print(f"outcome    {told['outcome']}", highlight=False)
     console.print(f"reward     {_reward_line(told)}", highlight=False, soft_wrap=True)
     console.print(f"advantage  {_advantage_line(told)}", highlight=False, soft_wrap=True)

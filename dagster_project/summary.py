@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from dagster_project import history
 from dagster_project.campaign import Campaign
+from dagster_project.commands.console import as_stored
 from dagster_project.home import Home
 from warehouse.warehouse import Warehouse
 
@@ -136,4 +136,4 @@ def table(title: str, rows: Sequence[dict[str, Any]]) -> Table:
 def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.1f}" if abs(value) >= 10 else f"{value:.4g}"
-    return escape(str(value))
+    return as_stored(value)

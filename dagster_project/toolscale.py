@@ -4,15 +4,12 @@ The bounds are those of ToolScale (ToolOrchestra, arXiv 2511.21689: ten domains,
 of length, refusals and coverage.
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 
-from dagster_project.commands.console import AsJson, fail, stderr
+from dagster_project.commands.console import AsJson, as_stored, echo_json, fail, stderr, terminal
 from dagster_project.home import Home
 from dagster_project.summary import table
 from warehouse.warehouse import Warehouse
@@ -73,14 +70,14 @@ def toolscale(
     domains = list(recorded_domains())
     steps = list(_steps(domains))
     try:
-        run_steps(steps, home, again=again, on_step=lambda step: stderr.print(escape(str(step)), highlight=False))
+        run_steps(steps, home, again=again, on_step=lambda step: stderr.print(as_stored(step), highlight=False))
     except StepFailed as error:
         raise fail(error) from error
     found = measure(Warehouse(home.warehouse, home.parts), domains)
     if as_json:
-        typer.echo(json.dumps(found))
+        echo_json(found)
     else:
-        console = Console()
+        console = terminal()
         console.print(table("Domains", found["domains"]))
         console.print(table("In all", found["figures"]))
         console.print(f"write tools in fewer than {USES} tasks: {', '.join(found['rare']) or 'none'}", soft_wrap=True)

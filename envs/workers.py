@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from envs.turns import Turns, threads_of
+from envs.work_folder import WorkFolder, open_work_folder
 
 if TYPE_CHECKING:
     from pydantic_monty import Monty, MontySession, OSPolicy, ResourceLimits
@@ -49,7 +49,7 @@ class _Workers:
     """The pool of one process, with the folder its launcher lies in."""
 
     pool: "Monty"
-    folder: Path
+    folder: WorkFolder
     turns: Turns
 
 
@@ -106,9 +106,9 @@ def _start() -> "_Workers | PythonToolsRefused":
         from pydantic_monty import Monty, MontyError
     except ImportError as error:
         return PythonToolsRefused(f"pydantic-monty cannot be imported ({error})")
-    folder = Path(tempfile.mkdtemp(prefix="envloom-workers-"))
+    folder = open_work_folder("envloom-workers-")
     try:
-        launcher = _write_launcher(folder)
+        launcher = _write_launcher(folder.path)
         _try_once(launcher)
         pool = Monty(
             binary_path=launcher,
@@ -119,7 +119,7 @@ def _start() -> "_Workers | PythonToolsRefused":
         others = threads_of(os.getpid())
         pool.__enter__()
     except (PythonToolsRefused, OSError, MontyError, subprocess.TimeoutExpired) as error:
-        shutil.rmtree(folder, ignore_errors=True)
+        folder.close()
         return error if isinstance(error, PythonToolsRefused) else PythonToolsRefused(f"no worker starts ({error})")
     atexit.register(_stop, os.getpid())
     return _Workers(pool, folder, Turns(others))
@@ -182,4 +182,4 @@ def _stop(pid: int) -> None:
     found = _of_process.get(pid) if pid == os.getpid() else None
     if isinstance(found, _Workers):
         found.pool.__exit__(None, None, None)
-        shutil.rmtree(found.folder, ignore_errors=True)
+        found.folder.close()

@@ -12,6 +12,7 @@ import duckdb
 import filelock
 import tenacity
 
+from warehouse.confined import confine
 from warehouse.errors import WarehouseBusy, naming_full_disk
 from warehouse.migrations import back_up, is_current, migrate, version_of
 from warehouse.tables import SCHEMA_VERSION, creation_sql
@@ -46,9 +47,11 @@ class DatabaseFile:
             lock.release()
 
     @contextmanager
-    def reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A read-only connection under the lock."""
+    def reading(self, *, confined: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A read-only connection under the lock; a confined one reaches nothing beside the file."""
         with self.locked(), self._connection(read_only=True) as connection:
+            if confined:
+                confine(connection)
             yield connection
 
     @contextmanager

@@ -35,6 +35,10 @@ class UnknownRecord(WarehouseError):
     """A name that no record has, or that several have; the message lists them."""
 
 
+class NotOneQuestion(WarehouseError):
+    """SQL that is more or other than one SELECT, where only questions are taken."""
+
+
 class NotForQuarantine(WarehouseError):
     """A record of a kind that nothing is kept out by."""
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import duckdb
 import tenacity
 
+from warehouse.confined import confine
 from warehouse.errors import LakeUnavailable, UnknownSnapshot, WarehouseBusy
 from warehouse.lake import Lake, Snapshot
 from warehouse.migrations import is_current, migrate
@@ -70,12 +71,12 @@ class LakeDatabase:
             raise
 
     @contextmanager
-    def reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A read-only connection that sees one snapshot, without the lock."""
+    def reading(self, *, confined: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A read-only connection that sees one snapshot, without the lock; a confined one reaches nothing else."""
         if not self._is_ready():
             with self.locked():
                 pass
-        with self._connection(self._reader) as connection:
+        with self._connection(self._reader, confined) as connection:
             connection.execute("BEGIN")
             yield connection
 
@@ -99,10 +100,14 @@ class LakeDatabase:
             connection.execute(f"CALL ducklake_merge_adjacent_files('{_WRITER}')")
 
     @contextmanager
-    def _connection(self, name: str) -> Iterator[duckdb.DuckDBPyConnection]:
-        self._attach(name)
-        with closing(self._engine().cursor()) as connection:
+    def _connection(self, name: str, confined: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+        engine = self._engine(confined)
+        self._attach(engine, name)
+        with closing(engine.cursor()) as connection:
             connection.execute(f"USE {name}")
+            if confined:
+                connection.execute("DETACH catalogue")  # it can be written
+                confine(connection, self.lake.data_path)
             yield connection
 
     def _is_ready(self) -> bool:
@@ -139,7 +144,7 @@ class LakeDatabase:
                 logger.warning("%s: gets this code's tables and views; before: snapshot %s", self.lake, *newest)
                 migrate(connection)
 
-    def _attach(self, name: str) -> None:
+    def _attach(self, engine: duckdb.DuckDBPyConnection, name: str) -> None:
         """Attach the lake, for reading to what is there, for writing also to what is not yet."""
         options = [f"DATA_PATH {_quoted(self.lake.data_path)}"]
         if name == self._reader:
@@ -149,10 +154,13 @@ class LakeDatabase:
         if self.lake.snapshot is not None:
             options.append(f"SNAPSHOT_VERSION {self.lake.snapshot}")
         target = _quoted(f"ducklake:postgres:{self.lake.catalogue}")
-        self._engine().execute(f"ATTACH IF NOT EXISTS {target} AS {name} ({', '.join(options)})")
+        engine.execute(f"ATTACH IF NOT EXISTS {target} AS {name} ({', '.join(options)})")
 
-    def _engine(self) -> duckdb.DuckDBPyConnection:
-        """This process's DuckDB for this lake, waiting for a catalogue that is starting or full."""
+    def _engine(self, confined: bool = False) -> duckdb.DuckDBPyConnection:
+        """This process's DuckDB for this lake, waiting for a catalogue that is starting or full.
+
+        A new one if it is to be confined, since that holds for all of its connections and for good.
+        """
         waiting = tenacity.Retrying(
             retry=tenacity.retry_if_exception(_is_transient),
             wait=tenacity.wait_random_exponential(multiplier=0.05, max=2),
@@ -160,7 +168,8 @@ class LakeDatabase:
             reraise=True,
         )
         try:
-            return waiting(_engine, self.lake.model_copy(update={"snapshot": None}), os.getpid())
+            opened = _engine.__wrapped__ if confined else _engine
+            return waiting(opened, self.lake.model_copy(update={"snapshot": None}), os.getpid())
         except duckdb.Error as error:
             if _is_transient(error):
                 raise WarehouseBusy(f"{self.lake}: no connection for {self.timeout_s:g} s ({error}). Retry.") from error

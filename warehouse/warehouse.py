@@ -223,6 +223,12 @@ class Warehouse:
         with self._file.reading() as connection:
             yield connection
 
+    @contextmanager
+    def confined(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """As `reading`, for SQL of strangers: it reaches no file, no network and no setting (`warehouse.confined`)."""
+        with self._file.reading(confined=True) as connection:
+            yield connection
+
     def query(self, sql: str, params: Sequence[Any] | Mapping[str, Any] | None = None) -> pl.DataFrame:
         """Run one SELECT on a read-only connection. Parameters are `?` with a sequence or `$name` with a mapping.
 

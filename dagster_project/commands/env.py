@@ -1,6 +1,5 @@
 """`envloom env`: see the environments there are, play one by hand, serve its tools to any MCP client."""
 
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -8,10 +7,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 
-from dagster_project.commands.console import AsJson, fail, stderr
+from dagster_project.commands.console import AsJson, as_stored, echo, echo_json, fail, json_text, stderr, terminal
 from dagster_project.home import Home
 
 if TYPE_CHECKING:
@@ -37,14 +34,14 @@ def env_list(as_json: AsJson = False) -> None:
 
     rows = newest_environments(_warehouse())
     if as_json:
-        typer.echo(json.dumps(rows))
+        echo_json(rows)
         return
     if not rows:
         stderr.print("There is no environment yet: run `make demo`.")
     width = max((len(row["domain"]) for row in rows), default=0)
     for row in rows:
         counts = f"{row['n_tables']} tables, {row['n_tools']} tools, {row['n_proven_tasks']} proven tasks"
-        typer.echo(f"{row['domain']:{width}}  {row['id']}  {counts}  {row['title']}")
+        echo(f"{row['domain']:{width}}  {row['id']}  {counts}  {row['title']}")
 
 
 @env_app.command("show")
@@ -54,13 +51,13 @@ def env_show(name: Name, as_json: AsJson = False) -> None:
 
     environment = _environment(_warehouse(), name)
     if as_json:
-        typer.echo(environment.spec.model_dump_json())
+        echo(environment.spec.model_dump_json())
         return
     tables = [
         f"{table.name}({', '.join(['id', *(column.name for column in table.columns)])})"
         for table in environment.spec.tables
     ]
-    typer.echo("\n\n".join([Play(environment).opening().text, "\n".join(tables)]))
+    echo("\n\n".join([Play(environment).opening().text, "\n".join(tables)]))
 
 
 @env_app.command("play")
@@ -100,6 +97,7 @@ def env_serve(
     name: Name,
     transport: Annotated[Transport, typer.Option(help="How clients connect.")] = Transport.STDIO,
     port: Annotated[int, typer.Option(min=0, max=65535, help="For streamable-http; 0 takes a free one.")] = 0,
+    max_sessions: Annotated[int, typer.Option(min=1, help="For streamable-http: sessions open at once.")] = 256,
     as_json: AsJson = False,
 ) -> None:
     """Serve the environment's tools over MCP; each session is an episode of its own, rolled back at its end."""
@@ -117,9 +115,9 @@ def env_serve(
         stderr.print(f"port {port} cannot be listened on ({error.strerror}). Choose another, or 0 for a free one.")
         raise typer.Exit(2) from error
     told = {"url": env_mcp.address(listening), "environment": environment.id}
-    typer.echo(json.dumps(told) if as_json else told["url"])
+    echo(json_text(told) if as_json else told["url"])
     with suppress(KeyboardInterrupt):
-        env_mcp.serve_http(environment, listening)
+        env_mcp.serve_http(environment, listening, max_sessions)
 
 
 def _warehouse() -> "Warehouse":
@@ -163,6 +161,6 @@ def _lines(play: "Play") -> Iterator[str]:
 
 def _show(reply: "Reply", as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps(reply.content, ensure_ascii=False))
+        echo_json(reply.content)
     else:
-        Console().print(escape(reply.text), soft_wrap=True)
+        terminal().print(as_stored(reply.text), soft_wrap=True)

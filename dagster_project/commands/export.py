@@ -1,6 +1,5 @@
 """`envloom export`: tasks, rollouts, examples and preferences as Hugging Face datasets."""
 
-import json
 import re
 from enum import StrEnum
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dagster_project.commands.console import AsJson, fail, stderr
+from dagster_project.commands.console import AsJson, echo, echo_json, fail, stderr
 from dagster_project.home import Home
 
 if TYPE_CHECKING:
@@ -77,15 +76,15 @@ def export(
     address = _push(exported.path, push, token, public) if push else None
     if as_json:
         told_of = {"path": str(exported.path), "rows": exported.rows, "left_out": exported.left_out, "pushed": address}
-        typer.echo(json.dumps({"dataset": str(dataset), **told_of}))
+        echo_json({"dataset": str(dataset), **told_of})
         return
-    typer.echo(str(exported.path))
+    echo(str(exported.path))
     for name, splits in exported.rows.items():
-        typer.echo(f"  {name}: {', '.join(f'{rows} {split}' for split, rows in splits.items())}")
+        echo(f"  {name}: {', '.join(f'{rows} {split}' for split, rows in splits.items())}")
     for reason, records in exported.left_out.items():
-        typer.echo(f"  left out: {records} {reason}")
+        echo(f"  left out: {records} {reason}")
     if address:
-        typer.echo(address)
+        echo(address)
 
 
 def _export(

@@ -1,12 +1,10 @@
 """`envloom funnel`: how much of what was proposed became a proven task, and what one cost."""
 
-import json
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
-from dagster_project.commands.console import AsJson, stderr
+from dagster_project.commands.console import AsJson, echo_json, stderr, terminal
 from dagster_project.funnel import measure
 from dagster_project.home import Home
 from dagster_project.summary import table
@@ -39,9 +37,9 @@ def funnel(
             if row.get("tasks"):
                 row["usd_per_task"] = row["cost_usd"] / row["tasks"]
     if as_json:
-        typer.echo(json.dumps(found))
+        echo_json(found)
         return
-    console = Console()
+    console = terminal()
     for title, rows in (
         ("Per stage", found["stages"]),
         ("Rejected, and why", [{k: v for k, v in row.items() if k != "example"} for row in found["reasons"]]),

@@ -1,10 +1,8 @@
 """`envloom lake`: the past states of the lake that `ENVLOOM_WAREHOUSE` names, and its many small files made few."""
 
-import json
-
 import typer
 
-from dagster_project.commands.console import AsJson, fail
+from dagster_project.commands.console import AsJson, echo, echo_json, fail, json_text
 from dagster_project.home import Home
 from warehouse.errors import LakeMisconfigured, WarehouseError
 from warehouse.lake_connection import LakeDatabase
@@ -20,9 +18,9 @@ def lake_snapshots(as_json: AsJson = False) -> None:
     except WarehouseError as error:
         raise fail(error) from error
     if as_json:
-        typer.echo(json.dumps([{"snapshot": each.id, "created_at": each.created_at.isoformat()} for each in found]))
+        echo_json([{"snapshot": each.id, "created_at": each.created_at.isoformat()} for each in found])
     else:
-        typer.echo("\n".join(f"{each.id:8} {each.created_at:%Y-%m-%d %H:%M:%S} UTC" for each in found))
+        echo("\n".join(f"{each.id:8} {each.created_at:%Y-%m-%d %H:%M:%S} UTC" for each in found))
 
 
 @lake_app.command("compact")
@@ -33,7 +31,7 @@ def lake_compact(as_json: AsJson = False) -> None:
         database.compact()
     except WarehouseError as error:
         raise fail(error) from error
-    typer.echo(json.dumps({"compacted": str(database.lake)}) if as_json else f"{database.lake} is compacted.")
+    echo(json_text({"compacted": str(database.lake)}) if as_json else f"{database.lake} is compacted.")
 
 
 def _lake(timeout_s: float = 120.0) -> LakeDatabase:

@@ -1,17 +1,14 @@
 """`envloom lineage`: what a record was made from, or what came of it, as a tree, as JSON or as a picture."""
 
-import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.tree import Tree
 
-from dagster_project.commands.console import AsJson, fail, stderr
+from dagster_project.commands.console import AsJson, as_stored, echo_json, fail, stderr, terminal
 from dagster_project.home import Home
 from dagster_project.lineage_fold import SINGLES, Folded, fold, fold_to_fit
 from warehouse.errors import UnknownRecord
@@ -63,7 +60,7 @@ def lineage(
         write_picture(fold_to_fit(found), picture)
         stderr.print(f"drawn: {picture}", highlight=False, soft_wrap=True)
     if as_json:
-        typer.echo(json.dumps(_as_json(warehouse, found), default=str))
+        echo_json(_as_json(warehouse, found))
     elif picture is None:
         _print_tree(warehouse, found, fold(found, singles=len(found.nodes) if every else SINGLES))
 
@@ -87,12 +84,12 @@ def _print_tree(warehouse: Warehouse, found: Lineage, folded: Folded) -> None:
         told = f"in {where} {batch['created_at']:%Y-%m-%d %H:%M}, run {batch['run_id']}, code {batch['code_version']}"
         if batch["python"]:
             told += f", Python {batch['python']} on {batch['cpu']}"
-        tree.add(f"[dim]{escape(told)}[/dim]")
+        tree.add(f"[dim]{as_stored(told)}[/dim]")
     nearest = {far: min(near for near, other in folded.relations if other == far) for _, far in folded.relations}
 
     def grow(branch: Tree, group: int) -> None:
         for far in folded.beyond(group):
-            label = f"{escape(folded.said((group, far)))} {_label(folded, far)}"
+            label = f"{as_stored(folded.said((group, far)))} {_label(folded, far)}"
             if nearest[far] == group:
                 grow(branch.add(label), far)
             elif (group, far) in folded.bare:
@@ -101,11 +98,11 @@ def _print_tree(warehouse: Warehouse, found: Lineage, folded: Folded) -> None:
     grow(tree, 0)
     if not found.links:
         tree.add(f"[dim]nothing is {'above' if found.up else 'below'} it[/dim]")
-    Console(width=None if sys.stdout.isatty() else 400).print(tree, highlight=False)
+    terminal(width=None if sys.stdout.isatty() else 400).print(tree, highlight=False)
 
 
 def _label(folded: Folded, number: int) -> str:
     group = folded.groups[number]
     return " ".join(
-        filter(None, (f"[bold]{group.title}[/bold]", escape(group.id), f"[dim]{escape(group.about)}[/dim]"))
+        filter(None, (f"[bold]{group.title}[/bold]", as_stored(group.id), f"[dim]{as_stored(group.about)}[/dim]"))
     )

@@ -6,7 +6,7 @@ from typing import Any
 import typer
 from rich.console import Console
 
-from dagster_project.commands.console import AsJson, fail
+from dagster_project.commands.console import AsJson, as_stored, echo, fail, terminal
 from dagster_project.commands.env import Name
 from dagster_project.home import Home
 from dagster_project.proving import Proven, prove_all
@@ -37,9 +37,9 @@ def prove(name: Name, as_json: AsJson = False) -> None:
     candidates = [Task.model_validate_json(record) for record in records]
     found = prove_all(environment, candidates, read_held_out(home.held_out_files()))
     if as_json:
-        typer.echo(found.audit.model_dump_json())
+        echo(found.audit.model_dump_json())
     else:
-        show(found, Console())
+        show(found, terminal())
     if not found.audit.discriminates:
         raise typer.Exit(1)
 
@@ -55,7 +55,7 @@ def show(found: Proven, console: Console) -> None:
     console.print(f"tool coverage  {len(audit.exercised_tools)} of {tools} ({audit.coverage:.0%})", highlight=False)
     console.print(f"never used     {', '.join(audit.idle_tools) or 'none'}", highlight=False, soft_wrap=True)
     for line in audit.evidence:
-        console.print(line, style="red", highlight=False, soft_wrap=True)
+        console.print(as_stored(line), style="red", soft_wrap=True)
 
 
 def _checks(found: Proven) -> list[dict[str, Any]]:

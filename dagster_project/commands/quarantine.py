@@ -1,12 +1,11 @@
 """`envloom quarantine`: mark a record found bad, after a look at what it touched. Nothing is deleted."""
 
-import json
 from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
 
-from dagster_project.commands.console import AsJson, fail, stderr
+from dagster_project.commands.console import AsJson, echo, echo_json, fail, stderr
 from dagster_project.home import Home
 from warehouse.errors import NotForQuarantine, UnknownRecord
 from warehouse.lineage import resolve
@@ -53,18 +52,18 @@ def quarantine(
     found = touched(warehouse, key)
     if as_json:
         what = {"kind": key[0], "id": key[1], "state": state, "touched": asdict(found)}
-        typer.echo(json.dumps(what, default=str))
+        echo_json(what)
     else:
-        typer.echo(f"{key[0]} {key[1]}: {state}")
+        echo(f"{key[0]} {key[1]}: {state}")
         _print(found)
 
 
 def _list(warehouse: Warehouse, as_json: bool) -> None:
     found = marks(warehouse)
     if as_json:
-        typer.echo(json.dumps([asdict(mark) for mark in found], default=str))
+        echo_json([asdict(mark) for mark in found])
     for each in () if as_json else found:
-        typer.echo(f"{each.kind} {each.record_id} since {each.created_at:%Y-%m-%d %H:%M} UTC: {each.reason}")
+        echo(f"{each.kind} {each.record_id} since {each.created_at:%Y-%m-%d %H:%M} UTC: {each.reason}")
 
 
 def _print(found: Touched) -> None:
@@ -73,10 +72,10 @@ def _print(found: Touched) -> None:
         ("batches", [f"batch {row['batch_id']} {_place(row)}, {row['records']} records" for row in found.batches]),
         ("checkpoints", [_checkpoint(row) for row in found.checkpoints]),
     ):
-        typer.echo("\n".join(lines[:20]))
+        echo("\n".join(lines[:20]))
         if len(lines) > 20:
-            typer.echo(f"… and {len(lines) - 20} more {what} (--json lists all)")
-    typer.echo(
+            echo(f"… and {len(lines) - 20} more {what} (--json lists all)")
+    echo(
         f"{len(found.tasks)} tasks, {len(found.batches)} batches, {len(found.checkpoints)} checkpoints, "
         f"{found.rollouts} rollouts and {len(found.evaluations)} evaluations came of it."
     )

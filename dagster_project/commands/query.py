@@ -1,24 +1,21 @@
 """`envloom query`: DuckDB's SQL on the warehouse, read-only. `docs/warehouse.md` has its tables and a cookbook."""
 
 import csv
-import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
 import duckdb
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
-from dagster_project.commands.console import AsJson, stderr
+from dagster_project.commands.console import AsJson, as_stored, echo, echo_json, fail, json_text, stderr, terminal
 from dagster_project.home import Home
-from warehouse.errors import UnknownSnapshot
+from warehouse.confined import require_one_question
+from warehouse.errors import NotOneQuestion, UnknownSnapshot
 from warehouse.warehouse import Warehouse
 
 _NAMES = """
@@ -39,7 +36,7 @@ docs/warehouse.md describes the tables and answers common questions.\
 def query(
     sql: Annotated[str, typer.Argument(help="One SELECT. Without: DuckDB's shell, or what is piped in.")] = "",
     file: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Take the SQL from this file.")] = None,
-    given: Annotated[list[str] | None, typer.Option("--set", help="A value for `$name`, as name=value.")] = None,
+    values: Annotated[list[str] | None, typer.Option("--set", help="A value for `$name`, as name=value.")] = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print the result as CSV.")] = False,
     rows: Annotated[int, typer.Option(min=1, help="Show at most so many; --csv and --json print all.")] = 100,
     tables: Annotated[bool, typer.Option("--tables", help="List the tables and views to ask.")] = False,
@@ -48,7 +45,10 @@ def query(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Ask the warehouse in SQL, read-only: tasks, rollouts, rewards, updates, lineage and views over them."""
+    """Ask the warehouse in SQL: tasks, rollouts, rewards, updates, lineage and views over them.
+
+    One SELECT, which reads nothing but the warehouse and writes nothing at all.
+    """
     if sql and file:
         stderr.print("Give the SQL as an argument or with --file, not both.")
         raise typer.Exit(2)
@@ -62,38 +62,52 @@ def query(
         if sys.stdin.isatty() and isinstance(home.warehouse, Path):
             _open_shell(warehouse, home.warehouse)
         sql = "" if sys.stdin.isatty() else sys.stdin.read()
-    asked = (file.read_text() if file else sql).strip()
-    names, found = _ask(warehouse, asked or _NAMES, _values(given or ()))
+    question = (file.read_text(encoding="utf-8") if file else sql).strip()
+    names, answer = _ask(warehouse, question or _NAMES, _parameters(values or ()))
     if as_json:
-        typer.echo(json.dumps([dict(zip(names, row, strict=True)) for row in found], default=_plain))
+        echo_json([dict(zip(names, row, strict=True)) for row in answer])
     elif as_csv:
-        written = csv.writer(sys.stdout)
-        written.writerow(names)
-        written.writerows([_shown(value) for value in row] for row in found)
+        _print_csv(names, answer)
     else:
-        _print(names, found, rows if asked else len(found))
-        if not asked:
-            typer.echo(_HOW)
+        _print(names, answer, rows if question else len(answer))
+        if not question:
+            echo(_HOW)
 
 
-def _values(given: Sequence[str]) -> dict[str, Any]:
+def _parameters(settings: Sequence[str]) -> dict[str, Any]:
     """Values by name; a whole number is one."""
-    pairs = [each.partition("=") for each in given]
+    pairs = [setting.partition("=") for setting in settings]
     if wrong := [name for name, equals, _ in pairs if not equals]:
-        stderr.print(f"--set {wrong[0]}: write it as name=value.")
+        stderr.print(f"--set {as_stored(wrong[0])}: write it as name=value.")
         raise typer.Exit(2)
-    return {name: int(value) if value.lstrip("-").isdigit() else value for name, _, value in pairs}
+    return {name: int(value) if value.lstrip("-").isdecimal() else value for name, _, value in pairs}
 
 
-def _ask(warehouse: Warehouse, sql: str, values: Mapping[str, Any]) -> tuple[list[str], list[tuple[Any, ...]]]:
-    """Column names and rows. Ends the command with DuckDB's message if it refuses."""
+def _ask(warehouse: Warehouse, sql: str, parameters: Mapping[str, Any]) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """Column names, each of them once, and rows. Ends the command with DuckDB's message if it refuses."""
     try:
-        with warehouse.reading() as connection:
-            answer = connection.execute(sql, values or None)
-            return [name for name, *_ in answer.description or ()], answer.fetchall()
+        with warehouse.confined() as connection:
+            require_one_question(connection, sql)
+            answer = connection.execute(sql, parameters or None)
+            return list(_unique([name for name, *_ in answer.description or ()])), answer.fetchall()
+    except NotOneQuestion as error:
+        raise fail(error, 2) from error
     except (duckdb.Error, UnknownSnapshot) as error:
-        stderr.print(escape(str(error)), soft_wrap=True, highlight=False)
+        stderr.print(as_stored(error), soft_wrap=True)
         raise typer.Exit(1) from error
+
+
+def _unique(names: Sequence[str]) -> Iterator[str]:
+    """The names; a second `n` becomes `n_1`, as in a table that DuckDB makes of it, so that no column is lost."""
+    taken = set(names)
+    seen: set[str] = set()
+    for name in names:
+        candidate, number = name, 0
+        while candidate in seen or (number and candidate in taken):
+            number += 1
+            candidate = f"{name}_{number}"
+        seen.add(candidate)
+        yield candidate
 
 
 def _open_shell(warehouse: Warehouse, path: Path) -> None:
@@ -103,32 +117,38 @@ def _open_shell(warehouse: Warehouse, path: Path) -> None:
     if not shell.exists():
         stderr.print("DuckDB's shell is not installed: pip install duckdb-cli.")
         return
-    stderr.print(f"{path}, read-only. `.tables` lists what there is; writers wait until you leave with Ctrl-D.")
-    os.execv(shell, [str(shell), "-readonly", str(path)])
+    stderr.print(f"{as_stored(path)}, read-only. `.tables` lists the tables; writers wait until you leave with Ctrl-D.")
+    os.execv(shell, [str(shell), "-safe", "-readonly", str(path)])
 
 
-def _print(names: Sequence[str], found: Sequence[Sequence[Any]], most: int) -> None:
+def _print_csv(names: Sequence[str], answer: Sequence[Sequence[Any]]) -> None:
+    """All rows with every digit, lines that end in a line feed; NULL is an empty cell."""
+    lines = csv.writer(sys.stdout, lineterminator="\n")
+    lines.writerow(names)
+    lines.writerows([_cell(value) for value in row] for row in answer)
+
+
+def _print(names: Sequence[str], answer: Sequence[Sequence[Any]], most: int) -> None:
     table = Table()
-    for place, name in enumerate(names):
-        numeric = any(isinstance(row[place], int | float | Decimal) for row in found[:1])
-        table.add_column(escape(name), justify="right" if numeric else "left", overflow="fold")
-    for row in found[:most]:
-        table.add_row(*(escape(_shown(value)) for value in row))
-    Console().print(table)
-    if len(found) > most:
-        stderr.print(f"{len(found) - most} more rows: --rows, --csv or --json shows them.")
+    for column, name in enumerate(names):
+        numeric = any(isinstance(row[column], int | float | Decimal) for row in answer[:1])
+        table.add_column(as_stored(name), justify="right" if numeric else "left", overflow="fold")
+    for row in answer[:most]:
+        table.add_row(*(as_stored(_rounded(value)) for value in row))
+    terminal().print(table)
+    if len(answer) > most:
+        stderr.print(f"{len(answer) - most} more rows: --rows, --csv or --json shows them.")
 
 
-def _shown(value: Any) -> str:
+def _rounded(value: Any) -> str:
+    """A value for people: floats to six digits."""
+    return f"{value:.6g}" if isinstance(value, float) else _cell(value)
+
+
+def _cell(value: Any) -> str:
+    """A value for one cell: text as it is, everything else as in JSON without its quotes."""
     if value is None:
         return ""
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    return json.dumps(value, default=_plain) if isinstance(value, list | dict) else str(value)
-
-
-def _plain(value: Any) -> Any:
-    """What JSON has no word for."""
-    if isinstance(value, datetime):
-        return value.isoformat()
-    return float(value) if isinstance(value, Decimal) else str(value)
+    if isinstance(value, str):
+        return value
+    return repr(value) if isinstance(value, float) else json_text(value).strip('"')

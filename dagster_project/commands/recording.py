@@ -1,6 +1,5 @@
 """Recording a domain: its synthesis by a live model or by batches, kept as a file for machines without a model."""
 
-import json
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dagster_project.commands.console import AsJson, fail, stderr
+from dagster_project.commands.console import AsJson, echo, echo_json, fail, json_text, stderr
 from dagster_project.home import Home
 from dagster_project.synthesist import RECORDING, Synthesist, SynthesistNotSet, synthesist_here
 from envs.environment import Environment
@@ -70,13 +69,13 @@ def record(
         told = record_domain(name, Home.here().prepare(), synthesist_here(mode=mode, **chosen))
     except AnswersPending as pending:
         if as_json:
-            typer.echo(json.dumps({"pending": [_told(batch) for batch in pending.batches]}))
+            echo_json({"pending": [_told(batch) for batch in pending.batches]})
         else:
-            typer.echo(str(pending))
+            echo(str(pending))
         return
     except (DomainError, StageFailed, SynthesistNotSet, ServingError) as error:
         raise fail(error) from error
-    typer.echo(json.dumps(told) if as_json else "\n".join(f"{key:12} {value}" for key, value in told.items()))
+    echo(json_text(told) if as_json else "\n".join(f"{key:12} {value}" for key, value in told.items()))
 
 
 def _told(batch: BatchFile) -> dict[str, Any]:
@@ -91,10 +90,10 @@ def answers_import(file: Path, as_json: AsJson = False) -> None:
     except ServingError as error:
         raise fail(error) from error
     if as_json:
-        typer.echo(json.dumps(asdict(found)))
+        echo_json(asdict(found))
     else:
-        typer.echo(f"stored       {found.stored}\nalready      {found.already_stored}")
-        typer.echo(f"refused      {len(found.refused)}\nunknown      {len(found.unknown)}")
+        echo(f"stored       {found.stored}\nalready      {found.already_stored}")
+        echo(f"refused      {len(found.refused)}\nunknown      {len(found.unknown)}")
     for identity, why in found.refused.items():
         stderr.print(f"refused {identity}: {why}", soft_wrap=True, highlight=False, markup=False)
     for identity in found.unknown:

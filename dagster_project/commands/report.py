@@ -1,12 +1,11 @@
 """`envloom report`: a campaign as one HTML file."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from dagster_project.commands.console import AsJson, fail
+from dagster_project.commands.console import AsJson, echo, fail, json_text
 from dagster_project.finding import NotFound
 from dagster_project.home import Home
 
@@ -23,4 +22,4 @@ def campaign_report(
         file = write_report(Home.here(), campaign, to)
     except NotFound as error:
         raise fail(error, 2) from error
-    typer.echo(json.dumps({"campaign": campaign, "path": str(file)}) if as_json else str(file))
+    echo(json_text({"campaign": campaign, "path": str(file)}) if as_json else str(file))

@@ -1,7 +1,6 @@
 """`envloom reproduce` and `envloom bundle`: a checkpoint looked at, made again, or carried to another machine."""
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Sequence
 from enum import StrEnum
@@ -10,9 +9,8 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 
-from dagster_project.commands.console import AsJson, fail
+from dagster_project.commands.console import AsJson, as_stored, echo, echo_json, fail, json_text, terminal
 from dagster_project.finding import NotFound
 from dagster_project.home import Home
 
@@ -54,7 +52,7 @@ def reproduce(
     from dagster_project.reproduction.scratch import NotHere
 
     request = Request(checkpoint, mode.value, inputs.value, frozenset(asset or ()), scratch)
-    console = Console()
+    console = terminal()
 
     def hear(finding: Finding) -> None:
         if not as_json:
@@ -68,12 +66,12 @@ def reproduce(
         raise fail(error) from error
     counts = Counter(str(finding.status) for finding in findings)
     if as_json:
-        typer.echo(json.dumps({"mode": mode, "counts": counts, "assets": [finding.as_json() for finding in findings]}))
+        echo_json({"mode": mode, "counts": counts, "assets": [finding.as_json() for finding in findings]})
     else:
         console.print(", ".join(f"{count} {status}" for status, count in counts.items()))
         without = dict.fromkeys(cause for each in findings if each.status == "identical" for cause in each.causes)
         for cause in _some(list(without), 10):
-            console.print(f"otherwise here, without effect: {escape(cause)}", soft_wrap=True, highlight=False)
+            console.print(f"otherwise here, without effect: {as_stored(cause)}", soft_wrap=True, highlight=False)
     raise typer.Exit(exit_code(findings))
 
 
@@ -82,12 +80,12 @@ def _show(finding: "Finding", console: Console) -> None:  # type: ignore[name-de
         console.print(text, style=style, soft_wrap=True, highlight=False)
 
     colour = _COLOURS[finding.status]
-    line(f"[{colour}]{finding.status:22}[/{colour}] {escape(finding.name):28} [dim]{escape(finding.told)}[/dim]")
+    line(f"[{colour}]{finding.status:22}[/{colour}] {as_stored(finding.name):28} [dim]{as_stored(finding.told)}[/dim]")
     if finding.difference:
-        line(f"  {escape(finding.difference.sentence)}")
+        line(f"  {as_stored(finding.difference.sentence)}")
     if finding.status != "identical":
         for cause in _some(finding.causes, 6):
-            line(f"  otherwise here: {escape(cause)}")
+            line(f"  otherwise here: {as_stored(cause)}")
 
 
 def _some(causes: Sequence[str], most: int) -> list[str]:
@@ -114,4 +112,4 @@ def bundle(
         raise fail(error, 2) from error
     with path.open("rb") as opened:
         told = {"bundle": str(path), **written, "sha256": hashlib.file_digest(opened, "sha256").hexdigest()}
-    typer.echo(json.dumps(told) if as_json else "\n".join(f"{name:9} {value}" for name, value in told.items()))
+    echo(json_text(told) if as_json else "\n".join(f"{name:9} {value}" for name, value in told.items()))

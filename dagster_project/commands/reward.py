@@ -1,12 +1,10 @@
 """`envloom reward`: what a rollout was rewarded for."""
 
-import json
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from dagster_project.commands.console import AsJson, fail, stderr
+from dagster_project.commands.console import AsJson, echo_json, fail, stderr, terminal
 from dagster_project.home import Home
 
 reward_app = typer.Typer(no_args_is_help=True, help="What a rollout was rewarded for.")
@@ -36,9 +34,9 @@ def explain_reward(
         raise fail(error, 2) from error
     told = explanation(warehouse, found, campaign)
     if as_json:
-        typer.echo(json.dumps(told))
+        echo_json(told)
     else:
-        show(told, Console())
+        show(told, terminal())
     if told["differs"]:
         stderr.print(
             f"[red]wrong[/red] the stored reward {told['stored']['reward']} or advantage {told['stored']['advantage']} "

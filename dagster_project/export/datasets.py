@@ -1,13 +1,12 @@
 """Tasks, rollouts and preferences as datasets: what is chosen, how it is told. Rows are the warehouse's affair."""
 
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from dagster_project.export.messages import Teller
 from dagster_project.export.run import Export, Exported, Wanted
 from dagster_project.export.settings import campaign_of
 from dagster_project.home import Home
+from envs.work_folder import work_folder
 from warehouse.export.quarantined import quarantined_tasks
 from warehouse.export.rollout_columns import INSTRUCTIONS, PAIRS, ROLLOUTS, TOKEN_COLUMNS
 from warehouse.export.rollouts import SPLITS, Pairing, Wishes, pair_row, rollout_row
@@ -29,8 +28,8 @@ def export_tasks(home: Home, wanted: Wanted) -> Exported:
     environments: dict[str, None] = {}
     places: dict[str, int] = {}
     task_ids = []
-    with TemporaryDirectory(prefix="envloom-export-") as staging, export.folder() as folder:
-        file = Path(staging) / "tasks.parquet"
+    with work_folder("envloom-export-") as staging, export.folder() as folder:
+        file = staging / "tasks.parquet"
         stage(export.warehouse, STAGED_TASKS, {"batch": batch.batch_id, "left_out": bad.ids}, file)
         for exported in exported_tasks(file, teller.opening):
             place = places.get(exported.split, 0)

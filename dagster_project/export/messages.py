@@ -17,7 +17,7 @@ from envs.tools import ToolResult
 from trainer.dialect import ParsedTurn, render_results, user_message
 from trainer.dialects.hermes import HERMES
 from warehouse.export.rollouts import StoredRollout, Talk
-from warehouse.export.shared import call_id, message
+from warehouse.export.shared import call_id, message, prompt_message
 from warehouse.export.tasks import specs_of
 from warehouse.warehouse import Warehouse
 
@@ -59,7 +59,7 @@ class Teller:
     def _opening(self, task: Task, toolbox: Toolbox, preference: Preference) -> tuple[Messages, list[str]]:
         others = {each.environment_id: self._spec(each.environment_id) for each in toolbox.distractors}
         prompt = HERMES.prompt(self._spec(task.environment_id), toolbox, others, may_ask=task.scenario is not None)
-        messages = [message("system", prompt.system), message("user", user_message(task, preference))]
+        messages = [prompt_message("system", prompt.system), prompt_message("user", user_message(task, preference))]
         return messages, [json.dumps(tool, ensure_ascii=False) for tool in prompt.tools]
 
     def _read_spec(self, identity: str) -> EnvironmentSpec:

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from dagster_project.home import Home
 from dagster_project.lineage import source_version
+from envs.work_folder import work_folder
 from warehouse.export.card import Description, render_card
 from warehouse.export.columns import Configuration
 from warehouse.export.folder import DatasetFolder, ExportRefused
@@ -89,10 +89,10 @@ class Export:
         whose, batch_ids = self.wanted.selection.rollouts(self.warehouse)
         bad = quarantined_rollouts(self.warehouse, batch_ids)
         self.leave_out_quarantined(bad)
-        with TemporaryDirectory(prefix="envloom-export-") as staging:
-            rewarded_by, task_ids = stage_rollouts(self.warehouse, batch_ids, bad.ids, Path(staging))
+        with work_folder("envloom-export-") as staging:
+            rewarded_by, task_ids = stage_rollouts(self.warehouse, batch_ids, bad.ids, staging)
             self.require_proven(task_ids)
-            yield Staged(whose, [*batch_ids, *rewarded_by], self._watched(stored_rollouts(Path(staging))))
+            yield Staged(whose, [*batch_ids, *rewarded_by], self._watched(stored_rollouts(staging)))
 
     def _watched(self, rollouts: Iterator[StoredRollout]) -> Iterator[StoredRollout]:
         """The rollouts, with an eye on the experts on offer: the card has to tell of them."""

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from dagster_project import stored
 from dagster_project.campaign import Campaign
@@ -14,6 +13,7 @@ from dagster_project.export.settings import campaign_of
 from dagster_project.home import Home
 from envs.spec import EnvironmentSpec
 from envs.task import Task
+from envs.work_folder import work_folder
 from serving.models import resolve_model
 from trainer.checkpoint import CheckpointManifest
 from trainer.conversation import load_tokenizer
@@ -63,8 +63,8 @@ def export_sft(home: Home, wanted: Wanted, *, solved_rollouts: bool = False) -> 
     export.leave_out_quarantined(bad)
     batch_ids = [batch.batch_id]
     batch_tasks = export.warehouse.query(_TASKS, [batch.batch_id])["n"].item()
-    with TemporaryDirectory(prefix="envloom-export-") as staging, export.folder() as folder:
-        file = Path(staging) / "tasks.parquet"
+    with work_folder("envloom-export-") as staging, export.folder() as folder:
+        file = staging / "tasks.parquet"
         stage(export.warehouse, _TRAIN_TASKS, {"batch": batch.batch_id, "left_out": bad.ids}, file)
         task_ids = [row["id"] for row in rows(file)]
         export.require_proven(task_ids)

@@ -3,6 +3,7 @@
 import json
 import re
 import xml.etree.ElementTree as ElementTree
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -172,7 +173,17 @@ def test_query_prints_tables_json_and_csv_and_takes_values(tmp_path: Path) -> No
     ("words", "code", "said"),
     [
         (["SELECT nothing FROM tasks"], 1, 'column "nothing" not found'),
-        (["DELETE FROM tasks"], 1, "read-only"),
+        (["DELETE FROM tasks"], 2, "read-only"),
+        (["SELECT 1; SELECT 2"], 2, "one SELECT at a time"),
+        (["COPY (SELECT 1) TO '/tmp/copy.csv'"], 2, "read-only"),
+        (["EXPORT DATABASE '/tmp/database'"], 2, "read-only"),
+        (["SET enable_external_access = true"], 2, "read-only"),
+        (["EXPLAIN ANALYZE COPY (SELECT 1) TO '/tmp/copy.csv'"], 1, "disabled"),
+        (["SELECT * FROM read_text('/etc/passwd')"], 1, "disabled"),
+        (["SELECT * FROM '/etc/passwd'"], 1, "does not exist"),
+        (["SELECT * FROM glob('/etc/*')"], 1, "disabled"),
+        (["SELECT * FROM read_csv('http://127.0.0.1:1/x')"], 1, "disabled"),
+        (["SELECT * FROM parameters"], 1, "does not exist"),
         (["SELECT $x", "--set", "x"], 2, "name=value"),
         (["SELECT 1", "--file", __file__], 2, "not both"),
     ],
@@ -180,6 +191,37 @@ def test_query_prints_tables_json_and_csv_and_takes_values(tmp_path: Path) -> No
 def test_a_wrong_question_ends_with_one_message(words: list[str], code: int, said: str) -> None:
     result = runner.invoke(app, ["query", *words])
     assert result.exit_code == code and said in result.stderr and "Traceback" not in result.stderr
+
+
+def test_json_is_json_with_every_column_and_digit() -> None:
+    sql = (
+        "SELECT 'NaN'::DOUBLE AS a, '-Infinity'::FLOAT AS b, 1 AS a, 2 AS a_1, "
+        "['NaN'::DOUBLE, 0.1] AS c, MAP {1: 2} AS d, "
+        "12345678901234567890.123456789::DECIMAL(38, 9) AS e, 'x'::BLOB AS f, TIMESTAMP '2026-01-02 03:04:05' AS g"
+    )
+    text = runner.invoke(app, ["query", "--json", sql]).stdout
+
+    def refuse(word: str) -> None:
+        raise AssertionError(f"{word} is no JSON")
+
+    (row,) = json.loads(text, parse_constant=refuse, parse_float=Decimal)
+    assert row == {
+        "a": None, "b": None, "a_2": 1, "a_1": 2, "c": [None, Decimal("0.1")], "d": {"1": 2},
+        "e": Decimal("12345678901234567890.123456789"), "f": "78", "g": "2026-01-02T03:04:05",
+    }  # fmt: skip
+
+
+def test_csv_has_every_digit_and_plain_line_ends() -> None:
+    numbers = "SELECT 1234567.891::DOUBLE AS v, 0.000123456789::DOUBLE AS w"
+    sql = f"{numbers}, 'a,\"b\"' AS t, [1, NULL] AS l, true AS b, NULL AS n"
+    text = runner.invoke(app, ["query", "--csv", sql]).stdout_bytes
+    assert text == b'v,w,t,l,b,n\n1234567.891,0.000123456789,"a,""b""","[1, null]",true,\n'
+
+
+def test_a_table_shows_text_as_it_is_stored() -> None:
+    told = runner.invoke(app, ["query", "SELECT 'root:x:0:0' AS a, '[red]b' AS b, chr(27) || '[2J' || chr(8238) AS c"])
+    assert "root:x:0:0" in told.stdout and "[red]b" in told.stdout
+    assert "\\x1b[2J\\u202e" in told.stdout and "\x1b" not in told.stdout
 
 
 def test_a_tree_folds_records_that_are_alike_and_tells_of_run_code_and_machine() -> None:

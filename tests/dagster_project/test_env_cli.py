@@ -236,6 +236,23 @@ def test_sessions_over_http_do_not_see_each_other(library: Environment, write: T
             server.terminate()
 
 
+def test_one_session_too_many_is_refused_and_the_open_ones_go_on(library: Environment, write: ToolCall) -> None:
+    command = [ENVLOOM, "env", "serve", "library", "--transport", "streamable-http", "--max-sessions", "1", "--json"]
+
+    async def one_and_a_second(url: str) -> None:
+        async with Client(url) as only:
+            with pytest.raises(Exception):  # noqa: B017 (the client's own, of a group)
+                async with Client(url):
+                    pass
+            assert await text(only, write) == twice(library, write)[0]
+
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            asyncio.run(one_and_a_second(json.loads(server.stdout.readline())["url"]))
+        finally:
+            server.terminate()
+
+
 def test_a_client_of_the_protocol_without_sessions_is_told_to_shake_hands(library: Environment) -> None:
     async def without_session() -> None:
         async with Client(mcp_server(library), mode="2026-07-28") as client:

@@ -21,7 +21,8 @@ from typer.testing import CliRunner
 from dagster_project.cli import app
 from dagster_project.home import Home
 from tests.postgres import Postgres, lake_of
-from warehouse.errors import LakeMisconfigured, LakeUnavailable, UnknownSnapshot, WarehouseBusy
+from warehouse.confined import require_one_question
+from warehouse.errors import LakeMisconfigured, LakeUnavailable, NotOneQuestion, UnknownSnapshot, WarehouseBusy
 from warehouse.lake import Lake
 from warehouse.lake_connection import LakeDatabase
 from warehouse.tables import TABLES
@@ -194,6 +195,30 @@ def test_no_secret_is_said(lake: Lake, postgres: Postgres, tmp_path: Path, monke
         Lake.parse(f"ducklake:postgres:host=h;data_path=/x;password={postgres.password}")
     said += ["".join(traceback.format_exception(each.value)) for each in (refused, spelled, added)]
     assert not any(secret in text for secret in (postgres.password, "geheim") for text in said)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT * FROM postgres_query('__ducklake_metadata_lake', 'SELECT 1')",
+        """SELECT * FROM "POSTGRES_SCAN" ('host=elsewhere', 'public', 't')""",
+        "SELECT * FROM query('SELECT * FROM postgres' || '_query(1)')",
+        "SELECT * FROM ducklake_expire_snapshots('lake')",
+        "SELECT * FROM read_text('/etc/passwd')",
+        "COPY (SELECT 1) TO '/tmp/copy.csv'",
+        "SELECT * FROM catalogue.public.ducklake_snapshot",
+    ],
+)
+def test_a_question_to_a_lake_reaches_nothing_else(lake: Lake, tmp_path: Path, sql: str) -> None:
+    warehouse = Warehouse(lake, tmp_path / "parts")
+    warehouse.record_batch("asset", None, splits("a", 3), run_id="r", code_version="x")
+    with warehouse.confined() as connection:
+        require_one_question(connection, "SUMMARIZE splits")
+        assert connection.execute("SELECT count(*) > 2 FROM splits").fetchone() == (True,)
+        with pytest.raises((NotOneQuestion, duckdb.Error)):
+            require_one_question(connection, sql)
+            connection.execute(sql)
+    warehouse.record_batch("asset", None, splits("b", 2), run_id="r", code_version="x")  # others are not confined
 
 
 def test_the_environment_chooses_the_lake_and_hands_it_on(

@@ -9,13 +9,13 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import mkdtemp
 from types import TracebackType
 from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from envs.work_folder import open_work_folder
 from warehouse.errors import WarehouseError, naming_full_disk
 from warehouse.export.columns import Configuration
 
@@ -107,7 +107,8 @@ class DatasetFolder:
 
     def __enter__(self) -> "DatasetFolder":
         self.target.parent.mkdir(parents=True, exist_ok=True)
-        self.root = Path(mkdtemp(prefix=f".{self.target.name}-unfinished-", dir=self.target.parent))
+        self._work = open_work_folder(f".{self.target.name}-unfinished-", self.target.parent)
+        self.root = self._work.path
         return self
 
     def __exit__(
@@ -117,7 +118,7 @@ class DatasetFolder:
             if error is None:
                 self._publish()
         finally:
-            shutil.rmtree(self.root, ignore_errors=True)
+            self._work.close()
 
     def add(self, configuration: str, split: str, row: Mapping[str, Any]) -> None:
         """One row more. Raises pyarrow.ArrowInvalid or ArrowTypeError for a value that is not of its column's type."""

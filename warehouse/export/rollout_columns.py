@@ -1,7 +1,7 @@
 """What the columns of rollouts, of pairs of rollouts and of golden trajectories are."""
 
 from warehouse.export.columns import Column, Configuration, ListOf, columns
-from warehouse.export.shared import MESSAGE, PREFERENCE, TOOLBOX, TOOLS, WEIGHTS
+from warehouse.export.shared import MESSAGE, PREFERENCE, PROMPT_MESSAGE, TOOLBOX, TOOLS, WEIGHTS
 
 TOKEN_COLUMNS = ("context_ids", "completion_ids", "logprobs")
 """Left out of an export without tokens."""
@@ -121,7 +121,7 @@ PAIRS = Configuration(
     "pairs",
     "One row per pair of attempts at the same task under the same preference, the better one chosen.",
     (
-        Column("prompt", ListOf(MESSAGE), "What both were told first."),
+        Column("prompt", ListOf(PROMPT_MESSAGE), "What both were told first."),
         Column("chosen", ListOf(MESSAGE), "How the attempt of higher reward goes on."),
         Column("rejected", ListOf(MESSAGE), "How the attempt of lower reward goes on."),
         TOOLS,

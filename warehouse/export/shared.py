@@ -7,37 +7,28 @@ from envs.record import canonical_json
 from envs.task import Preference, Scenario, Toolbox, ToolCall
 from warehouse.export.columns import Column, ListOf, columns
 
-_FUNCTION = columns(
+PROMPT_MESSAGE = columns(
     """
-    name text Name of the tool.
-    arguments json Its arguments.
+    role text system or user.
+    content text The words.
     """
 )
-_TOOL_CALL = (
-    *columns(
-        """
-        id text Names the call within its conversation; the message with its result has it as tool_call_id.
-        type text Always function.
-        """
-    ),
-    Column("function", _FUNCTION, "What is called."),
+"""A message before the assistant's first: some chat templates refuse even a null `tool_calls` there."""
+MESSAGE = columns(
+    """
+    role text system, user, assistant or tool.
+    content text The words; empty where an assistant only calls tools.
+    tool_calls json An assistant's calls, each {id, type: function, function: {name, arguments}}; null elsewhere.
+    tool_call_id text Of a tool message: the id of the call it answers; null elsewhere.
+    name text Of a tool message: the tool that answers; null elsewhere.
+    """
 )
-MESSAGE = (
-    *columns(
-        """
-        role text system, user, assistant or tool.
-        content text What is said; empty where an assistant only calls tools.
-        """
-    ),
-    Column("tool_calls", ListOf(_TOOL_CALL), "Calls of an assistant; null in other messages."),
-    *columns(
-        """
-        tool_call_id text Of a tool message: the call it answers; null elsewhere.
-        name text Of a tool message: the tool that answers; null elsewhere.
-        """
-    ),
-)
-"""A message of chat APIs and chat templates."""
+"""A message of chat APIs and chat templates.
+
+`tool_calls` is one JSON value and no list of structs with JSON in them: where such a list is null in all rows of a
+chunk, `datasets` can read it and not write it again (`MakeBuilder: cannot construct builder for extension<arrow.json>`,
+seen in datasets 5.2 with pyarrow 26).
+"""
 
 TOOLS = Column("tools", ListOf("json"), "The tools on offer, as functions with JSON schemas, for chat templates.")
 
@@ -99,22 +90,23 @@ PREFERENCE = Column(
 )
 
 
+def prompt_message(role: str, content: str) -> dict[str, Any]:
+    """A row of PROMPT_MESSAGE."""
+    return {"role": role, "content": content}
+
+
 def message(
     role: str, content: str, calls: Sequence[ToolCall] = (), first_call: int = 0, answers: tuple[str, str] | None = None
 ) -> dict[str, Any]:
     """A row of MESSAGE. Calls are numbered from `first_call`; `answers` is the id and the tool of the call answered."""
+    tool_calls = [
+        {"id": call_id(number), "type": "function", "function": {"name": call.tool, "arguments": call.arguments}}
+        for number, call in enumerate(calls, first_call)
+    ]
     return {
         "role": role,
         "content": content,
-        "tool_calls": [
-            {
-                "id": call_id(place),
-                "type": "function",
-                "function": {"name": call.tool, "arguments": json_text(call.arguments)},
-            }
-            for place, call in enumerate(calls, first_call)
-        ]
-        or None,
+        "tool_calls": json_text(tool_calls) if tool_calls else None,
         "tool_call_id": answers and answers[0],
         "name": answers and answers[1],
     }

@@ -1,7 +1,7 @@
 """What the columns of tasks and of their environments are."""
 
 from warehouse.export.columns import Column, Configuration, ListOf, columns
-from warehouse.export.shared import MESSAGE, PREFERENCE, TOOLBOX, TOOLS
+from warehouse.export.shared import PREFERENCE, PROMPT_MESSAGE, TOOLBOX, TOOLS
 
 _LLM_CALL = columns(
     """
@@ -68,7 +68,7 @@ TASKS = Configuration(
             environment_id text The environment it is posed in: id of the configuration environments.
             """
         ),
-        Column("prompt", ListOf(MESSAGE), "What an assistant is told first, as messages: briefing and request."),
+        Column("prompt", ListOf(PROMPT_MESSAGE), "What an assistant is told first, as messages: briefing and request."),
         TOOLS,
         *columns("instruction text The request alone, as the user says it."),
         PREFERENCE,
@@ -152,7 +152,7 @@ VERL = Configuration(
     "The same tasks with the columns that verl reads.",
     (
         *columns("data_source text Names the scorer: envloom/ and the domain."),
-        Column("prompt", ListOf(MESSAGE), "As in the configuration tasks."),
+        Column("prompt", ListOf(PROMPT_MESSAGE), "As in the configuration tasks."),
         *columns("ability text Always tool-use."),
         Column(
             "reward_model",
