@@ -96,7 +96,7 @@ def scaffold(name: str, *, hooks: bool = False, parent: Path | None = None) -> l
 
     Raises DomainError if the name is taken or is no name.
     """
-    if not re.match(NAME, name):
+    if not re.fullmatch(NAME, name):
         raise DomainError(f"'{name}' must be lower case letters, digits and underscores, such as car_rental.")
     folder = (parent or project_folders()[0]) / name
     if (folder / "domain.yaml").exists() or name in domain_names():
