@@ -105,7 +105,7 @@ class Brief(BaseModel):
     def _entity_names_are_identifiers(cls, value: dict[str, str]) -> dict[str, str]:
         for name in value:
             if not re.fullmatch(NAME, name):
-                raise ValueError(f"'{name[:40]}' must be lower case letters, digits and underscores, such as order_line")
+                raise ValueError(f"'{name[:40]}' must be lower case letters, digits and underscores: order_line")
         if len(value) == 1:
             raise ValueError("name at least two entities, or none to leave them open")
         return value

@@ -118,7 +118,8 @@ def _folder_of(point: EntryPoint) -> Path:
         spec = find_spec(module)
     except (Exception, SystemExit) as error:  # finding a submodule runs the packages above it
         raise DomainError(
-            f"{origin(point)}: cannot be imported: {type(error).__name__}: {error}. Reinstall or correct the distribution."
+            f"{origin(point)}: cannot be imported: {type(error).__name__}: {error}. "
+            "Reinstall or correct the distribution."
         ) from error
     if spec is None or spec.origin is None:
         raise DomainError(f"{origin(point)}: there is no module {module}. Correct the entry point, or reinstall.")

@@ -16,6 +16,10 @@ FieldPath: TypeAlias = tuple[str | int, ...]
 MAX_INTEGER = 2**53 - 1
 """The largest whole number that every reader of JSON carries exactly."""
 _LONGEST = 300
+_NUMBERS = {
+    "int": "must be a whole number in plain digits, without quotes",
+    "float": "must be a number in plain digits, without quotes",
+}
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,8 @@ def validated(model: type[Model], content: dict[str, Any]) -> Model:
     try:
         read = model.model_validate(content)
     except ValidationError as error:
-        raise FieldsInvalid(_problem(model, details) for details in error.errors()) from error
+        # Not `from error`: pydantic's message quotes values, and Dagster stores causes with an error.
+        raise FieldsInvalid(_problem(model, details) for details in error.errors()) from None
     if problems := list(_misread(content, read, ())):
         raise FieldsInvalid(problems)
     return read
@@ -73,6 +78,8 @@ def _problem(model: type[BaseModel], details: Any) -> Problem:
         return Problem(path, "missing", "is required")
     if details["type"] == "string_type" and isinstance(details["input"], bool | int | float):
         return Problem(path, "value", "must be text: put it in quotes", details["input"])
+    if number := _NUMBERS.get(details["type"].split("_")[0]):
+        return Problem(path, "value", number, details["input"])
     message = details["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
     return Problem(path, "value", message[:_LONGEST].rstrip("."), details["input"])
 
@@ -105,10 +112,10 @@ def _misread(content: Any, read: Any, path: FieldPath) -> Iterator[Problem]:
             yield from _misread(written, item, (*path, place))
     elif isinstance(read, int | float) and not isinstance(read, bool):
         if isinstance(read, int) and (isinstance(content, bool) or not isinstance(content, int)):
-            yield Problem(path, "value", "must be a whole number in plain digits, without quotes", content)
+            yield Problem(path, "value", _NUMBERS["int"], content)
         elif isinstance(read, int) and abs(read) > MAX_INTEGER:
             yield Problem(path, "value", f"must lie between -{MAX_INTEGER} and {MAX_INTEGER}", content)
         elif isinstance(content, bool | str):
-            yield Problem(path, "value", "must be a number in plain digits, without quotes", content)
+            yield Problem(path, "value", _NUMBERS["float"], content)
         elif not isfinite(read):
             yield Problem(path, "value", "must be a finite number", content)

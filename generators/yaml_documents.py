@@ -23,7 +23,7 @@ _TAG = "tag:yaml.org,2002:"
 
 
 class YamlUnreadable(ValueError):
-    """A file cannot be read as YAML: what, at which line and column, remedy. The message quotes no value of the file."""
+    """A file cannot be read as YAML: what, at which line and column, remedy. The message quotes no value of it."""
 
 
 def read_yaml(file: Path) -> Any:
@@ -36,15 +36,15 @@ def read_yaml(file: Path) -> Any:
     if len(content) > MAX_BYTES:
         raise YamlUnreadable(f"is larger than {MAX_BYTES // 1024} KiB. Shorten it.")
     text = _decoded(content)
+    if control := Reader.NON_PRINTABLE.search(text):
+        line = text.count("\n", 0, control.start()) + 1
+        raise YamlUnreadable(f"is not YAML: line {line}: a control character. Remove it.")
     loader = _Loader(text)
     try:
         return loader.get_single_data()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        raise _unreadable(mark, _problem(error)) from error
-    except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
-        raise YamlUnreadable(f"is not YAML: line {line}: a control character. Remove it.") from error
+        raise _unreadable(mark, _problem(error)) from None  # whose message quotes lines of the file
     except (ValueError, OverflowError) as error:  # of an escape such as "\UFFFFFFFF"
         raise _unreadable(loader.get_mark(), "an escape that is no character") from error
     finally:
@@ -70,6 +70,8 @@ def _unreadable(mark: Any, problem: str) -> YamlUnreadable:
 def _problem(error: yaml.MarkedYAMLError) -> str:
     """PyYAML's description, without the names and tags that it quotes from the file."""
     problem = error.problem or error.context or "unreadable"
+    if problem.startswith("but "):
+        problem = f"{error.context}, {problem}"
     return problem if isinstance(error, _Refused) else re.sub(r"'[^']{2,}'", "…", problem)[:120]
 
 
@@ -141,12 +143,12 @@ class _Loader(yaml.SafeLoader):
     def construct_text(self, node: Any) -> str:
         # JSON writes a character beyond 16 bits as two escapes.
         text = node.value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        if Reader.NON_PRINTABLE.search(text) or "\ufffd" in text and "\ufffd" not in node.value:
+        if Reader.NON_PRINTABLE.search(text) or ("\ufffd" in text and "\ufffd" not in node.value):
             raise _Refused(node, "a text with a control character or half of a character. Remove it.")
         return str(text)
 
 
-def _constructed(loader: _Loader, node: Any) -> Any:
+def _constructed(_loader: _Loader, node: Any) -> Any:
     """The value of a plain scalar that its resolver took for no text."""
     word = node.value
     kind = node.tag.removeprefix(_TAG)
@@ -158,7 +160,8 @@ def _constructed(loader: _Loader, node: Any) -> Any:
 
 
 _INTEGER = "[-+]?(0|[1-9][0-9]{0,99})"
-_REAL = r"[-+]?(\.[0-9]+|(0|[1-9][0-9]*)(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
+_DIGITS, _EXPONENT = "(0|[1-9][0-9]*)", "[eE][-+]?[0-9]+"
+_REAL = rf"[-+]?(({_DIGITS}\.[0-9]*|\.[0-9]+)({_EXPONENT})?|{_DIGITS}{_EXPONENT}|\.(inf|Inf|INF))|\.(nan|NaN|NAN)"
 for _kind, _words, _first in (
     ("null", "null|Null|NULL|~|", ["n", "N", "~", ""]),
     ("bool", "true|True|TRUE|false|False|FALSE", list("tTfF")),

@@ -142,7 +142,9 @@ def test_a_bad_tool_is_refused_for_its_own_reason_and_leaves_the_environment_as_
 
 @pytest.mark.parametrize("text", UNREADABLE.values(), ids=UNREADABLE)
 def test_what_cannot_be_read_adds_no_tool_and_each_answer_is_counted(text: str) -> None:
-    tools, rejections, calls = propose_free_tools(brief(1), club_spec(), club_spec(), LIFECYCLES, Scripted(lambda _: text))
+    tools, rejections, calls = propose_free_tools(
+        brief(1), club_spec(), club_spec(), LIFECYCLES, Scripted(lambda _: text)
+    )
     assert (tools, calls) == ((), [])
     assert len(rejections) == 3
     assert all(rejection.reason in ("schema", "too_long") for rejection in rejections)
