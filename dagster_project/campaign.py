@@ -8,14 +8,13 @@ import re
 from pathlib import Path
 from typing import Literal
 
-import yaml
 from pydantic import Field, model_validator
 
 from dagster_project.home import Home
 from envs.record import Record
 from generators.fields import MAX_INTEGER, FieldsInvalid, validated
 from generators.splits import Unseen
-from generators.yaml_documents import YamlUnreadable, read_yaml
+from generators.yaml_documents import YamlUnreadable, read_yaml, yaml_text
 from trainer.difficulty import DifficultyConfig
 from trainer.settings import EvaluationConfig, RewardConfig, RolloutConfig, UpdateConfig, WarmStartConfig
 
@@ -188,7 +187,7 @@ def reseeded(name: str, seed: int) -> str:
     if own not in campaign_names():
         file.parent.mkdir(parents=True, exist_ok=True)
         settings = wanted.model_dump(mode="json", exclude_unset=True)
-        file.write_text(f"# {name}, with another seed.\n{yaml.safe_dump(settings, sort_keys=False)}")
+        file.write_text(f"# {name}, with another seed.\n{yaml_text(settings)}", encoding="utf-8")
     if load_campaign(own) != wanted:
         raise CampaignError(f"{file}: its settings are no longer those of {name}. Delete it, or choose another seed.")
     return own

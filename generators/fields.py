@@ -16,10 +16,15 @@ FieldPath: TypeAlias = tuple[str | int, ...]
 MAX_INTEGER = 2**53 - 1
 """The largest whole number that every reader of JSON carries exactly."""
 _LONGEST = 300
-_NUMBERS = {
-    "int": "must be a whole number in plain digits, without quotes",
-    "float": "must be a number in plain digits, without quotes",
+_KINDS = {
+    "int": "a whole number in plain digits, without quotes",
+    "float": "a number in plain digits, without quotes",
+    "bool": "true or false",
+    "tuple": "a list",
+    "dict": "a mapping",
+    "model": "a mapping",
 }
+"""The kinds of fields in the words of YAML, by the first word of pydantic's error."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +83,8 @@ def _problem(model: type[BaseModel], details: Any) -> Problem:
         return Problem(path, "missing", "is required")
     if details["type"] == "string_type" and isinstance(details["input"], bool | int | float):
         return Problem(path, "value", "must be text: put it in quotes", details["input"])
-    if number := _NUMBERS.get(details["type"].split("_")[0]):
-        return Problem(path, "value", number, details["input"])
+    if kind := _KINDS.get(details["type"].split("_")[0]):
+        return Problem(path, "value", f"must be {kind}", details["input"])
     message = details["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
     return Problem(path, "value", message[:_LONGEST].rstrip("."), details["input"])
 
@@ -112,10 +117,10 @@ def _misread(content: Any, read: Any, path: FieldPath) -> Iterator[Problem]:
             yield from _misread(written, item, (*path, place))
     elif isinstance(read, int | float) and not isinstance(read, bool):
         if isinstance(read, int) and (isinstance(content, bool) or not isinstance(content, int)):
-            yield Problem(path, "value", _NUMBERS["int"], content)
+            yield Problem(path, "value", f"must be {_KINDS['int']}", content)
         elif isinstance(read, int) and abs(read) > MAX_INTEGER:
             yield Problem(path, "value", f"must lie between -{MAX_INTEGER} and {MAX_INTEGER}", content)
         elif isinstance(content, bool | str):
-            yield Problem(path, "value", _NUMBERS["float"], content)
+            yield Problem(path, "value", f"must be {_KINDS['float']}", content)
         elif not isfinite(read):
             yield Problem(path, "value", "must be a finite number", content)

@@ -51,6 +51,11 @@ def read_yaml(file: Path) -> Any:
         loader.dispose()
 
 
+def yaml_text(content: Any) -> str:
+    """The content as YAML that `read_yaml`, and any reader of YAML 1.1, gives back as it was."""
+    return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+
+
 def _decoded(content: bytes) -> str:
     """The text of a file in UTF-8, or in UTF-16 with its byte order mark. Raises YamlUnreadable."""
     encoding = "utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
@@ -72,7 +77,7 @@ def _problem(error: yaml.MarkedYAMLError) -> str:
     problem = error.problem or error.context or "unreadable"
     if problem.startswith("but "):
         problem = f"{error.context}, {problem}"
-    return problem if isinstance(error, _Refused) else re.sub(r"'[^']{2,}'", "…", problem)[:120]
+    return problem if isinstance(error, _Refused) else re.sub(r"'(?!<)[^']{2,}'", "…", problem)[:120]
 
 
 class _Refused(yaml.MarkedYAMLError):
@@ -148,6 +153,10 @@ class _Loader(yaml.SafeLoader):
         return str(text)
 
 
+class _Dumper(yaml.SafeDumper):
+    """Quotes every text that either version of YAML would take for something else."""
+
+
 def _constructed(_loader: _Loader, node: Any) -> Any:
     """The value of a plain scalar that its resolver took for no text."""
     word = node.value
@@ -168,7 +177,8 @@ for _kind, _words, _first in (
     ("int", _INTEGER, list("-+0123456789")),
     ("float", _REAL, list("-+.0123456789")),
 ):
-    _Loader.add_implicit_resolver(_TAG + _kind, re.compile(f"({_words})\\Z"), _first)
+    for _class in (_Loader, _Dumper):
+        _class.add_implicit_resolver(_TAG + _kind, re.compile(f"({_words})\\Z"), _first)
     _Loader.add_constructor(_TAG + _kind, _constructed)
 _Loader.add_implicit_resolver(_TAG + "merge", re.compile("<<\\Z"), ["<"])
 _Loader.add_constructor(_TAG + "merge", _Loader.construct_text)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from generators.yaml_documents import MAX_BYTES, YamlUnreadable, read_yaml
+from generators.yaml_documents import MAX_BYTES, YamlUnreadable, read_yaml, yaml_text
 
 LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{after}: &{after} [{', '.join([f'*{before}'] * 9)}]\n"
@@ -65,6 +65,14 @@ def test_keys_are_text_as_written(tmp_path: Path, key: str) -> None:
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 def test_a_file_may_have_a_byte_order_mark(tmp_path: Path, encoding: str) -> None:
     assert read(tmp_path, "title: Fähre 🚢\n".encode(encoding)) == {"title": "Fähre 🚢"}
+
+
+@pytest.mark.parametrize(
+    "word", ["1e10", "no", "010", "1_000", "2026-02-30", "null", "", "<<", "+.5", "a: b", "é", "1", "=", "!x"]
+)
+def test_what_is_written_is_read_back_by_us_and_by_others(tmp_path: Path, word: str) -> None:
+    content = {"revision": word, word: 1, "rates": [1e-05, 1e22, -0.5, 2**53 - 1], "empty": None, "on": [True, False]}
+    assert read(tmp_path, yaml_text(content)) == content == yaml.safe_load(yaml_text(content))
 
 
 def test_json_is_yaml(tmp_path: Path) -> None:
