@@ -32,7 +32,8 @@ BRIEF = {
     "entities": "entity → what to know about it; empty: the synthesist proposes them",
     "rules": "business rules in words, given to the synthesist as hints",
     "sizes": "rows, tools, tasks and paraphrases to make",
-    "seed": "what everything random is derived from",
+    "seed": "what rows, tasks and prices are drawn from",
+    "answers_seed": "goes out with every question to the model",
 }
 COLUMNS = {
     "id": "hash of the content",

@@ -3,19 +3,24 @@
 They lie in `campaigns/` of the project's home, and beside this file.
 """
 
+import os
+import re
 from pathlib import Path
 from typing import Literal
 
-import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from dagster_project.home import Home
 from envs.record import Record
+from generators.fields import MAX_INTEGER, FieldsInvalid, validated
 from generators.splits import Unseen
+from generators.yaml_documents import YamlUnreadable, read_yaml, yaml_text
 from trainer.difficulty import DifficultyConfig
 from trainer.settings import EvaluationConfig, RewardConfig, RolloutConfig, UpdateConfig, WarmStartConfig
 
 FOLDER = Path(__file__).parent / "campaigns"
+NAME = r"\w(?:[\w +-]|\.(?!\.)){0,79}"
+"""A whole name of a campaign: it is part of Dagster's partition keys and of names of folders."""
 
 
 class CampaignError(ValueError):
@@ -67,7 +72,7 @@ class Campaign(Record):
     """Whether tasks in one of eight regions of token prices are never trained on: split `unseen_prices`."""
     difficulty: DifficultyConfig | None = None
     """Measures how hard training tasks are for a reference policy, to draw more often those it solves sometimes."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, le=MAX_INTEGER)
     engine: EngineConfig = EngineConfig()
     warm_start: WarmStartConfig = WarmStartConfig()
     rollouts: RolloutConfig = RolloutConfig()
@@ -124,20 +129,49 @@ class Campaign(Record):
 
 
 def campaign_names() -> list[str]:
-    """Every campaign with a file."""
-    return sorted({path.stem for folder in (Home.here().campaigns, FOLDER) for path in folder.glob("*.yaml")})
+    """Every campaign with a file and a name that can be one, sorted."""
+    return sorted(name for name in _stems() if re.fullmatch(NAME, name))
+
+
+def unusable_names() -> dict[str, str]:
+    """Files of campaigns whose name cannot be one: the name, with the reason and the remedy."""
+    return {name: _no_name(name) for name in sorted(_stems()) if not re.fullmatch(NAME, name)}
+
+
+def _stems() -> set[str]:
+    """Names of the files that look like campaigns; hidden ones, as editors write them, do not."""
+    files = [file for folder in (Home.here().campaigns, FOLDER) for file in folder.glob("*.yaml")]
+    return {file.stem for file in files if not file.name.startswith(".") and not file.is_dir()}
+
+
+def _no_name(name: str) -> str:
+    return (
+        f"campaign '{name[:100]}': a name has at most 80 letters, digits, spaces and `_+-.`, with no two dots together "
+        "and none at its beginning. Rename the file."
+    )
 
 
 def load_campaign(name: str) -> Campaign:
-    """The campaign `campaigns/<name>.yaml`: the home's before ours. Raises CampaignError naming file and field."""
+    """The campaign `campaigns/<name>.yaml`: the home's before ours. Raises CampaignError naming file and field.
+
+    No message quotes a value of the file: it may hold a key by mistake.
+    """
+    if not re.fullmatch(NAME, name):
+        raise CampaignError(_no_name(name))
     own = Home.here().campaigns / f"{name}.yaml"
-    file = own if own.is_file() else FOLDER / own.name
-    if not file.is_file():
+    file = own if os.path.lexists(own) else FOLDER / own.name
+    if not os.path.lexists(file):
         raise CampaignError(f"campaign '{name}' is unknown. Known: {', '.join(campaign_names())}; or write {own}.")
     try:
-        return Campaign.model_validate(yaml.safe_load(file.read_text()))
-    except (ValidationError, yaml.YAMLError) as error:
+        content = read_yaml(file)
+    except YamlUnreadable as error:
         raise CampaignError(f"{file}: {error}") from error
+    if not isinstance(content, dict):
+        raise CampaignError(f"{file}: must be a mapping of settings, such as `domains: [library]`.")
+    try:
+        return validated(Campaign, content)
+    except FieldsInvalid as error:
+        raise CampaignError("\n".join(f"{file}: {each.where}: {each.message}." for each in error.problems)) from error
 
 
 def reseeded(name: str, seed: int) -> str:
@@ -145,13 +179,15 @@ def reseeded(name: str, seed: int) -> str:
 
     Raises CampaignError, also if there is one of that name with other settings: what it has trained stays explained.
     """
+    if not 0 <= seed <= MAX_INTEGER:
+        raise CampaignError(f"seed: must lie between 0 and {MAX_INTEGER}.")
     wanted = load_campaign(name).model_copy(update={"seed": seed})
     own = f"{name}-seed-{seed}"
     file = Home.here().campaigns / f"{own}.yaml"
     if own not in campaign_names():
         file.parent.mkdir(parents=True, exist_ok=True)
         settings = wanted.model_dump(mode="json", exclude_unset=True)
-        file.write_text(f"# {name}, with another seed.\n{yaml.safe_dump(settings, sort_keys=False)}")
+        file.write_text(f"# {name}, with another seed.\n{yaml_text(settings)}", encoding="utf-8")
     if load_campaign(own) != wanted:
         raise CampaignError(f"{file}: its settings are no longer those of {name}. Delete it, or choose another seed.")
     return own

@@ -70,7 +70,7 @@ def _pages_of_domains() -> str:
     for domain in domain_names():
         try:
             page = (domain_folder(domain) / "domain.yaml").read_bytes()
-        except DomainError as error:
+        except (DomainError, OSError) as error:
             page = str(error).encode()
         total.update(f"{domain}:{len(page)}:".encode() + page)
     return total.hexdigest()[:16]

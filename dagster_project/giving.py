@@ -11,6 +11,7 @@ from pathlib import Path
 
 from dagster_project.campaign import Campaign
 from dagster_project.home import REPOSITORY
+from generators.decontamination import held_out_text
 from warehouse.givens import Given
 from warehouse.quarantine import marks
 from warehouse.warehouse import Warehouse
@@ -25,8 +26,8 @@ def given_campaign(name: str, campaign: Campaign) -> Given:
 
 
 def given_held_out(files: Iterable[Path]) -> list[Given]:
-    """Held-out sets, with their whole text."""
-    return [Given(HELD_OUT, file.name, {"text": file.read_text(encoding="utf-8")}) for file in files]
+    """Held-out sets, with their whole text. Raises HeldOutError."""
+    return [Given(HELD_OUT, file.name, {"text": held_out_text(file)}) for file in files]
 
 
 def given_marks(warehouse: Warehouse) -> list[Given]:

@@ -147,18 +147,37 @@ def _from_environment(variables: Mapping[str, str]) -> dict[str, Any]:
         "base_url": variables.get("ENVLOOM_BASE_URL", ""),
     }
     try:
-        told = json.loads(variables.get("ENVLOOM_SETTINGS", "{}"))
+        told = json.loads(
+            variables.get("ENVLOOM_SETTINGS", "{}"), object_pairs_hook=_distinct, parse_constant=_refuse_constant
+        )
         _check_names("the whole", told, Synthesist)
         _check_names("stages", told.get("stages", {}), None)
         for stage, setting in told.get("stages", {}).items():
             _check_names(f"stages.{stage}", setting, StageModel)
         Synthesist(**{**found, **told})
-    except (ValueError, TypeError, ValidationError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
+        problem = _without_values(error) if isinstance(error, ValidationError) else error
         raise SynthesistNotSet(
-            f"ENVLOOM_SETTINGS cannot be used: {error}. It is a JSON object of settings of the synthesist, such as "
+            f"ENVLOOM_SETTINGS cannot be used: {problem}. It is a JSON object of settings of the synthesist, such as "
             '{"stages": {"phrases": {"model": "…", "base_url": "…", "api_key_variable": "…"}}}.'
-        ) from error
+        ) from None
     return {**found, **told}
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    keys = [key for key, _ in pairs]
+    if doubled := [key for key in keys if keys.count(key) > 1]:
+        raise ValueError(f"'{doubled[0][:40]}' is there twice")
+    return dict(pairs)
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _without_values(error: ValidationError) -> str:
+    """The problems of settings by field. A value may be a key in the wrong field."""
+    return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
 
 
 def _check_names(where: str, given: object, settings: type[Synthesist | StageModel] | None) -> None:

@@ -3,26 +3,30 @@
 Reading a brief lives here; where domains are found is in `generators.discovery`, what becomes of them elsewhere.
 """
 
-import difflib
 import re
-from collections.abc import Hashable, Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-NAME = r"^[a-z][a-z0-9_]{1,30}$"
+from generators.fields import MAX_INTEGER, FieldsInvalid, Problem, validated
+from generators.yaml_documents import YamlUnreadable, read_yaml
+
+NAME = r"[a-z][a-z0-9_]{1,30}"
+"""A whole name of a domain or an entity."""
+YEARS = (1900, 2199)
+"""First and last year of a clock: dates stand around it, up to 120 years before."""
 FIELDS = {
     "title": "a name of 3 to 80 letters, such as `title: Car rental`",
     "description": "40 to 4000 letters on who is served, with what, and what people ask for",
     "kind": "service (tables and tools, the default) or documents (texts to be searched; see docs/documents.md)",
-    "clock": "a date and time without zone, such as 2026-03-02T09:00:00",
+    "clock": f"a date and time from {YEARS[0]} to {YEARS[1]} without zone, such as 2026-03-02T09:00:00",
     "entities": "a mapping of names to hints, such as `order: what a customer orders, with a status (open, paid)`",
     "rules": "a list of sentences, such as `- An open order can be paid.`",
     "sizes": "a mapping, such as `{ rows: 40, tools: 16, tasks: 80 }`",
-    "seed": "a whole number from 0",
+    "seed": f"a whole number from 0 to {MAX_INTEGER}",
+    "answers_seed": f"a whole number from 0 to {MAX_INTEGER}",
 }
 """What may stand in each field, for people."""
 
@@ -65,26 +69,43 @@ class Brief(BaseModel):
     rules: tuple[str, ...] = ()
     """Business rules in words, given to the synthesist as hints."""
     sizes: Sizes = Sizes()
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, le=MAX_INTEGER)
+    """Draws rows, tasks and prices. The model is asked the same under every seed, except for paraphrases."""
+    # Left out of the JSON where it is 0: briefs keep the ids they had before there was such a field.
+    answers_seed: int = Field(0, ge=0, le=MAX_INTEGER, exclude_if=lambda seed: seed == 0)
+    """Goes out with every question to the model: another one, other answers and other tools, recorded anew."""
+
+    def as_asked(self) -> "Brief":
+        """The page as questions to the model see it: without the seed, the clock and the number of rows.
+
+        Where an answer is tried out on rows before it is accepted, these come from this page. So the recorded answers
+        are accepted, and no other question follows, whatever the three are.
+        """
+        sizes = self.sizes.model_copy(update={"rows": Sizes().rows})
+        update = {"seed": self.answers_seed, "clock": Brief.model_fields["clock"].default, "sizes": sizes}
+        return self.model_copy(update=update)
 
     @field_validator("clock", mode="before")
     @classmethod
     def _clock_is_local_iso(cls, value: object) -> str:
-        # YAML reads an unquoted date and time as one.
         try:
-            clock = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+            clock = datetime.fromisoformat(str(value))
         except ValueError as error:
             raise ValueError("is no date and time") from error
         if clock.tzinfo is not None:
             raise ValueError("must have no time zone")
+        if clock.microsecond:
+            raise ValueError("must have no fraction of a second")
+        if not YEARS[0] <= clock.year <= YEARS[1]:
+            raise ValueError(f"must lie in the years {YEARS[0]} to {YEARS[1]}")
         return clock.isoformat(timespec="seconds")
 
     @field_validator("entities")
     @classmethod
     def _entity_names_are_identifiers(cls, value: dict[str, str]) -> dict[str, str]:
         for name in value:
-            if not re.match(NAME, name):
-                raise ValueError(f"'{name}' must be lower case letters, digits and underscores, such as order_line")
+            if not re.fullmatch(NAME, name):
+                raise ValueError(f"'{name[:40]}' must be lower case letters, digits and underscores: order_line")
         if len(value) == 1:
             raise ValueError("name at least two entities, or none to leave them open")
         return value
@@ -96,48 +117,28 @@ def load_brief(folder: Path) -> Brief:
     if not file.is_file():
         raise DomainError(f"{file}: not found. Scaffold a domain with `envloom domain new {folder.name}`.")
     try:
-        content = yaml.load(file.read_text(encoding="utf-8"), _Loader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        remedy = "Quote texts that contain a colon, and indent with spaces."
-        raise DomainError(f"{file}: is not YAML: {error}. {remedy}") from error
+        content = read_yaml(file)
+    except YamlUnreadable as error:
+        raise DomainError(f"{file}: {error}") from error
     if not isinstance(content, dict):
-        raise DomainError(f"{file}: must be a mapping with {_fields(Brief)}; found {type(content).__name__}.")
+        fields = ", ".join(Brief.model_fields)
+        raise DomainError(f"{file}: must be a mapping with {fields}; found {_shown(content)}.")
     try:
-        return Brief.model_validate(content)
-    except ValidationError as error:
-        raise DomainError("\n".join(_explain(file, problem) for problem in error.errors())) from error
+        return validated(Brief, content)
+    except FieldsInvalid as error:
+        raise DomainError("\n".join(_explained(file, problem) for problem in error.problems)) from error
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML in which a key that is there twice is an error: the first of two entities would vanish in silence."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        if twice := [key for key in keys if keys.count(key) > 1]:
-            raise yaml.constructor.ConstructorError(None, None, f"'{twice[0]}' is there twice", node.start_mark)
-        return super().construct_mapping(node, deep)
+def _explained(file: Path, problem: Problem) -> str:
+    if problem.kind == "unknown":
+        return f"{file}: {problem.where}: {problem.message}."
+    field = str(problem.path[0])
+    value = f" (found {_shown(problem.value)})" if problem.kind == "value" else ""
+    return f"{file}: {problem.where}: {problem.message}{value}. Write {FIELDS[field]}."
 
 
-def _explain(file: Path, problem: Any) -> str:
-    where = ".".join(str(part) for part in problem["loc"])
-    field = str(problem["loc"][0])
-    if problem["type"] == "extra_forbidden":
-        model = Sizes if field == "sizes" else Brief
-        return f"{file}: {where}: is unknown. {did_you_mean(str(problem['loc'][-1]), model.model_fields)}"
-    if problem["type"] == "missing":
-        return f"{file}: {where}: is required. Write {FIELDS.get(field, field)}."
-    found = f"found {str(problem['input'])[:80]!r}"
-    said = problem["msg"].removeprefix("Value error, ")
-    return f"{file}: {where}: {said} ({found}). Write {FIELDS.get(field, field)}."
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The likeliest of the known names, and all of them."""
-    names = list(known)
-    close = difflib.get_close_matches(name, names, n=1)
-    meant = f"Did you mean {close[0]}? " if close else ""
-    return f"{meant}Known: {', '.join(names)}."
-
-
-def _fields(model: type[BaseModel]) -> str:
-    return ", ".join(model.model_fields)
+def _shown(value: Any) -> str:
+    """A value for a message. Of a list or a mapping only its kind: aliases make it as long as they like."""
+    if isinstance(value, list | dict):
+        return "a mapping" if isinstance(value, dict) else "a list"
+    return "nothing" if value is None else repr(value)[:80]

@@ -31,9 +31,11 @@ def propose_candidates(brief: Brief, environment: Environment, llm: Llm, hooks: 
         wording, sampled, refused_words = document_tasks(brief, environment, llm, brief.sizes.tasks)
         told, refused_paraphrases = sampled.tasks, list[Rejection]()
     else:
-        wording, refused_words = propose_wording(environment.spec, llm)
+        wording, refused_words = propose_wording(environment.spec, llm, brief.answers_seed)
         sampled = propose_tasks(environment, wording, brief.sizes.tasks, brief.seed)
-        told, refused_paraphrases = paraphrase(environment, wording, sampled.tasks, brief.sizes.paraphrases, llm)
+        told, refused_paraphrases = paraphrase(
+            environment, wording, sampled.tasks, brief.sizes.paraphrases, llm, brief.answers_seed
+        )
     own = own_tasks(hooks, environment, wording, brief.sizes.tasks)
     rejections = (*refused_words, *sampled.rejections, *refused_paraphrases, *own.rejections)
     return Candidates((*told, *own.tasks), wording, rejections, tuple(task.id for task in own.tasks))

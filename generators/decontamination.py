@@ -36,6 +36,16 @@ def read_held_out(files: Iterable[Path]) -> list[HeldOutRequest]:
     return [request for file in files for request in _requests(file)]
 
 
+def held_out_text(file: Path) -> str:
+    """The text of a held-out file, UTF-8 with or without a byte order mark. Raises HeldOutError."""
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise HeldOutError(f"{file}: byte {error.start} is not UTF-8. Save the file as UTF-8.") from error
+    except OSError as error:
+        raise HeldOutError(f"{file}: cannot be read: {error.strerror}. Check the file and its permissions.") from error
+
+
 def decontaminate(
     tasks: Sequence[Task], held_out: HeldOut, tools: Mapping[tuple[str, str], Tool]
 ) -> tuple[list[Task], list[tuple[Task, Contamination]]]:
@@ -58,7 +68,7 @@ def _requests(file: Path) -> Iterable[HeldOutRequest]:
         raise HeldOutError(
             f'{file}: a held-out set is a .jsonl file, one object a line such as {{"instruction": "Cancel order 7."}}.'
         )
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(held_out_text(file).split("\n"), start=1):
         if not line.strip():
             continue
         try:

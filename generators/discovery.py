@@ -1,16 +1,18 @@
 """Where domains are found: the built-in folders, the project's own, and those that other distributions register.
 
-A domain is a folder with a `domain.yaml`. Names are listed without running anybody's code, so a broken distribution
-breaks its own domain and no other.
+A domain is a folder with a `domain.yaml`. Names are listed without running anybody's code. A folder or a distribution
+that cannot be used breaks its own domain and no other: it is reported where it is asked for, and by `unusable`.
 """
 
+import logging
 import os
 import re
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
 
-from generators.brief import NAME, DomainError, did_you_mean
+from generators.brief import NAME, DomainError
+from generators.fields import did_you_mean
 
 BUILT_IN = Path(__file__).parent / "domains"
 PROJECT = BUILT_IN.parents[1] / "domains"
@@ -20,6 +22,7 @@ VARIABLE = "ENVLOOM_DOMAINS"
 ALONE = "ENVLOOM_DOMAINS_ALONE"
 """Set to anything: these folders are all there is, as where a history is made again from what it recorded."""
 GROUP = "envloom.domains"
+_log = logging.getLogger(__name__)
 
 
 class UnknownDomain(DomainError):
@@ -35,77 +38,91 @@ def project_folders() -> list[Path]:
 
 
 def domain_names() -> list[str]:
-    """Every domain, sorted. Raises DomainError if two share a name or a name is none."""
-    return sorted({**_folders(), **_registered()})
+    """Every domain with a name that can be one, sorted. Raises DomainError for a setting that names no folder."""
+    return sorted(name for name in _sources() if re.fullmatch(NAME, name))
 
 
 def domain_folder(name: str) -> Path:
-    """The folder of one domain. Raises UnknownDomain, and DomainError for one whose distribution has no folder."""
-    folders, registered = _folders(), _registered()
-    if name in folders:
-        return folders[name]
-    if name in registered:
-        return _folder_of(registered[name])
+    """The folder of one domain. Raises UnknownDomain, and DomainError for one that cannot be used."""
+    sources = _sources()
+    if name in sources:
+        if problem := _problem(name, sources[name]):
+            raise DomainError(problem)
+        source = sources[name][0]
+        return _folder_of(source) if isinstance(source, EntryPoint) else source
     for folder in project_folders():
-        if (folder / name).is_dir():
+        if name and (folder / name).is_dir():
             raise DomainError(f"{folder / name}: has no domain.yaml. Write one: it is what makes a folder a domain.")
     raise UnknownDomain(f"domain '{name}' is unknown. {did_you_mean(name, domain_names())}")
 
 
+def unusable() -> dict[str, str]:
+    """What looks like a domain and cannot be one, by name, with the reason and the remedy. Pages are not read."""
+    problems = {name: _problem(name, places) for name, places in _sources().items()}
+    return {name: problem for name, problem in sorted(problems.items()) if problem}
+
+
 def domain_folders() -> dict[str, Path]:
-    """The folder of every domain, by name. Raises DomainError."""
-    return {name: domain_folder(name) for name in domain_names()}
+    """The folder of every domain that can be used, by name. The others are logged."""
+    folders = {}
+    for name in domain_names():
+        try:
+            folders[name] = domain_folder(name)
+        except DomainError as error:
+            _log.warning("%s", error)
+    return folders
 
 
 def entry_point(name: str) -> EntryPoint | None:
     """The entry point that registers a domain; None for one that is a folder."""
-    return None if name in _folders() else _registered().get(name)
+    source = next(iter(_sources().get(name, [])), None)
+    return source if isinstance(source, EntryPoint) else None
 
 
 def origin(point: EntryPoint) -> str:
     """Who registers it, for people: `ferries 1.0 (ferries = ferries.domain:Ferries)`."""
-    who = f"{point.dist.name} {point.dist.version}" if point.dist else "an unnamed distribution"
-    return f"{who} ({point.name} = {point.value})"
+    distribution = f"{point.dist.name} {point.dist.version}" if point.dist else "an unnamed distribution"
+    return f"{distribution} ({point.name} = {point.value})"
 
 
-def _folders() -> dict[str, Path]:
-    found: dict[str, Path] = {}
-    for parent in project_folders() if ALONE in os.environ else (BUILT_IN, *project_folders()):
+def _sources() -> dict[str, list[Path | EntryPoint]]:
+    """Everything that looks like a domain, by name: folders first, then entry points. Hidden folders are none."""
+    sources: dict[str, list[Path | EntryPoint]] = {}
+    alone = ALONE in os.environ
+    for parent in dict.fromkeys(project_folders() if alone else (BUILT_IN, *project_folders())):
         for file in sorted(parent.glob("*/domain.yaml")):
-            name = file.parent.name
-            if name in found:
-                raise DomainError(f"{file.parent}: domain '{name}' exists already in {found[name]}. Rename one folder.")
-            if not re.match(NAME, name):
-                raise DomainError(
-                    f"{file.parent}: '{name}' must be lower case letters, digits and underscores. Rename the folder."
-                )
-            found[name] = file.parent
-    return found
+            if not file.parent.name.startswith("."):
+                sources.setdefault(file.parent.name, []).append(file.parent)
+    for point in () if alone else entry_points(group=GROUP):
+        sources.setdefault(point.name, []).append(point)
+    return sources
 
 
-def _registered() -> dict[str, EntryPoint]:
-    folders, found = _folders(), dict[str, EntryPoint]()
-    for point in () if ALONE in os.environ else entry_points(group=GROUP):
-        other = folders.get(point.name) or (point.name in found and origin(found[point.name]))
-        if other:
-            raise DomainError(f"{origin(point)}: domain '{point.name}' exists already in {other}. Uninstall one.")
-        if not re.match(NAME, point.name):
-            raise DomainError(f"{origin(point)}: '{point.name}' must be lower case letters, digits and underscores.")
-        found[point.name] = point
-    return found
+def _problem(name: str, places: list[Path | EntryPoint]) -> str:
+    """Why a name cannot be used, and the remedy; empty if it can."""
+    shown = [origin(place) if isinstance(place, EntryPoint) else str(place) for place in places]
+    registered = isinstance(places[-1], EntryPoint)
+    if not re.fullmatch(NAME, name):
+        remedy = "Rename the entry point" if registered else "Rename the folder"
+        return f"{shown[-1]}: '{name}' must be 2 to 31 lower case letters, digits and underscores. {remedy}."
+    if len(places) > 1:
+        remedy = "Uninstall one" if registered else "Rename one folder"
+        return f"{shown[-1]}: domain '{name}' exists already in {shown[0]}. {remedy}."
+    return ""
 
 
 def _folder_of(point: EntryPoint) -> Path:
     """The folder of the module that an entry point names."""
     try:
-        spec = find_spec(point.module)
-    except Exception as error:  # finding a submodule runs the packages above it
+        module = point.module
+        spec = find_spec(module)
+    except (Exception, SystemExit) as error:  # finding a submodule runs the packages above it
         raise DomainError(
-            f"{origin(point)}: {point.module} cannot be imported: {type(error).__name__}: {error}. "
+            f"{origin(point)}: cannot be imported: {type(error).__name__}: {error}. "
             "Reinstall or correct the distribution."
         ) from error
     if spec is None or spec.origin is None:
-        raise DomainError(f"{origin(point)}: there is no module {point.module}. Correct the entry point, or reinstall.")
+        raise DomainError(f"{origin(point)}: there is no module {module}. Correct the entry point, or reinstall.")
     folder = Path(spec.origin).parent
     if not (folder / "domain.yaml").is_file():
         raise DomainError(

@@ -74,9 +74,11 @@ def write_archive(brief: Brief, domain: str, llm: Llm) -> Archive:
     values, refused_values, from_values = propose_values(brief, untitled, domain, llm)
     schema = schema.without({place for place in labels(untitled) if place not in values})
     truth = fill_truth(brief, schema, naming, titles, values, domain)
-    facts, refused_facts = propose_sentences("document_facts", _fact_asks(truth), brief, domain, llm)
-    links, refused_links = propose_sentences("document_links", _link_asks(truth), brief, domain, llm)
-    pairs, refused_pairs = propose_sentences("document_pairs", _pair_asks(truth), brief, domain, llm)
+    asked = brief.as_asked()
+    samples = fill_truth(asked, schema, naming, titles, values, domain)
+    facts, refused_facts = propose_sentences("document_facts", _fact_asks(samples), asked, domain, llm)
+    links, refused_links = propose_sentences("document_links", _link_asks(samples), asked, domain, llm)
+    pairs, refused_pairs = propose_sentences("document_pairs", _pair_asks(samples), asked, domain, llm)
     policy, refused_policy, from_policy = propose_policy(brief, TOOLS, domain, llm)
     told = {each.call_id for each in (*facts.values(), *links.values()) if each.call_id}
     return Archive(
@@ -126,7 +128,7 @@ def document_tasks(
     archive = write_archive(brief, domain, llm)
     if document_spec(brief, domain, archive).rows != environment.spec.rows:
         raise ValueError(f"environment {environment.id} was made from other answers or another brief: make it again")
-    texts, refused = propose_texts(tuple(ask for ask, _ in preferences.ASKS), domain, brief.seed, llm)
+    texts, refused = propose_texts(tuple(ask for ask, _ in preferences.ASKS), domain, brief.answers_seed, llm)
     words = (archive.facts, archive.links, archive.pairs)
     found = propose_document_tasks(environment, archive.truth, archive.library, words, texts, count, brief.seed)
     phrasings = {

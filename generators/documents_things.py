@@ -14,7 +14,7 @@ from pydantic import JsonValue
 
 from envs.record import derive_seed
 from envs.spec import Column, Table
-from generators.brief import Brief
+from generators.brief import Brief, DomainError
 from generators.documents_wording import Link, speaks_of
 from generators.rows import Rows, fill_rows
 from generators.tables import Schema
@@ -158,7 +158,7 @@ def _distinct(names: list[str], taken: set[str], count: int) -> tuple[str, ...]:
                 taken.add(f"{name}{suffix}")
                 found.append(f"{name}{suffix}")
     if len(found) < count:
-        raise ValueError(f"{len(names)} titles are too few for {count} things: lower `sizes.rows`")
+        raise DomainError(f"sizes.rows: {len(names)} titles are too few for {count} things. Lower it.")
     return tuple(found)
 
 

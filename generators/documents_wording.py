@@ -99,7 +99,7 @@ def propose_titles(
         temperature=0.8,
         needed=False,
     )
-    result = run_stage(stage, tables, llm, domain, brief.seed)
+    result = run_stage(stage, tables, llm, domain, brief.answers_seed)
     titles = dict(result.accepted)
     rejections = list(result.rejections)
     for table in tables:
@@ -124,7 +124,7 @@ def propose_sentences(
         repairs=1,  # there is always the plain wording
         needed=False,
     )
-    result = run_stage(stage, asks, llm, domain, brief.seed)
+    result = run_stage(stage, asks, llm, domain, brief.answers_seed)
     found = {
         key: Sentences(key=key, patterns=patterns, call_id=result.made_from[key])
         for key, patterns in result.accepted.items()

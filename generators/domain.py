@@ -13,7 +13,7 @@ from generators.lifecycles import propose_lifecycles
 from generators.policy import propose_policy
 from generators.rows import fill_rows, labels, propose_values
 from generators.stage import Llm
-from generators.tables import propose_tables
+from generators.tables import Schema, propose_tables
 from generators.tools import compile_tools
 
 
@@ -54,7 +54,8 @@ def synthesise(brief: Brief, domain: str, llm: Llm, hooks: DomainHooks | None = 
     )
     if own_tools:
         hooks.check_tools(spec)
-    free, refused_free, from_free = propose_free_tools(brief, spec, lifecycles, llm)
+    trial = _trial(spec, brief.as_asked(), schema, values, hooks) if brief.sizes.free_tools else spec
+    free, refused_free, from_free = propose_free_tools(brief, spec, trial, lifecycles, llm)
     policy, refused_policy, from_policy = propose_policy(brief, (*tools, *free), domain, llm)
     spec = spec.model_copy(
         update={
@@ -66,6 +67,14 @@ def synthesise(brief: Brief, domain: str, llm: Llm, hooks: DomainHooks | None = 
     )
     refused = (*refused_tables, *refused_values, *refused_lifecycles, *refused_free, *refused_policy)
     return Synthesis(spec, refused, {tool.name: call for tool, call in zip(free, from_free, strict=True)})
+
+
+def _trial(
+    spec: EnvironmentSpec, asked: Brief, schema: Schema, values: dict[str, tuple[str, ...]], hooks: DomainHooks
+) -> EnvironmentSpec:
+    """The environment in which answers are tried out: the same under every seed of the page."""
+    rows = fill_rows(asked, schema, values, spec.domain, hooks.own_rows(asked, schema, spec.domain))
+    return spec.model_copy(update={"rows": rows, "clock": asked.clock, "seed": asked.seed})
 
 
 def _documents(brief: Brief, domain: str, llm: Llm, hooks: DomainHooks) -> Synthesis:

@@ -8,6 +8,7 @@ leads. Its tasks are proven like all others.
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError, create_model
@@ -50,9 +51,13 @@ class _Condition(BaseModel):
 
 
 def propose_free_tools(
-    brief: Brief, spec: EnvironmentSpec, lifecycles: Mapping[str, Lifecycle], llm: Llm
+    brief: Brief, spec: EnvironmentSpec, trial: EnvironmentSpec, lifecycles: Mapping[str, Lifecycle], llm: Llm
 ) -> tuple[tuple[Tool, ...], list[Rejection], list[str]]:
-    """Up to `brief.sizes.free_tools` tools for this environment, what was refused, and the ids of the calls used."""
+    """Up to `brief.sizes.free_tools` tools for this environment, what was refused, and the ids of the calls used.
+
+    An answer is accepted by how it does in `trial`, the environment of `Brief.as_asked`, and dropped without another
+    question if it fails in the environment itself.
+    """
     wanted = [_Wanted(number) for number in range(brief.sizes.free_tools)]
     stage: Stage[_Wanted, Tool] = Stage(
         name="free_tools",
@@ -64,20 +69,26 @@ def propose_free_tools(
             "kind": item.kind,
         },
         response=lambda _: _response(spec),
-        accept=lambda _, answer: accept_tool(spec, lifecycles, answer),
+        accept=lambda _, answer: accept_tool(trial, lifecycles, answer),
         max_tokens=700,
         temperature=0.5,
         needed=False,
     )
-    result = run_stage(stage, wanted, llm, spec.domain, spec.seed)
+    result = run_stage(stage, wanted, llm, spec.domain, brief.answers_seed)
     made: dict[str, Tool] = {}
     calls, rejections = [], list(result.rejections)
     for key, tool in result.accepted.items():
+        reject = partial(_rejection, spec.domain, key, tool, result.made_from[key])
         if tool.name in made:
-            rejections.append(_named_twice(spec.domain, key, tool, result.made_from[key]))
-        else:
-            made[tool.name] = tool
-            calls.append(result.made_from[key])
+            rejections.append(reject("name_taken", f"{tool.name} was proposed twice; the first is kept"))
+            continue
+        try:
+            _try_in(spec, tool, lifecycles)
+        except Refused as refusal:
+            rejections.append(reject(refusal.reason, str(refusal)))
+            continue
+        made[tool.name] = tool
+        calls.append(result.made_from[key])
     return tuple(made.values()), rejections, calls
 
 
@@ -108,13 +119,18 @@ def accept_tool(spec: EnvironmentSpec, lifecycles: Mapping[str, Lifecycle], answ
     verb = tool.name.split("_")[0]
     if tool.description.split()[0].lower() != verb:
         raise Refused("description", f"the description must begin with '{verb.capitalize()}'.")
+    _try_in(spec, tool, lifecycles)
+    return tool
+
+
+def _try_in(spec: EnvironmentSpec, tool: Tool, lifecycles: Mapping[str, Lifecycle]) -> None:
+    """Compile the tool with an environment and call it there. Raises Refused."""
     try:
         environment = Environment.load(spec.model_copy(update={"tools": (*spec.tools, tool)}))
     except SpecError as error:
         raise Refused("does_not_compile", f"{error.place}: {error.what}. {error.remedy}.") from error
     with environment:
         _try(environment, tool, lifecycles)
-    return tool
 
 
 def _written(spec: EnvironmentSpec, answer: Any) -> Tool:
@@ -197,12 +213,12 @@ def _judge(tool: Tool, changes: tuple[Change, ...], lifecycles: Mapping[str, Lif
             raise Refused("breaks_a_life_cycle", f"{tool.name} leads a {words(change.table)} from {before} to {after}.")
 
 
-def _named_twice(domain: str, key: str, tool: Tool, call_id: str) -> Rejection:
+def _rejection(domain: str, key: str, tool: Tool, call_id: str, reason: str, detail: str) -> Rejection:
     return Rejection(
         domain=domain,
         stage="free_tools",
-        reason="name_taken",
-        detail=f"{tool.name} was proposed twice; the first is kept",
+        reason=reason,
+        detail=detail,
         subject={"item": key, "tool": tool.model_dump(mode="json")},
         made_from=(call_id,),
     )

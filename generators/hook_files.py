@@ -50,16 +50,16 @@ def find_hooks(domain: str) -> tuple[Hooks, Path, dict[str, str]] | None:
 
 def python_of_domains() -> str:
     """The hash of the Python of all domains. Nothing of it is run, so a broken domain does not keep others from it."""
-    told: dict[str, JsonValue] = {}
+    sources: dict[str, JsonValue] = {}
     for domain in domain_names():
         try:
-            told[domain] = dict(_sources(domain_folder(domain)))
-        except DomainError as error:  # told to whoever asks for this domain
-            told[domain] = str(error)
-    return content_id(told)[:16]
+            sources[domain] = dict(_sources(domain_folder(domain)))
+        except DomainError as error:  # raised again for whoever asks for this domain
+            sources[domain] = str(error)
+    return content_id(sources)[:16]
 
 
-def failed(error: Exception, file: Path, function: str, remedy: str) -> HookError:
+def failed(error: BaseException, file: Path, function: str, remedy: str) -> HookError:
     """The error of a hook that raised, at its line in that file."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
     if isinstance(error, SyntaxError):
@@ -82,8 +82,17 @@ class _Source(ExecutionLoader):
 
 
 def _sources(folder: Path) -> dict[str, str]:
-    """Every Python file by its path in the folder, so that the hash is the same wherever the folder lies."""
-    return {path.relative_to(folder).as_posix(): path.read_text("utf-8") for path in sorted(folder.rglob("*.py"))}
+    """Every Python file by its path in the folder, so that the hash is the same wherever the folder lies.
+
+    Raises DomainError.
+    """
+    sources = {}
+    for path in sorted(path for path in folder.rglob("*.py") if path.is_file()):
+        try:
+            sources[path.relative_to(folder).as_posix()] = path.read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise DomainError(f"{path}: cannot be read: {error}. Save it as UTF-8, or take it out.") from error
+    return sources
 
 
 def _executed(domain: str, file: Path) -> type[Hooks]:
@@ -95,7 +104,7 @@ def _executed(domain: str, file: Path) -> type[Hooks]:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         remedy = "Correct it; a module of several files is registered as an entry point"
         raise failed(error, file, "when imported", remedy) from error
     found = [
@@ -113,9 +122,9 @@ def _registered(point: EntryPoint) -> type[Hooks]:
     """The class that an entry point names."""
     try:
         found = point.load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         what = f"raised {type(error).__name__} when imported: {error}"
-        raise HookError(origin(point), point.module, what, "Correct or reinstall the distribution") from error
+        raise HookError(origin(point), point.value, what, "Correct or reinstall the distribution") from error
     if not (isinstance(found, type) and issubclass(found, Hooks)):
         remedy = "Name a class derived from generators.hooks.Hooks, or the package alone"
         raise HookError(origin(point), point.attr, f"is a {type(found).__name__}", remedy)

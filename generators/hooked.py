@@ -19,7 +19,8 @@ from envs.errors import SpecError
 from envs.record import content_id, derive_seed
 from envs.schema import highest_number
 from envs.spec import EnvironmentSpec, Table, Tool
-from generators.brief import Brief, did_you_mean
+from generators.brief import Brief
+from generators.fields import did_you_mean
 from generators.hook_files import METHODS, HookError, failed, find_hooks
 from generators.hooks import FILE, Hooks, Row, RowContext, TaskDraft
 from generators.rows import OwnRows, Rows

@@ -59,7 +59,7 @@ def propose_lifecycles(
         max_tokens=300,
         temperature=0.3,
     )
-    result = run_stage(stage, items, llm, domain, brief.seed)
+    result = run_stage(stage, items, llm, domain, brief.answers_seed)
     return result.accepted, result.rejections, list(result.made_from.values())
 
 

@@ -18,8 +18,9 @@ from envs.task import Rejection, Task
 from generators.phrase_faults import REPORT
 from generators.phrases import asks
 from generators.scenarios import PERSONAS
-from generators.stage import Llm, Refused, Stage, run_stage
+from generators.stage import Llm, Refused, Stage, StageResult, run_stage
 from generators.wording import Wording
+from serving.errors import ReplayMiss
 
 LONGEST_PROGRAM, LONGEST_REQUEST = 4, 60
 """Golden calls and words up to which a small model keeps its thread."""
@@ -57,9 +58,13 @@ class Paraphrase(BaseModel):
 
 
 def paraphrase(
-    environment: Environment, wording: Wording, tasks: Sequence[Task], budget: int, llm: Llm
+    environment: Environment, wording: Wording, tasks: Sequence[Task], budget: int, llm: Llm, answers_seed: int = 0
 ) -> tuple[tuple[Task, ...], list[Rejection]]:
-    """The tasks, up to `budget` of them told by a person, in their order; and what was refused."""
+    """The tasks, up to `budget` of them told by a person, in their order; and what was refused.
+
+    These are the only questions that quote drawn rows. So under another seed, clock or number of rows a recording does
+    not have them: such requests keep their words, each with a rejection `not_recorded`.
+    """
     chosen = _chosen(tasks, budget)
     personas = wording.texts[PERSONAS.purpose]
 
@@ -78,7 +83,7 @@ def paraphrase(
         needed=False,
     )
     spec = environment.spec
-    result = run_stage(stage, chosen, llm, spec.domain, spec.seed)
+    result = _answers(stage, chosen, llm, spec.domain, answers_seed)
     told = []
     for task in tasks:
         request = result.accepted.get(task.instruction) if task in chosen else None
@@ -87,6 +92,36 @@ def paraphrase(
             task = task.model_copy(update={"instruction": request, "made_from": tuple(sorted(calls))})
         told.append(task)
     return tuple(told), result.rejections
+
+
+def _answers(
+    stage: Stage[Task, str], tasks: Sequence[Task], llm: Llm, domain: str, answers_seed: int
+) -> StageResult[str]:
+    try:
+        return run_stage(stage, tasks, llm, domain, answers_seed)
+    except ReplayMiss:
+        answers: StageResult[str] = StageResult()
+    for task in tasks:
+        try:
+            single = run_stage(stage, [task], llm, domain, answers_seed)
+        except ReplayMiss:
+            answers.rejections.append(_not_recorded(task))
+            continue
+        answers.accepted |= single.accepted
+        answers.made_from |= single.made_from
+        answers.rejections += single.rejections
+        answers.calls += single.calls
+    return answers
+
+
+def _not_recorded(task: Task) -> Rejection:
+    return Rejection(
+        domain=task.domain,
+        stage="paraphrase",
+        reason="not_recorded",
+        detail="the recording has no paraphrase of this request; `envloom record` asks for it",
+        subject=task.instruction,
+    )
 
 
 def _chosen(tasks: Sequence[Task], budget: int) -> list[Task]:

@@ -81,7 +81,9 @@ def is_lookup(tool: Tool) -> bool:
     )
 
 
-def propose_phrases(spec: EnvironmentSpec, llm: Llm) -> tuple[dict[str, Phrasing], list[Rejection]]:
+def propose_phrases(
+    spec: EnvironmentSpec, llm: Llm, answers_seed: int = 0
+) -> tuple[dict[str, Phrasing], list[Rejection]]:
     """Patterns per tool name, and what was refused. What the model has no words for is worded by rule, and reported."""
     stage: Stage[Ask, tuple[str, ...]] = Stage(
         name="phrases",
@@ -94,7 +96,7 @@ def propose_phrases(spec: EnvironmentSpec, llm: Llm) -> tuple[dict[str, Phrasing
         list_answer=True,
         temperature=0.7,
     )
-    result = run_stage(stage, asks(spec), llm, spec.domain, spec.seed)
+    result = run_stage(stage, asks(spec), llm, spec.domain, answers_seed)
     phrasings = {
         name: Phrasing(tool=name, patterns=patterns, call_id=result.made_from[name])
         for name, patterns in result.accepted.items()

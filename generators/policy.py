@@ -39,7 +39,7 @@ def propose_policy(
         accept=lambda _, answer: _accept(brief, answer),
         max_tokens=120,
     )
-    result = run_stage(stage, [domain], llm, domain, brief.seed)
+    result = run_stage(stage, [domain], llm, domain, brief.answers_seed)
     rules = [f"- {rule}" for rule in rules_of(tools)]
     if any(ONLY_WHILE in guard.message for tool in tools for guard in tool.guards):
         rules.append(WHEN_REFUSED)

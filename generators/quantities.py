@@ -49,7 +49,7 @@ def limits(table: Table, column: Column, year: int) -> tuple[int, int]:
     if column.type == "cents":
         return _by_word(MONEY, column, (300, 60_000))
     kept = {**COUNTS, **PARTY} if _refers(table) else COUNTS
-    return _by_word({**SCALES, **kept, "year": (1950, year)}, column, (1, 40))
+    return _by_word({**SCALES, **kept, "year": (min(1950, year - 50), year)}, column, (1, 40))
 
 
 def scale(column: Column) -> tuple[int, int] | None:

@@ -65,7 +65,7 @@ def propose_values(
         list_answer=True,
         temperature=0.8,
     )
-    result = run_stage(stage, items, llm, domain, brief.seed)
+    result = run_stage(stage, items, llm, domain, brief.answers_seed)
     return result.accepted, result.rejections, list(result.made_from.values())
 
 

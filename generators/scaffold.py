@@ -1,6 +1,7 @@
 """`envloom domain new`: a domain that works as it is, with comments that say what to change and why."""
 
 import re
+from keyword import iskeyword
 from pathlib import Path
 
 from generators.brief import NAME, DomainError
@@ -11,7 +12,7 @@ PAGE = """\
 # A domain: one page of brief. Change what stands here; see docs/adding-a-domain.md. Check it with
 #   envloom domain check {name}
 
-title: {title}
+title: "{title}"
 
 # Who is served, with what, and what people ask for at the help desk: two to ten sentences, given to every prompt.
 # Name the things that are kept track of, and how their status moves.
@@ -38,8 +39,9 @@ rules:
 # rows: of each table that refers to others; tools: how many at least; tasks: candidates, of which most are proven.
 sizes: {{ rows: 60, tools: 20, tasks: 120 }}
 
-# clock: 2026-03-02T09:00:00   # the frozen present; dates stand around it
+# clock: 2026-03-02T09:00:00   # the frozen present, 1900 to 2199; dates stand around it
 # seed: 0                      # another seed, other rows and tasks from the same answers of the model
+# answers_seed: 0              # another one, other answers: record again
 """
 
 HOOKS = '''\
@@ -94,18 +96,25 @@ class {class_name}(Hooks):
 def scaffold(name: str, *, hooks: bool = False, parent: Path | None = None) -> list[Path]:
     """The files of a new domain in `parent` (or the first of the project's folders), with `hooks` also its Python.
 
-    Raises DomainError if the name is taken or is no name.
+    Raises DomainError if the name is taken or is no name, or the folder cannot be written.
     """
-    if not re.match(NAME, name):
+    if not re.fullmatch(NAME, name):
         raise DomainError(f"'{name}' must be lower case letters, digits and underscores, such as car_rental.")
     folder = (parent or project_folders()[0]) / name
     if (folder / "domain.yaml").exists() or name in domain_names():
         raise DomainError(f"{folder}: domain '{name}' exists already. Edit it, or choose another name.")
-    title = name.replace("_", " ").capitalize()
+    title = name.replace("_", " ").strip().capitalize()
+    title = title if len(title) > 2 else f"{title} service"  # `title` takes three letters
     texts = {"domain.yaml": PAGE.format(name=name, title=title)}
     if hooks:
-        texts[FILE] = HOOKS.format(title=title, class_name=title.title().replace(" ", ""))
-    folder.mkdir(parents=True, exist_ok=True)
-    for file, text in texts.items():
-        (folder / file).write_text(text, encoding="utf-8")
+        class_name = title.title().replace(" ", "")
+        texts[FILE] = HOOKS.format(
+            title=title, class_name=f"{class_name}Hooks" if iskeyword(class_name) else class_name
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for file, text in texts.items():
+            (folder / file).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise DomainError(f"{folder}: cannot be written: {error.strerror}. Choose another name or folder.") from error
     return [folder / file for file in texts]

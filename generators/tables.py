@@ -112,7 +112,7 @@ def propose_tables(brief: Brief, domain: str, llm: Llm) -> tuple[Schema, list[Re
         max_tokens=420,
         temperature=0.3,
     )
-    answers = run_stage(stage, items, llm, domain, brief.seed)
+    answers = run_stage(stage, items, llm, domain, brief.answers_seed)
     used += [answers.made_from[name] for name in answers.accepted]
     return _schema(answers.accepted, entities), [*rejections, *answers.rejections], used
 
@@ -142,7 +142,7 @@ def _entities(brief: Brief, domain: str, llm: Llm) -> tuple[dict[str, str], list
         accept=accept,
         temperature=0.3,
     )
-    result = run_stage(stage, [brief], llm, domain, brief.seed)
+    result = run_stage(stage, [brief], llm, domain, brief.answers_seed)
     return result.accepted[domain], result.rejections, [result.made_from[domain]]
 
 

@@ -22,7 +22,8 @@ MAX_CREATE_PARAMETERS = 4
 def compile_tools(brief: Brief, schema: Schema, lifecycles: dict[str, Lifecycle], domain: str) -> tuple[Tool, ...]:
     """Every tool that follows from the schema, thinned to the size of the brief.
 
-    Thinning keeps each table readable: all `get_…` tools and transitions stay; the rest is drawn with a seed.
+    Thinning keeps each table readable: all `get_…` tools and transitions stay; the rest is drawn with the seed of the
+    answers, since the model is asked to word every tool.
     """
     kept: list[Tool] = []
     optional: list[Tool] = []
@@ -43,7 +44,7 @@ def compile_tools(brief: Brief, schema: Schema, lifecycles: dict[str, Lifecycle]
     named = {tool.name: tool for tool in reversed(optional)}
     optional = [tool for tool in optional if named[tool.name] is tool and IDENTIFIER.fullmatch(tool.name)]
     kept += comparison(schema)
-    drawn = random.Random(derive_seed(domain, "tools", brief.seed)).sample(optional, len(optional))
+    drawn = random.Random(derive_seed(domain, "tools", brief.answers_seed)).sample(optional, len(optional))
     chosen = {tool.name for tool in (kept + drawn)[: max(brief.sizes.tools, len(kept))]}
     return tuple(tool for tool in kept + optional if tool.name in chosen)
 

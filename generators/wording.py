@@ -34,10 +34,10 @@ class Wording:
 ASKS = (*evolutions.ASKS, scenarios.PERSONAS, *(ask for ask, _ in preferences.ASKS))
 
 
-def propose_wording(spec: EnvironmentSpec, llm: Llm) -> tuple[Wording, list[Rejection]]:
+def propose_wording(spec: EnvironmentSpec, llm: Llm, answers_seed: int = 0) -> tuple[Wording, list[Rejection]]:
     """The words of a domain, and what was refused."""
-    phrasings, refused = propose_phrases(spec, llm)
-    texts, also_refused = propose_texts(ASKS, spec.domain, spec.seed, llm)
+    phrasings, refused = propose_phrases(spec, llm, answers_seed)
+    texts, also_refused = propose_texts(ASKS, spec.domain, answers_seed, llm)
     return Wording(phrasings, texts), [*refused, *also_refused]
 
 

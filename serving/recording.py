@@ -37,7 +37,7 @@ def import_extract(store: CallStore, path: Path) -> dict[str, Any]:
     """
     header = read_header(path)
     calls = []
-    with path.open(encoding="utf-8") as lines:
+    with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             if number == 1:
                 continue
@@ -64,7 +64,7 @@ def read_header(path: Path) -> dict[str, Any]:
     try:
         with path.open(encoding="utf-8") as lines:
             header = json.loads(lines.readline())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise LedgerConflict(
             f"{path} is no recording of calls: {error}. Export one with Ledger.export_extract."
         ) from error

@@ -31,7 +31,10 @@ class Transport(StrEnum):
 def env_list(as_json: AsJson = False) -> None:
     """The newest environment of each domain."""
     from dagster_project.finding import newest_environments
+    from generators.discovery import unusable
 
+    for problem in unusable().values():
+        stderr.print(f"[yellow]warning[/yellow] {escape(problem)}", soft_wrap=True, highlight=False)
     rows = newest_environments(_warehouse())
     if as_json:
         echo_json(rows)

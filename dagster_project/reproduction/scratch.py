@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import ValidationError
 
 from dagster_project.campaign import Campaign, CampaignError, load_campaign
@@ -25,6 +24,7 @@ from envs.record import content_id
 from generators.brief import Brief
 from generators.discovery import ALONE, VARIABLE, domain_folder
 from generators.hooks import FILE
+from generators.yaml_documents import yaml_text
 from serving.endpoint import LlmCall
 from serving.recording import export_extract
 from serving.store import CallStore
@@ -204,7 +204,7 @@ def _mark(warehouse: Warehouse, then: set[tuple[str, str, str]]) -> None:
 
 def _write_campaign(scratch: Scratch, name: str, settings: Mapping[str, Any]) -> None:
     file = scratch.home.campaigns / f"{name}.yaml"
-    file.write_text(yaml.safe_dump(dict(settings), sort_keys=False))
+    file.write_text(yaml_text(dict(settings)), encoding="utf-8")
 
 
 def _write_domain(recorded: Home, batch: Batch, folder: Path) -> None:

@@ -91,9 +91,10 @@ def test_a_folder_of_its_name_is_refused_with_both_places(installed: Installatio
     shutil.copy(DISTRIBUTION / "harbour" / "domain.yaml", tmp_path / "harbour")
     code = (
         f"import os; os.environ['ENVLOOM_DOMAINS'] = {str(tmp_path)!r}\n"
-        "from generators.discovery import domain_names; domain_names()"
+        "from generators.discovery import domain_folder, domain_names; print(*domain_names()); domain_folder('harbour')"
     )
     run = installed.run("-c", code)
+    assert {"harbour", "library"} <= set(run.stdout.split())
     assert f"'harbour' exists already in {tmp_path / 'harbour'}" in run.stderr
     assert "envloom-harbour 0.3.0" in run.stderr
 

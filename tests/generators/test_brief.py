@@ -6,7 +6,8 @@ import pytest
 
 from generators.brief import DomainError, load_brief
 from generators.diagnosis import of_page
-from generators.discovery import BUILT_IN, UnknownDomain, domain_folder, domain_folders, domain_names
+from generators.discovery import BUILT_IN, UnknownDomain, domain_folder, domain_folders, domain_names, unusable
+from generators.hook_files import python_of_domains
 from generators.hooked import load_hooks
 from generators.scaffold import scaffold
 
@@ -54,6 +55,29 @@ def test_a_clock_may_be_written_as_yaml_writes_it(tmp_path: Path, clock: str) ->
         (GOOD + "entities:\n  bike: x\n  bike: y", "domain.yaml", "'bike' is there twice"),
         (GOOD + "rules: A bike can be lent.", "rules", "a list of sentences"),
         (GOOD + "seed: -1", "seed", "a whole number from 0"),
+        (GOOD + "seed: 9007199254740992", "seed", "9007199254740991"),
+        (GOOD + "seed: true", "seed", "a whole number"),
+        (GOOD + "seed: 1.0", "seed", "a whole number"),
+        (GOOD + "seed: '1'", "seed", "a whole number"),
+        (GOOD + "seed: 1_000", "seed", "a whole number"),
+        (GOOD + "seed: 010", "seed", "a whole number"),
+        (GOOD + "seed: 1:30", "seed", "a whole number"),
+        (GOOD + "seed: 1e3", "seed", "a whole number"),
+        (GOOD + "seed: .inf", "seed", "a whole number"),
+        (GOOD + "seed: .nan", "seed", "a whole number"),
+        (GOOD + f"seed: {'9' * 6000}", "seed", "a whole number"),
+        (GOOD + "seed: 2026-03-02", "seed", "a whole number"),
+        (GOOD + "sizes: {rows: '40'}", "sizes.rows", "plain digits"),
+        (GOOD + "answers_seed: 9007199254740992", "answers_seed", "9007199254740991"),
+        (GOOD + "clock: 2026-02-29", "clock", "is no date and time"),
+        (GOOD + "clock: 2026-02-29T09:00:00", "clock", "is no date and time"),
+        (GOOD + "clock: 2026-03-02T99:99:99", "clock", "is no date and time"),
+        (GOOD + "clock: 9999-12-31T23:59:59", "clock", "1900 to 2199"),
+        (GOOD + "clock: 0001-01-01", "clock", "1900 to 2199"),
+        (GOOD + "clock: 2026-03-02T09:00:00Z", "clock", "no time zone"),
+        (GOOD + "clock: 2026-03-02T09:00:00.5", "clock", "no fraction"),
+        (GOOD + "rules: [1984]", "rules.0", "put it in quotes"),
+        (GOOD + "entities: {rider: 5, bike: y}", "entities.rider", "put it in quotes"),
         ("title: Bike rental", "description", "40 to 4000 letters"),
         ("- a\n- b", "domain.yaml", "mapping"),
         ("title: [", "domain.yaml", "not YAML"),
@@ -144,7 +168,7 @@ def test_names_that_are_no_identifiers_are_refused(own: Path) -> None:
         scaffold("../escape")
     brief_with(own / "Big Shop", GOOD)
     with pytest.raises(DomainError, match="Rename the folder"):
-        domain_names()
+        domain_folder("Big Shop")
 
 
 def test_every_built_in_folder_is_a_domain() -> None:
@@ -168,7 +192,59 @@ def test_domains_of_several_folders_are_found_beside_those_that_ship(
 def test_a_domain_that_is_there_twice_is_told_with_both_places(own: Path) -> None:
     brief_with(own / "library", GOOD)
     with pytest.raises(DomainError, match=r"'library' exists already in .*generators/domains/library"):
-        domain_names()
+        domain_folder("library")
+
+
+@pytest.mark.parametrize(
+    "name", ["car-rental", "shop.bak", "Library", "2shops", "x", "b" * 40, "library (copy)", "a...b"]
+)
+def test_a_folder_that_can_be_no_domain_is_reported_and_leaves_the_others_alone(own: Path, name: str) -> None:
+    brief_with(own / name, GOOD)
+    brief_with(own / "bikes", GOOD)
+    assert {"bikes", "library"} <= set(domain_names()) == set(domain_folders())
+    assert list(unusable()) == [name]
+    with pytest.raises(DomainError, match="Rename the folder"):
+        domain_folder(name)
+    assert scaffold("boats")
+
+
+def test_hidden_folders_and_folders_without_a_page_are_no_domains(own: Path) -> None:
+    brief_with(own / ".library", GOOD)
+    (own / "notes").mkdir()
+    (own / "away").mkdir()
+    (own / "away" / "domain.yaml").symlink_to(own / "nowhere.yaml")
+    assert unusable() == {}
+    assert not {".library", "notes", "away"} & set(domain_names())
+
+
+def test_a_page_that_is_no_file_breaks_its_own_domain(own: Path) -> None:
+    (own / "bikes" / "domain.yaml").mkdir(parents=True)
+    assert "bikes" in domain_names()
+    with pytest.raises(DomainError, match=r"bikes/domain\.yaml"):
+        load_brief(domain_folder("bikes"))
+
+
+def test_python_that_cannot_be_read_breaks_its_own_domain(own: Path) -> None:
+    brief_with(own / "bikes", GOOD)
+    before = python_of_domains()
+    (own / "bikes" / "hooks.py").write_bytes(b"# caf\xe9\n")
+    (own / "bikes" / "folder.py").mkdir()
+    assert python_of_domains() != before
+    with pytest.raises(DomainError, match=r"hooks\.py"):
+        load_hooks("bikes")
+
+
+@pytest.mark.parametrize("name", ["no", "null", "true", "none", "ab_"])
+def test_every_name_scaffolds_a_domain_that_works(own: Path, name: str) -> None:
+    scaffold(name, hooks=True)
+    assert load_brief(own / name).title
+    assert load_hooks(name).id
+
+
+def test_a_folder_that_cannot_be_written_is_named(own: Path) -> None:
+    (own / "boats").write_text("a file")
+    with pytest.raises(DomainError, match=r"boats: cannot be written"):
+        scaffold("boats")
 
 
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,7 +75,7 @@ def proposed(*answers: dict[str, Any]) -> tuple[EnvironmentSpec, list[str]]:
             return waiting[first]
         return next(reversed(waiting.values()))
 
-    tools, rejections, calls = propose_free_tools(brief(len(answers)), spec, LIFECYCLES, Scripted(answer))
+    tools, rejections, calls = propose_free_tools(brief(len(answers)), spec, spec, LIFECYCLES, Scripted(answer))
     assert len(calls) == len(tools)
     names = tuple(tool.name for tool in tools)
     return spec.model_copy(update={"tools": (*spec.tools, *tools), "proposed": names}), [r.reason for r in rejections]
@@ -142,7 +142,9 @@ def test_a_bad_tool_is_refused_for_its_own_reason_and_leaves_the_environment_as_
 
 @pytest.mark.parametrize("text", UNREADABLE.values(), ids=UNREADABLE)
 def test_what_cannot_be_read_adds_no_tool_and_each_answer_is_counted(text: str) -> None:
-    tools, rejections, calls = propose_free_tools(brief(1), club_spec(), LIFECYCLES, Scripted(lambda _: text))
+    tools, rejections, calls = propose_free_tools(
+        brief(1), club_spec(), club_spec(), LIFECYCLES, Scripted(lambda _: text)
+    )
     assert (tools, calls) == ((), [])
     assert len(rejections) == 3
     assert all(rejection.reason in ("schema", "too_long") for rejection in rejections)
