@@ -23,7 +23,7 @@ _THINKING_FIELDS = ("reasoning_content", "reasoning", "reasoning_details", "thin
 _SPENT = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active")
 """Codes of errors that waiting does not end."""
 _MORE_ROOM = (
-    "Give it more tokens (`requests.thinking_tokens`), or switch its thinking off "
+    "Give it more tokens (`requests.extra_tokens`), or switch its thinking off "
     '(such as `requests.extra_body`: {"chat_template_kwargs": {"enable_thinking": false}}).'
 )
 

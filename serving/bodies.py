@@ -19,7 +19,7 @@ def chat_body(request: ChatRequest, model: str, form: RequestFormat) -> Body:
     if schema is not None and form.response_format != "json_schema" and messages:
         messages[0]["content"] += f"\n\n{_IN_WORDS} {json.dumps(schema, ensure_ascii=False)}"
     parameters = {
-        "max_tokens": request.max_tokens + form.thinking_tokens,
+        "max_tokens": request.max_tokens + form.extra_tokens,
         "temperature": request.temperature,
         "top_p": request.top_p,
         "seed": request.seed,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import rfc8785
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from serving.request_format import RequestFormat
 
@@ -117,12 +117,6 @@ class LlmCall(_Frozen):
     seconds: float  # until the answer was there; 0 for the answer of a batch, for which nobody waited
     price: Price | None = None  # at which it was asked, where one is known
     answered_by: str | None = None  # the model that the answer names, where it is not the name that was asked
-
-    @field_validator("prompt_tokens", "completion_tokens")
-    @classmethod
-    def _zero_is_unknown(cls, tokens: int | None) -> int | None:
-        """A prompt and an answer have tokens; 0 is how older ledgers kept a usage that was not sent."""
-        return tokens or None
 
     @cached_property
     def id(self) -> str:

@@ -30,8 +30,8 @@ class RequestFormat(BaseModel):
     rules of the reference interface refuse."""
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     """The name of the bound on an answer's tokens."""
-    thinking_tokens: int = Field(0, ge=0)
-    """Added to that bound: tokens for thinking before the answer."""
+    extra_tokens: int = Field(0, ge=0)
+    """Added to that bound: room for thinking before the answer, or for a wordy model."""
     omit: tuple[Literal["temperature", "top_p", "seed", "max_tokens"], ...] = ()
     """Parameters that are not sent."""
     system_role: Literal["system", "developer", "user"] = "system"

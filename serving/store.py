@@ -183,11 +183,17 @@ class CallStore:
 
 
 def _admit_unknown_tokens(db: sqlite3.Connection) -> None:
-    """Older ledgers have tokens that cannot be NULL, which SQLite changes only with a new table."""
-    columns = {name: required for _, name, _, required, *_ in db.execute("PRAGMA table_info(calls)")}
-    if columns["prompt_tokens"]:
-        db.execute("BEGIN IMMEDIATE")
-        db.execute("ALTER TABLE calls RENAME TO older_calls")
-        db.execute(_SCHEMA[0])
-        db.execute("INSERT INTO calls SELECT * FROM older_calls")
-        db.execute("DROP TABLE older_calls")
+    """Older ledgers kept 0 where an endpoint gave no usage, in columns that cannot be NULL."""
+    required = {name for _, name, _, not_null, *_ in db.execute("PRAGMA table_info(calls)") if not_null}
+    if "prompt_tokens" not in required:
+        return
+    db.execute("BEGIN IMMEDIATE")
+    db.execute("ALTER TABLE calls RENAME TO older_calls")
+    db.execute(_SCHEMA[0])
+    db.execute("INSERT INTO calls SELECT * FROM older_calls")
+    db.execute("DROP TABLE older_calls")
+    for identity, record in db.execute("SELECT id, record FROM calls WHERE prompt_tokens = 0").fetchall():
+        unknown = {"prompt_tokens": None, "completion_tokens": None}
+        call = LlmCall.model_validate_json(record).model_copy(update=unknown)
+        tokens = ", ".join(f"{name} = NULL" for name in unknown)
+        db.execute(f"UPDATE calls SET {tokens}, record = ? WHERE id = ?", (call.canonical(), identity))
