@@ -26,8 +26,8 @@ MAX_DETAIL = 1_000
 _REMEDIES = {
     "thinking": "The model only thinks: give it more tokens (the synthesist's `requests.extra_tokens`), or switch its "
     "thinking off (`requests.extra_body`; docs/serving.md).",
-    "cut": "Answers are cut at their bound of tokens (`max_tokens`): raise it with the synthesist's `requests.extra_tokens`, or use a "
-    "model that answers briefly.",
+    "cut": "Answers are cut at their bound of tokens (`max_tokens`): raise it with the synthesist's "
+    "`requests.extra_tokens`, or use a model that answers briefly.",
     "refusal": "The model refuses: reword the brief, or use another synthesist.",
     "filter": "The endpoint's content filter cuts answers: reword the brief, or use another synthesist.",
     "content": "Use a stronger synthesist, or say more in the brief.",

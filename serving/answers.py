@@ -213,7 +213,7 @@ def _logprob(value: object, place: int) -> float:
     # Compared before anything else: a comparison is false for NaN and safe for integers of any size.
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or not _LEAST_LOGPROB < value <= _ABOVE_ZERO:  # type: ignore[operator]
-        raise OddAnswer(f"token {place} has the log-probability {_quoted(value)}: it must be a finite number, 0 or less")
+        raise OddAnswer(f"token {place} has the log-probability {_quoted(value)}: it must be finite, 0 or less")
     return float(value)  # type: ignore[arg-type]
 
 

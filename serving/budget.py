@@ -9,7 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from serving.endpoint import LlmCall
 from serving.errors import BudgetExceeded, EndpointFailing
 
-
 logger = logging.getLogger(__name__)
 
 BYTES_PER_TOKEN = 4
@@ -79,9 +78,7 @@ class Meter:
     def _estimate_note(self) -> str:
         if not self.estimated:
             return ""
-        return (
-            f" {self.estimated} answers came without usage; their tokens are estimated, one per {BYTES_PER_TOKEN} bytes."
-        )
+        return f" {self.estimated} answers had no usage; their tokens are estimated, one per {BYTES_PER_TOKEN} bytes."
 
     def failed(self, url: str, error: Exception) -> None:
         """Count a request that got no answer. Raises EndpointFailing if that happens too often."""

@@ -93,7 +93,10 @@ class Client:
         tokens = [*prompt_ids, *completion_ids]
         body = score_body(tokens, model or self.endpoint.model)
         return await self._asked(
-            "/completions", body, "completion", lambda answer: scores(answer, tokens, len(completion_ids), body["model"])
+            "/completions",
+            body,
+            "completion",
+            lambda answer: scores(answer, tokens, len(completion_ids), body["model"]),
         )
 
     async def chat(self, request: ChatRequest) -> ChatAnswer:
@@ -102,7 +105,10 @@ class Client:
         model = self.endpoint.model
         body = chat_body(request, model, self.endpoint.requests)
         answer = await self._asked(
-            "/chat/completions", body, "chat completion", lambda answer: chat_answer(answer, model, _seconds_since(began))
+            "/chat/completions",
+            body,
+            "chat completion",
+            lambda answer: chat_answer(answer, model, _seconds_since(began)),
         )
         if answer.answered_by and answer.answered_by not in self._other_names:
             self._other_names.add(answer.answered_by)
@@ -173,8 +179,7 @@ class Client:
             words = self._scrubbed(error_words(cause.body) or str(cause))
             hint = _FORMAT_HINT if cause.status_code in (400, 422) else " Check the address and that the server runs."
             raise EndpointError(
-                f"{url} refused a request to {model} (status {cause.status_code}): {words}."
-                f"{self._log_end() or hint}"
+                f"{url} refused a request to {model} (status {cause.status_code}): {words}.{self._log_end() or hint}"
             ) from cause
         reason = type(cause).__name__ if isinstance(cause, TimeoutError) else f"{type(cause).__name__}: {cause}"
         raise EndpointUnreachable(

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import rfc8785
 from pydantic import BaseModel, ConfigDict, Field
 
-from serving.request_format import RequestFormat
+from serving.request_format import REFERENCE, RequestFormat
 
 
 class _Frozen(BaseModel):
@@ -27,7 +27,7 @@ class Endpoint(_Frozen):
     model: str  # the name under which the endpoint serves it
     api_key: str = Field(default="none", repr=False)  # kept out of logs and tracebacks
     log_path: Path | None = None  # where the server writes, when it is ours
-    requests: RequestFormat = RequestFormat()  # what differs from the reference interface
+    requests: RequestFormat = REFERENCE  # what differs from the reference interface
 
 
 class Waits(_Frozen):
@@ -36,6 +36,9 @@ class Waits(_Frozen):
     timeout_s: float = Field(600.0, gt=0)  # one attempt, from sending to the last byte of the answer
     total_s: float = Field(900.0, gt=0)  # all attempts of a request with the waits between them
     retries: int = Field(3, ge=0)  # attempts after the first; waits that the endpoint asks for do not count
+
+
+WAITS = Waits()
 
 
 class Price(_Frozen):
@@ -61,8 +64,8 @@ class ServedModel:
     price: Price | None = None  # None: unknown
     name: str = ""  # what a batch file calls it
     batch_command: str = ""  # what answers a batch file, with {requests} and {answers} for the files
-    requests: RequestFormat = RequestFormat()  # of batch files, and of what is asked at `endpoint`
-    waits: Waits = Waits()
+    requests: RequestFormat = REFERENCE  # of batch files, and of what is asked at `endpoint`
+    waits: Waits = WAITS
 
     def reached(self) -> Endpoint:
         """Its address, once its server runs."""

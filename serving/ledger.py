@@ -101,7 +101,7 @@ class Ledger:
         return [known[self._id(request)] for request in requests]
 
     def _stored(self, ids: Iterable[str]) -> dict[str, LlmCall]:
-        """The stored calls among `ids`. An empty answer, as older ledgers kept it, is none where it can be asked again."""
+        """The stored calls among `ids`. Empty answers, as older ledgers kept them, are none outside a replay."""
         stored = {call.id: call for call in self.calls(ids)}
         empty = [call.id for call in stored.values() if not call.text.strip()] if self.mode != "replay" else []
         self._store.forget(empty)
@@ -159,7 +159,7 @@ class Ledger:
                                 on_done(call)
                             return call
                     except Exception as error:
-                        if type(error) is not EndpointError:  # this class is about the request, all others about the run
+                        if type(error) is not EndpointError:  # that one is about this request, all else about the run
                             gone.append(error)
                         raise
                 await asyncio.sleep(_POLL_S)  # another process is asking

@@ -74,5 +74,6 @@ class RequestFormat(BaseModel):
         return values
 
 
+REFERENCE = RequestFormat()
 VLLM = RequestFormat(full_schema=True)
 """Of the servers that are started here."""

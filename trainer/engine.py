@@ -25,6 +25,7 @@ from serving.errors import EndpointError
 from serving.flags import VllmConfig, on_cpu
 from serving.models import ResolvedModel
 from serving.vllm import VllmServer
+from trainer.admission import vocabulary_size
 from trainer.canary import CanaryReport, canary_tokens, compare, engine_logprobs
 from trainer.collect import Collection
 from trainer.conversation import Conversation, Tokenizer
@@ -148,7 +149,11 @@ class PolicyEngine:
         def play() -> None:
             endpoints = [server.start() for server in servers]
             [name] = {asyncio.run(load(endpoint)) for endpoint in endpoints}
-            clients = [partial(Client, each, timeout_s=self.request_timeout_s, retries=1) for each in endpoints]
+            vocabulary = vocabulary_size(self.model.path)
+            clients = [
+                partial(Client, endpoint, timeout_s=self.request_timeout_s, retries=1, vocabulary=vocabulary)
+                for endpoint in endpoints
+            ]
             fan_out(collection.served_as(name), clients, self.tokenizer, sink, hear)
 
         def restart(state: RetryCallState) -> None:
