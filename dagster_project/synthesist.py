@@ -109,13 +109,14 @@ class Synthesist(dg.ConfigurableResource):
 
 
 def _served(setting: StageModel, home: Home) -> ServedModel:
-    asking = {"price": _price(setting), "waits": _waits(setting)}
+    price, waits = _price(setting), _waits(setting)
     if setting.base_url:
         key = os.environ.get(setting.api_key_variable, "")
         return ServedModel(
             fingerprint=f"{setting.model}@{setting.base_url}",
             endpoint=Endpoint(base_url=setting.base_url, model=setting.model, api_key=key or "none"),
-            **asking,
+            price=price,
+            waits=waits,
             requests=_request_format(setting, REFERENCE),
             name=setting.model,
             batch_command="python -m vllm.entrypoints.openai.run_batch --model "
@@ -126,7 +127,8 @@ def _served(setting: StageModel, home: Home) -> ServedModel:
     return ServedModel(
         fingerprint=model.fingerprint,
         endpoint=VllmServer(config, home.logs, home.state).start,
-        **asking,
+        price=price,
+        waits=waits,
         requests=_request_format(setting, VLLM),
         name=setting.model,
         batch_command=run_batch_command(config),

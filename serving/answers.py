@@ -154,15 +154,15 @@ def completion_answer(
     """
     _require_model(answer, model)
     choice = _choice(answer, "completion")
-    token_ids = choice.get("token_ids") or ()
-    logprobs = choice.get("logprobs") or {}
-    of_tokens = (logprobs.get("token_logprobs") if isinstance(logprobs, dict) else None) or ()
-    _require_tokens(token_ids, request, vocabulary)
-    if len(token_ids) != len(of_tokens):
+    logprobs = choice.get("logprobs")
+    token_ids = _items(choice.get("token_ids"))
+    of_tokens = _items(logprobs.get("token_logprobs")) if isinstance(logprobs, dict) else []
+    if not token_ids or len(token_ids) != len(of_tokens):
         raise OddAnswer(
             f"it returned {len(token_ids)} token ids and {len(of_tokens)} log-probabilities. Training needs both for "
             "every token: use vLLM 0.32 or later (`return_token_ids`)."
         )
+    _require_tokens(token_ids, request, vocabulary)
     finish_reason = _finish_reason(choice)
     if finish_reason not in ("stop", "length"):
         raise OddAnswer(f"the completion ended for the reason `{finish_reason}`, and only stop or length can be")
@@ -178,9 +178,11 @@ def completion_answer(
     )
 
 
-def _require_tokens(token_ids: object, request: CompletionRequest, vocabulary: int | None) -> None:
-    if not isinstance(token_ids, Sequence) or isinstance(token_ids, str) or not token_ids:
-        raise OddAnswer("it returned no token ids: use vLLM 0.32 or later (`return_token_ids`).")
+def _items(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _require_tokens(token_ids: Sequence[object], request: CompletionRequest, vocabulary: int | None) -> None:
     if len(token_ids) > request.max_tokens:
         raise OddAnswer(f"it returned {len(token_ids)} tokens where at most {request.max_tokens} were asked for")
     beyond = _MOST_TOKENS if vocabulary is None else vocabulary

@@ -92,24 +92,22 @@ class Client:
         """Log-probability (nats, T = 1) the engine gives each of `completion_ids` after what stands before it."""
         tokens = [*prompt_ids, *completion_ids]
         body = score_body(tokens, model or self.endpoint.model)
-        return await self._asked(
-            "/completions",
-            body,
-            "completion",
-            lambda answer: scores(answer, tokens, len(completion_ids), body["model"]),
-        )
+
+        def read(answer: Answer) -> tuple[float, ...]:
+            return scores(answer, tokens, len(completion_ids), body["model"])
+
+        return await self._asked("/completions", body, "completion", read)
 
     async def chat(self, request: ChatRequest) -> ChatAnswer:
         """Answer a chat; with `response_schema`, text that the engine was asked to hold to JSON of that schema."""
         began = perf_counter()
         model = self.endpoint.model
         body = chat_body(request, model, self.endpoint.requests)
-        answer = await self._asked(
-            "/chat/completions",
-            body,
-            "chat completion",
-            lambda answer: chat_answer(answer, model, _seconds_since(began)),
-        )
+
+        def read(answer: Answer) -> ChatAnswer:
+            return chat_answer(answer, model, _seconds_since(began))
+
+        answer = await self._asked("/chat/completions", body, "chat completion", read)
         if answer.answered_by and answer.answered_by not in self._other_names:
             self._other_names.add(answer.answered_by)
             logger.warning("%s was asked for %s; %s answers", self.endpoint.base_url, model, answer.answered_by)
@@ -148,7 +146,7 @@ class Client:
         return await self._sent(path, body, lambda text: read(answer_object(text, kind)))
 
     async def _sent(self, path: str, body: Body | None, read: Callable[[str], T]) -> T:
-        """What `read` makes of the response's text; GET without a body. An answer that cannot be read is asked again."""
+        """What `read` makes of the response's text; GET without a body."""
         api = self._api()
 
         async def once() -> T:
@@ -162,12 +160,12 @@ class Client:
             self._raise(failure)
         except EndpointBusy as error:
             raise EndpointBusy(
-                f"{self.endpoint.base_url} {error}; a request may take {self.waits.total_s:g} s in all. Run again later, "
-                "or raise the endpoint's `total_s`."
+                f"{self.endpoint.base_url} {error}; a request may take {self.waits.total_s:g} s in all. Run again "
+                "later, or raise the endpoint's `total_s`."
             ) from error
         except (httpx2.InvalidURL, UnicodeError) as error:
             raise EndpointError(
-                f"{self.endpoint.base_url} cannot be asked: {self._scrubbed(str(error))}. Correct the address or the key."
+                f"{self.endpoint.base_url} cannot be asked: {self._scrubbed(str(error))}. Correct address or key."
             ) from error
 
     def _raise(self, failure: GaveUp) -> NoReturn:
