@@ -134,11 +134,12 @@ def _scanned(text: str) -> _Scan:
 
 def _take_object(text: str, start: int, scan: _Scan) -> int:
     """Add the object that begins at `start`, if one does; where to go on."""
+    if not _BEGINS_LIKE_JSON.match(text, start):  # a brace of the prose
+        return start + 1
     try:
         _, stop = _DECODER.raw_decode(text, start)
     except (ValueError, RecursionError):
-        if _BEGINS_LIKE_JSON.match(text, start):
-            scan.unfinished = text[start:]
+        scan.unfinished = text[start:].partition("\n```")[0]  # no JSON string holds a line end
         return start + 1
     # A fence is looked for nearby only: prose before an object may be long.
     fenced = _FENCE_BEFORE.search(text[max(0, start - 40) : start]) and _FENCE_AFTER.match(text, stop)

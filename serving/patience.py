@@ -19,6 +19,7 @@ from serving.endpoint import Waits
 from serving.errors import EndpointBusy, OddAnswer
 
 T = TypeVar("T")
+_slept = asyncio.sleep
 
 _FAILURES = (openai.APIError, OddAnswer, TimeoutError)
 _SHORTEST_S, _LONGEST_S = 0.5, 8.0
@@ -84,7 +85,7 @@ class Gate:
         while (wait_s := self._closed_until - monotonic()) > 0:
             if monotonic() + wait_s > deadline:
                 raise EndpointBusy(f"asks to be left alone for {ceil(wait_s)} s (`Retry-After`)")
-            await asyncio.sleep(wait_s + random.uniform(0, _SPREAD_S))
+            await _slept(wait_s + random.uniform(0, _SPREAD_S))
 
 
 class GaveUp(Exception):
@@ -126,7 +127,7 @@ async def _attempts(ask: Callable[[], Awaitable[T]], waits: Waits, gate: Gate, e
             failures += 1
             if failures > waits.retries:
                 raise
-        await asyncio.sleep(_backoff_s(failures))
+        await _slept(_backoff_s(failures))
 
 
 def _asked_pause_s(error: Exception, attempts: int) -> float | None:
