@@ -7,7 +7,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from email.utils import parsedate_to_datetime
-from math import ceil, isfinite
+from math import ceil
 from time import monotonic, time
 from typing import ClassVar, TypeVar
 from weakref import WeakValueDictionary
@@ -24,6 +24,8 @@ _slept = asyncio.sleep
 _FAILURES = (openai.APIError, OddAnswer, TimeoutError)
 _SHORTEST_S, _LONGEST_S = 0.5, 8.0
 """Between two attempts, where the endpoint asks for no longer wait."""
+_NEVER_S = 1e9
+"""A wait beyond this is no wait that an endpoint means."""
 _SPREAD_S = 0.5
 """Requests that were held back together do not return at one moment."""
 _AGAIN_LATER = (408, 409, 425, 429)
@@ -41,7 +43,7 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
             seconds = float(headers.get(name, "")) * unit_s
         except ValueError:
             continue
-        if isfinite(seconds) and seconds >= 0:
+        if 0 <= seconds < _NEVER_S:
             return seconds
     return None
 
