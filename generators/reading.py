@@ -33,7 +33,7 @@ class Unreadable(ValueError):
         self.reason = reason
 
 
-class _Found(NamedTuple):
+class _Candidate(NamedTuple):
     text: str
     fenced: bool
 
@@ -42,7 +42,7 @@ class _Found(NamedTuple):
 class _Scan:
     """The JSON objects of a text outside its thinking, in order."""
 
-    objects: list[_Found] = field(default_factory=list)
+    objects: list[_Candidate] = field(default_factory=list)
     unfinished: str | None = None
     """An object that begins and is no JSON to its end."""
     open_thinking: int | None = None
@@ -91,10 +91,10 @@ def _problem(text: str, whole: Unreadable | None, misfit: Unreadable | None) -> 
     return whole
 
 
-def _fitting(response: type[Response], found: Sequence[_Found]) -> tuple[list[Response], Unreadable | None]:
+def _fitting(response: type[Response], objects: Sequence[_Candidate]) -> tuple[list[Response], Unreadable | None]:
     """The different values that fit, of the fenced objects if one of these does; and the last problem."""
     misfit: Unreadable | None = None
-    for candidates in ([each for each in found if each.fenced], found):
+    for candidates in ([candidate for candidate in objects if candidate.fenced], objects):
         fitting: list[Response] = []
         for candidate in candidates:
             try:
@@ -143,11 +143,11 @@ def _take_object(text: str, start: int, scan: _Scan) -> int:
         return start + 1
     # A fence is looked for nearby only: prose before an object may be long.
     fenced = _FENCE_BEFORE.search(text[max(0, start - 40) : start]) and _FENCE_AFTER.match(text, stop)
-    scan.objects.append(_Found(text[start:stop], bool(fenced)))
+    scan.objects.append(_Candidate(text[start:stop], bool(fenced)))
     return stop
 
 
-def _last_object(text: str) -> list[_Found]:
+def _last_object(text: str) -> list[_Candidate]:
     """The object that ends a text whose thinking was never closed; prose or another mark after it, and it is none."""
     objects = _scanned(text).objects
     if not objects or not re.fullmatch(r"\s*(?:```|~~~)?\s*", text.rpartition(objects[-1].text)[2]):

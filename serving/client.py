@@ -162,29 +162,29 @@ class Client:
             raise EndpointBusy(
                 f"{self.endpoint.base_url} {error}; a request may take {self.waits.total_s:g} s in all. Run again "
                 "later, or raise the endpoint's `total_s`."
-            ) from error
+            ) from None
         except (httpx2.InvalidURL, UnicodeError) as error:
             raise EndpointError(
                 f"{self.endpoint.base_url} cannot be asked: {self._scrubbed(str(error))}. Correct address or key."
-            ) from error
+            ) from None
 
     def _raise(self, failure: GaveUp) -> NoReturn:
-        """The error of a request that got no answer, in terms of the endpoint."""
+        """The error of a request that got no answer. Its cause is left out: it may quote the key."""
         url, model, cause = self.endpoint.base_url, self.endpoint.model, failure.__cause__
         if isinstance(cause, OddAnswer):
-            raise EndpointError(f"{url}, {model}: {self._scrubbed(str(cause))}{self._log_end()}") from cause
+            raise EndpointError(f"{url}, {model}: {self._scrubbed(str(cause))}{self._log_end()}") from None
         if isinstance(cause, openai.APIStatusError):
             words = self._scrubbed(error_words(cause.body) or str(cause))
             hint = _FORMAT_HINT if cause.status_code in (400, 422) else " Check the address and that the server runs."
             raise EndpointError(
                 f"{url} refused a request to {model} (status {cause.status_code}): {words}.{self._log_end() or hint}"
-            ) from cause
+            ) from None
         reason = type(cause).__name__ if isinstance(cause, TimeoutError) else f"{type(cause).__name__}: {cause}"
         raise EndpointUnreachable(
             f"{url} gave no answer in {failure.attempts} attempts ({self._scrubbed(reason)}); one may take "
             f"{self.waits.timeout_s:g} s, all together {self.waits.total_s:g} s."
             f"{self._log_end() or ' Check the address and that the server runs.'}"
-        ) from cause
+        ) from None
 
     def _scrubbed(self, words: str) -> str:
         """Services repeat the key that they refuse."""
@@ -196,7 +196,7 @@ class Client:
     def _log_end(self) -> str:
         if self.endpoint.log_path is None:
             return ""
-        return f" The end of its log {self.endpoint.log_path}:\n{last_lines(self.endpoint.log_path)}"
+        return f" The end of its log {self.endpoint.log_path}:\n{self._scrubbed(last_lines(self.endpoint.log_path))}"
 
 
 def _seconds_since(began: float) -> float:

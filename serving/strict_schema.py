@@ -28,7 +28,7 @@ def strict_schema(schema: Schema) -> Schema:
 
     An optional property becomes a required one that may be null. Raises NotStrict.
     """
-    definitions = {name: _part(each, f"$defs.{name}") for name, each in schema.get("$defs", {}).items()}
+    definitions = {name: _part(part, f"$defs.{name}") for name, part in schema.get("$defs", {}).items()}
     root = _part({key: value for key, value in schema.items() if key != "$defs"}, "the schema")
     if "$ref" in root:
         root = definitions[root["$ref"].removeprefix("#/$defs/")]
@@ -129,5 +129,5 @@ class _Size:
         self.enum_values += len(part.get("enum", ()))
         self.characters += sum(map(len, part.get("properties", {}))) + sum(len(str(v)) for v in part.get("enum", ()))
         inner = [*part.get("properties", {}).values(), *part.get("anyOf", ())]
-        for each in (*inner, *([part["items"]] if "items" in part else [])):
-            self.add(each, depth)
+        for nested in (*inner, *([part["items"]] if "items" in part else [])):
+            self.add(nested, depth)

@@ -46,11 +46,19 @@ def broken(request: pytest.FixtureRequest) -> Iterator[Reply]:
 
 
 def ask(endpoint: Endpoint, **settings: Any) -> ChatAnswer:
-    return asyncio.run(Client(endpoint, timeout_s=10, **settings).chat(request("hello")))
+    async def chat() -> ChatAnswer:
+        async with Client(endpoint, timeout_s=10, **settings) as client:
+            return await client.chat(request("hello"))
+
+    return asyncio.run(chat())
 
 
 def sample(endpoint: Endpoint, **settings: Any) -> Completion:
-    return asyncio.run(Client(endpoint, timeout_s=10, **settings).complete(PROMPT))
+    async def complete() -> Completion:
+        async with Client(endpoint, timeout_s=10, **settings) as client:
+            return await client.complete(PROMPT)
+
+    return asyncio.run(complete())
 
 
 def read(reply: dict[str, Any]) -> ChatAnswer:
@@ -68,12 +76,13 @@ def test_a_broken_answer_is_asked_again(broken: Reply) -> None:
 
 
 def test_an_endpoint_that_stays_broken_is_named_for_every_kind_of_question(broken: Reply) -> None:
-    async def everything(client: Client) -> list[object]:
-        asking = client.chat(request("hello")), client.complete(PROMPT), client.score([1], [2]), client.models()
-        return list(await asyncio.gather(*asking, return_exceptions=True))
+    async def everything(endpoint: Endpoint) -> list[object]:
+        async with Client(endpoint, timeout_s=10, retries=1) as client:
+            asking = client.chat(request("hello")), client.complete(PROMPT), client.score([1], [2]), client.models()
+            return list(await asyncio.gather(*asking, return_exceptions=True))
 
     with replying(broken) as (endpoint, _):
-        errors = asyncio.run(everything(Client(endpoint, timeout_s=10, retries=1)))
+        errors = asyncio.run(everything(endpoint))
     assert [type(error) for error in errors] == [EndpointError] * 4
     assert all(endpoint.base_url in str(error) and len(str(error)) < 600 for error in errors)
 

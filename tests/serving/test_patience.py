@@ -30,7 +30,11 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def ask(endpoint: Endpoint, **settings: Any) -> ChatAnswer:
-    return asyncio.run(Client(endpoint, **settings).chat(request("hello")))
+    async def chat() -> ChatAnswer:
+        async with Client(endpoint, **settings) as client:
+            return await client.chat(request("hello"))
+
+    return asyncio.run(chat())
 
 
 def busy(status: int = 429, **headers: str) -> Reply:
@@ -83,9 +87,9 @@ def test_a_busy_endpoint_without_a_wait_is_asked_until_the_bound(waits: list[flo
 
 def test_other_clients_of_the_endpoint_hold_back_too(waits: list[float]) -> None:
     with replying(busy(Retry_After="50"), Reply(chat())) as (endpoint, bodies):
-        first = Client(endpoint, timeout_s=10, total_s=10)
+        waiting = Client(endpoint, timeout_s=10, total_s=10)
         with pytest.raises(EndpointBusy):
-            asyncio.run(first.chat(request("first")))
+            asyncio.run(waiting.chat(request("first")))
         assert ask(endpoint).text == "fine"
     assert len(bodies) == 2 and len(waits) == 1 and waits[0] >= 50
 

@@ -62,13 +62,13 @@ def test_an_odd_expert_is_no_answer_and_an_odd_user_no_rollout_of_the_policys(
     roll: Roll, scripted: Callable[..., ScriptedPolicy], tasks: list[Task], shop: Environment, reply: Reply
 ) -> None:
     with replying(reply) as (endpoint, _):
-        [asked] = roll(scripted(asking(tasks[2])), [tasks[2]], with_experts(expert(endpoint.base_url)))
+        [advised] = roll(scripted(asking(tasks[2])), [tasks[2]], with_experts(expert(endpoint.base_url)))
         user = UserConfig(base_url=endpoint.base_url, model="m", timeout_s=0.4)
         talking = RolloutConfig(samples_per_task=1, user=user)
-        [told] = roll(scripted(["Ask: Which one?", "Answer: x"]), [talking_task(shop)], talking)
-    [charge] = asked.turns[0].charges
-    assert asked.turns[0].results[0].error == "expert_a gave no answer (it has 0.4 s)" and charge.input_tokens > 0
-    assert told.outcome is Outcome.ENVIRONMENT_ERROR and told.turns[0].charges[0].input_tokens > 0
+        [talked] = roll(scripted(["Ask: Which one?", "Answer: x"]), [talking_task(shop)], talking)
+    [charge] = advised.turns[0].charges
+    assert advised.turns[0].results[0].error == "expert_a gave no answer (it has 0.4 s)" and charge.input_tokens > 0
+    assert talked.outcome is Outcome.ENVIRONMENT_ERROR and talked.turns[0].charges[0].input_tokens > 0
 
 
 def test_the_policy_does_not_read_what_an_expert_or_a_user_thinks(
@@ -76,12 +76,12 @@ def test_the_policy_does_not_read_what_an_expert_or_a_user_thinks(
 ) -> None:
     thoughtful = Reply(chat("<think>Is it ORD-7?</think>\n\nIt is ORD-1.") | {"usage": None})
     with replying(thoughtful) as (endpoint, _):
-        [asked] = roll(scripted(asking(tasks[2])), [tasks[2]], with_experts(expert(endpoint.base_url)))
+        [advised] = roll(scripted(asking(tasks[2])), [tasks[2]], with_experts(expert(endpoint.base_url)))
         talking = RolloutConfig(samples_per_task=1, user=UserConfig(base_url=endpoint.base_url, model="m"))
-        [told] = roll(scripted(["Ask: Which one?", "Answer: x"]), [talking_task(shop)], talking)
-    assert asked.turns[0].results[0].value == told.turns[0].reply == "It is ORD-1."
-    assert asked.turns[0].charges[0].output_tokens > 10, "thinking is paid for"
-    assert told.turns[0].charges[0].output_tokens > 0
+        [talked] = roll(scripted(["Ask: Which one?", "Answer: x"]), [talking_task(shop)], talking)
+    assert advised.turns[0].results[0].value == talked.turns[0].reply == "It is ORD-1."
+    assert advised.turns[0].charges[0].output_tokens > 10, "thinking is paid for"
+    assert talked.turns[0].charges[0].output_tokens > 0
 
 
 def test_experts_are_asked_in_the_form_they_accept(
