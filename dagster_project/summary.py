@@ -25,7 +25,9 @@ SELECT u.iteration, u.parent_checkpoint AS parent, u.checkpoint_id AS checkpoint
 FROM current_updates u WHERE u.campaign = ? ORDER BY u.iteration NULLS FIRST
 """
 TOKENS = """
-SELECT 'synthesis' AS stage, count(*) AS requests, sum(prompt_tokens) AS prompt, sum(completion_tokens) AS completion
+SELECT 'synthesis' AS stage, count(*) AS requests,
+  CASE WHEN count(*) = count(prompt_tokens) THEN sum(prompt_tokens) END AS prompt,
+  CASE WHEN count(*) = count(completion_tokens) THEN sum(completion_tokens) END AS completion
 FROM (SELECT DISTINCT id, prompt_tokens, completion_tokens FROM current_llm_calls
       WHERE partition IN (SELECT unnest($domains)))
 UNION ALL
@@ -63,7 +65,8 @@ def show(figures: dict[str, Any], console: Console) -> None:
     console.print(table("Rejected, and why", figures["rejections"]))
     console.print(table("Held-out tasks", [_held_out(row) for row in figures["held_out"]]))
     console.print(table("Training", [_short(row) for row in figures["training"]]))
-    console.print(table("Tokens", figures["tokens"]))
+    tokens = [{name: "unknown" if n is None else n for name, n in row.items()} for row in figures["tokens"]]
+    console.print(table("Tokens", tokens))
     seconds = [
         row | {"seconds": "already there" if row["seconds"] is None else row["seconds"]} for row in figures["seconds"]
     ]

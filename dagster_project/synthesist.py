@@ -12,10 +12,11 @@ from dagster_project.home import Home
 from generators.discovery import domain_folder
 from generators.prompts import FOLDER as PROMPTS
 from serving.budget import Budget
-from serving.endpoint import Endpoint, Price, ServedModel
+from serving.endpoint import Endpoint, Price, ServedModel, Waits
 from serving.flags import run_batch_command
 from serving.ledger import Ledger
 from serving.models import resolve_model
+from serving.request_format import REFERENCE, VLLM, RequestFormat
 from serving.vllm import VllmConfig, VllmServer
 
 RECORDING = "calls.jsonl"
@@ -38,6 +39,12 @@ class StageModel(dg.Config):
     input_usd_per_mtok: float | None = None
     """Price of a million prompt tokens; None: not known, so that its calls have no cost."""
     output_usd_per_mtok: float | None = None
+    requests: dict[str, Any] = {}  # noqa: RUF012 (pydantic copies it)
+    """How its requests differ from the reference interface: the fields of `serving.request_format.RequestFormat`."""
+    timeout_s: float = 600.0
+    """Of one attempt of a request, to the last byte of the answer."""
+    total_s: float = 900.0
+    """Of a request with all attempts and the waits between them."""
 
 
 class Synthesist(dg.ConfigurableResource):
@@ -54,6 +61,9 @@ class Synthesist(dg.ConfigurableResource):
     api_key_variable: str = "ENVLOOM_API_KEY"
     input_usd_per_mtok: float | None = None
     output_usd_per_mtok: float | None = None
+    requests: dict[str, Any] = {}  # noqa: RUF012 (pydantic copies it)
+    timeout_s: float = 600.0
+    total_s: float = 900.0
     stages: dict[str, StageModel] = {}  # noqa: RUF012 (pydantic copies it)
     """Name of a prompt template, such as `phrases` → the model that answers it instead."""
     max_calls: int = 5000
@@ -99,13 +109,15 @@ class Synthesist(dg.ConfigurableResource):
 
 
 def _served(setting: StageModel, home: Home) -> ServedModel:
-    price = _price(setting)
+    price, waits = _price(setting), _waits(setting)
     if setting.base_url:
         key = os.environ.get(setting.api_key_variable, "")
         return ServedModel(
             fingerprint=f"{setting.model}@{setting.base_url}",
             endpoint=Endpoint(base_url=setting.base_url, model=setting.model, api_key=key or "none"),
             price=price,
+            waits=waits,
+            requests=_request_format(setting, REFERENCE),
             name=setting.model,
             batch_command="python -m vllm.entrypoints.openai.run_batch --model "
             f"{setting.model} -i {{requests}} -o {{answers}}",
@@ -116,6 +128,8 @@ def _served(setting: StageModel, home: Home) -> ServedModel:
         fingerprint=model.fingerprint,
         endpoint=VllmServer(config, home.logs, home.state).start,
         price=price,
+        waits=waits,
+        requests=_request_format(setting, VLLM),
         name=setting.model,
         batch_command=run_batch_command(config),
     )
@@ -129,6 +143,28 @@ def _price(setting: StageModel) -> Price | None:
             )
         return None
     return Price(input_usd_per_mtok=setting.input_usd_per_mtok, output_usd_per_mtok=setting.output_usd_per_mtok)
+
+
+def _waits(setting: StageModel) -> Waits:
+    try:
+        return Waits(timeout_s=setting.timeout_s, total_s=setting.total_s)
+    except ValidationError as error:
+        raise SynthesistNotSet(f"{setting.model}: {_first(error)}. Use seconds above 0.") from error
+
+
+def _request_format(setting: StageModel, default: RequestFormat) -> RequestFormat:
+    try:
+        return RequestFormat.model_validate({**default.model_dump(), **setting.requests})
+    except ValidationError as error:
+        raise SynthesistNotSet(
+            f"{setting.model}: requests.{_first(error)}. Its fields are {', '.join(RequestFormat.model_fields)}."
+        ) from error
+
+
+def _first(error: ValidationError) -> str:
+    """The first problem, with the field it is about."""
+    problem = error.errors()[0]
+    return f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
 
 
 def synthesist_here(**settings: Any) -> Synthesist:

@@ -3,26 +3,36 @@
 Every stage goes through `run_stage`; what a stage asks and what it accepts is in the stage's own module.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
-from pydantic import BaseModel, ValidationError
-from pydantic_core import from_json
+from pydantic import BaseModel
 
 from envs.record import derive_seed
 from envs.task import Rejection
 from generators.prompts import render, template_sha256
+from generators.reading import MAX_ANSWER, Unreadable, read_object
 from serving.ledger import ChatRequest, LlmCall, Message
+from serving.thinking import without_thinking
 
 Item = TypeVar("Item")
 Accepted = TypeVar("Accepted")
 
-MAX_ANSWER = 8_000
-"""Characters of an answer that is read or kept with a rejection; the whole of it is in the ledger."""
 MAX_DETAIL = 1_000
 """Characters of a refusal: it goes back into the model's context."""
+_REMEDIES = {
+    "thinking": "The model only thinks: give it more tokens (the synthesist's `requests.extra_tokens`), or switch its "
+    "thinking off (`requests.extra_body`; docs/serving.md).",
+    "cut": "Answers are cut at their bound of tokens (`max_tokens`): raise it with the synthesist's "
+    "`requests.extra_tokens`, or use a model that answers briefly.",
+    "refusal": "The model refuses: reword the brief, or use another synthesist.",
+    "filter": "The endpoint's content filter cuts answers: reword the brief, or use another synthesist.",
+    "content": "Use a stronger synthesist, or say more in the brief.",
+}
+"""By why most answers of a stage could not be used."""
 
 
 class Llm(Protocol):
@@ -109,6 +119,7 @@ def run_stage(
     result: StageResult[Accepted] = StageResult()
     conversations = {stage.key(item): render(stage.name, **stage.prompt(item)) for item in items}
     pending = list(items)
+    causes: Counter[str] = Counter()
     for attempt in range(stage.repairs + 1):
         if not pending:
             break
@@ -128,9 +139,10 @@ def run_stage(
             key = stage.key(item)
             reject = partial(_rejection, stage.name, domain, key, attempt, call)
             try:
-                accepted = stage.accept(item, _parse(stage, stage.response(item), call.text))
+                accepted = stage.accept(item, _parse(stage, stage.response(item), call))
             except Refused as refusal:
                 refused.append(item)
+                causes[_cause(refusal.reason, call.finish_reason)] += 1
                 conversations[key] = _with_refusal(conversations[key], call.text, str(refusal))
                 result.rejections.append(reject(refusal.reason, str(refusal)))
                 continue
@@ -144,7 +156,7 @@ def run_stage(
         reasons = "; ".join(f"{r.reason}: {r.detail}" for r in result.rejections[-3:])
         raise StageFailed(
             f"domain {domain}: stage {stage.name}: none of {len(items)} answers could be used after "
-            f"{stage.repairs} repairs ({reasons}). Use a stronger synthesist, or say more in the brief.",
+            f"{stage.repairs} repairs ({reasons}). {_REMEDIES[causes.most_common(1)[0][0]]}",
             stage.name,
             result.rejections,
         )
@@ -178,26 +190,29 @@ def _request(stage: Stage[Any, Any], item: Any, messages: tuple[Message, ...], s
     )
 
 
-def _parse(stage: Stage[Any, Any], response: type[BaseModel], text: str) -> BaseModel:
-    if len(text) > MAX_ANSWER:
-        raise Refused("too_long", f"the answer has {len(text)} characters; answer in at most {MAX_ANSWER}.")
-    if text.lstrip().startswith("```"):  # an endpoint that does not decode under a schema likes to fence its JSON
-        text = text.strip().partition("\n")[2].removesuffix("```")
+def _parse(stage: Stage[Any, Any], response: type[BaseModel], call: LlmCall) -> BaseModel:
+    if call.finish_reason == "refusal":
+        raise Refused("refusal", f"the model refused: {call.text}")
     try:
-        if stage.list_answer:
-            # Small models lose themselves in one item of many: what was finished before is as good as without it.
-            return response.model_validate(from_json(text, allow_partial=True))
-        return response.model_validate_json(text)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the answer"
-        raise Refused("schema", f"{where}: {first['msg']}") from error
-    except ValueError as error:
-        raise Refused("schema", f"the answer: {error}") from error
+        return read_object(response, call.text, cut=call.finish_reason == "length", partial=stage.list_answer)
+    except Unreadable as error:
+        raise Refused(error.reason, str(error)) from error
+
+
+def _cause(reason: str, finish_reason: str) -> str:
+    """Why an answer could not be used, as far as remedies differ."""
+    if reason in ("refusal", "thinking_only"):
+        return reason.removesuffix("_only")
+    if reason not in ("schema", "too_long"):
+        return "content"
+    return {"length": "cut", "content_filter": "filter"}.get(finish_reason, "content")
 
 
 def _with_refusal(messages: tuple[Message, ...], answer: str, error: str) -> tuple[Message, ...]:
     """The conversation so far with only the last refusal, so that repairs do not outgrow a small context."""
+    words = without_thinking(answer)
+    if words != answer and not answer.lstrip().startswith("{"):
+        answer = words.strip() or "(no answer)"  # some endpoints refuse an empty message
     return (
         *messages[:2],
         Message(role="assistant", content=answer[:1500]),

@@ -10,10 +10,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from openai.types.chat import ChatCompletion
 from pydantic import BaseModel, ValidationError
 
-from serving.client import chat_answer, chat_body
+from serving.answers import chat_answer, error_words
+from serving.bodies import chat_body
 from serving.endpoint import ChatRequest, LlmCall, ServedModel
 from serving.errors import EndpointError, LedgerConflict
 from serving.store import CallStore, Question
@@ -57,12 +57,13 @@ def write_batch(store: CallStore, model: ServedModel, requests: Mapping[str, Cha
     canonical form: engines that decode under a schema write its properties in the order in which it names them.
     """
     store.await_answers(
-        Question(model=model.fingerprint, request=request, price=model.price) for request in requests.values()
+        Question(model=model.fingerprint, name=model.name, request=request, price=model.price)
+        for request in requests.values()
     )
     name = sha256("".join(sorted(requests)).encode()).hexdigest()[:12]
     path = folder / f"batch-{name}.jsonl"
     lines = [
-        {"custom_id": identity, "method": "POST", "url": URL, "body": chat_body(requests[identity], model.name)}
+        {"custom_id": identity, "method": "POST", "url": URL, "body": _body(requests[identity], model)}
         for identity in sorted(requests)
     ]
     folder.mkdir(parents=True, exist_ok=True)
@@ -79,6 +80,10 @@ def write_batch(store: CallStore, model: ServedModel, requests: Mapping[str, Cha
         command=model.batch_command.replace("{requests}", str(path)).replace("{answers}", str(answers)),
         refused_before=next(iter(refused.values()), ""),
     )
+
+
+def _body(request: ChatRequest, model: ServedModel) -> dict[str, Any]:
+    return chat_body(request, model.name, model.requests)
 
 
 @dataclass
@@ -152,18 +157,12 @@ def _call(question: Question, line: _AnswerLine) -> LlmCall:
     body = line.response.body if line.response is not None else None
     if line.error is not None or body is None or line.response is None or line.response.status_code != 200:
         raise EndpointError(_reason(line))
-    try:
-        answer = chat_answer(ChatCompletion.model_validate(body), seconds=0.0)
-    except ValidationError as error:
-        where = ".".join(str(part) for part in error.errors()[0]["loc"])
-        raise EndpointError(f"the answer is no chat completion: {where}: {error.errors()[0]['msg']}") from error
+    answer = chat_answer(body, question.name or body.get("model", ""), seconds=0.0)
     return LlmCall(model=question.model, request=question.request, price=question.price, **answer.model_dump())
 
 
 def _reason(line: _AnswerLine) -> str:
     """The words of an error, wherever a service puts them."""
-    said = line.error or (line.response.body if line.response is not None else None)
-    while isinstance(said, dict):
-        said = said.get("error") or said.get("message") or json.dumps(said)
+    words = error_words(line.error or (line.response.body if line.response is not None else None))
     status = f" (status {line.response.status_code})" if line.response is not None else ""
-    return f"{said or 'no answer'}{status}"
+    return f"{words or 'no answer'}{status}"

@@ -1,11 +1,23 @@
 """What a run may spend and how often it may fail, counted as it goes. Nothing is asked or stored here."""
 
+import logging
 from collections import deque
+from math import ceil
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from serving.endpoint import LlmCall
 from serving.errors import BudgetExceeded, EndpointFailing
+
+logger = logging.getLogger(__name__)
+
+BYTES_PER_TOKEN = 4
+"""By which tokens are estimated where an endpoint gives no usage; of UTF-8, since other scripts take more tokens."""
+
+
+def estimated_tokens(*texts: str) -> int:
+    """About how many tokens these texts have together; at least one."""
+    return max(1, ceil(sum(len(text.encode(errors="replace")) for text in texts) / BYTES_PER_TOKEN))
 
 
 class Budget(BaseModel):
@@ -31,6 +43,7 @@ class Meter:
         self.calls = 0
         self.tokens = 0
         self.usd = 0.0
+        self.estimated = 0  # answers without usage
         self._failed: dict[str, deque[bool]] = {}
 
     def admit(self, template: str) -> None:
@@ -45,15 +58,27 @@ class Meter:
                 raise BudgetExceeded(
                     f"The budget of {bound} {what} is used up after {self.calls} calls, {self.tokens} tokens and "
                     f"{self.usd:.4f} USD, before a request of {template}. Everything answered is stored; run again "
-                    "with a larger budget to continue."
+                    f"with a larger budget to continue.{self._estimate_note()}"
                 )
         self.calls += 1
 
     def answered(self, url: str, call: LlmCall) -> None:
         """Count an answer of the endpoint at `url`."""
-        self.tokens += call.prompt_tokens + call.completion_tokens
-        self.usd += call.cost_usd or 0.0
+        if call.prompt_tokens is None or call.completion_tokens is None:
+            if not self.estimated:
+                logger.warning("%s gives no usage: tokens and cost of its calls are unknown, bounds are estimated", url)
+            self.estimated += 1
+        prompt_tokens = call.prompt_tokens or estimated_tokens(*(m.content for m in call.request.messages))
+        completion_tokens = call.completion_tokens or estimated_tokens(call.text)
+        self.tokens += prompt_tokens + completion_tokens
+        if call.price is not None:
+            self.usd += call.price.of(prompt_tokens, completion_tokens)
         self._note(url, failed=False)
+
+    def _estimate_note(self) -> str:
+        if not self.estimated:
+            return ""
+        return f" {self.estimated} answers had no usage; their tokens are estimated, one per {BYTES_PER_TOKEN} bytes."
 
     def failed(self, url: str, error: Exception) -> None:
         """Count a request that got no answer. Raises EndpointFailing if that happens too often."""

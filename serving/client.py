@@ -1,70 +1,62 @@
 """Asking an OpenAI-compatible endpoint: tokens in and tokens out for training, chats for synthesis, adapters.
 
-What lives here: the requests vLLM must see so that rollouts can be trained on, bounded retries, clear errors.
-Recording answers is `serving.ledger`.
+What lives here: sending, and errors that say what to do. Bodies are `serving.bodies`, answers `serving.answers`, waits
+`serving.patience`; recording answers is `serving.ledger`.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+import logging
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import perf_counter
-from typing import Any, TypeVar
+from typing import NoReturn, TypeVar
 
+import httpx2
 import openai
-from openai.types.chat import ChatCompletion
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 
-from serving.endpoint import ChatAnswer, ChatRequest, Completion, CompletionRequest, Endpoint
-from serving.errors import EndpointError, EndpointUnreachable, last_lines
+from serving.answers import Answer, answer_object, chat_answer, completion_answer, error_words, model_names, scores
+from serving.bodies import Body, chat_body, completion_body, score_body
+from serving.endpoint import ChatAnswer, ChatRequest, Completion, CompletionRequest, Endpoint, Waits
+from serving.errors import EndpointBusy, EndpointError, EndpointUnreachable, OddAnswer, last_lines
+from serving.patience import Gate, GaveUp, answered
 
 T = TypeVar("T")
+logger = logging.getLogger(__name__)
 
-# Worth another try: no connection, a time-out, a fault of the server, or its wish to be asked later (429).
-_TRANSIENT = (openai.APIConnectionError, openai.InternalServerError, openai.RateLimitError)
-
-
-def chat_body(request: ChatRequest, model: str) -> dict[str, Any]:
-    """The body of POST /v1/chat/completions for `request`, the same whether it goes out now or in a batch."""
-    body: dict[str, Any] = {
-        "model": model,
-        "messages": [message.model_dump() for message in request.messages],
-        "max_tokens": request.max_tokens,
-        "temperature": request.temperature,
-        "top_p": request.top_p,
-        "seed": request.seed,
-    }
-    if request.response_schema is not None:
-        schema = {"name": "answer", "schema": request.response_schema, "strict": True}
-        body["response_format"] = {"type": "json_schema", "json_schema": schema}
-    return body
-
-
-def chat_answer(completion: object, seconds: float) -> ChatAnswer:
-    """What a chat completion says. Raises EndpointError if it says nothing at all."""
-    # The client library checks nothing: an HTML page with status 200 arrives here as a string.
-    if not isinstance(completion, ChatCompletion) or not completion.choices:
-        raise EndpointError(f"the answer is no chat completion: {str(completion)[:200]}. Is the address the API's?")
-    choice = completion.choices[0]
-    return ChatAnswer(
-        text=choice.message.content or "",
-        finish_reason=choice.finish_reason,
-        prompt_tokens=completion.usage.prompt_tokens if completion.usage else 0,
-        completion_tokens=completion.usage.completion_tokens if completion.usage else 0,
-        seconds=seconds,
-    )
+_PATIENCE_S = 300.0
+"""What a request may take beyond one attempt, where the caller does not say."""
+_FORMAT_HINT = " If it does not accept a parameter or the schema, set the endpoint's `requests` (docs/serving.md)."
 
 
 class Client:
     """A connection to one endpoint, for use in coroutines; `async with` closes it.
 
-    `timeout_s` bounds one attempt, `retries` counts the attempts after the first. Requests that the endpoint refuses
-    (4xx) are not repeated. Every method raises EndpointError, or EndpointUnreachable when no answer came at all.
+    `timeout_s` bounds one attempt from sending to the last byte, `total_s` a request with all attempts and the waits
+    between them, by default 300 s more. `retries` counts the attempts after the first; waits that the endpoint asks for
+    (429, `Retry-After`) do not count. Requests that the endpoint refuses (4xx) are not repeated. Every method raises
+    EndpointError; EndpointUnreachable when no answer came at all; EndpointBusy when the endpoint wants a longer wait.
     """
 
-    def __init__(self, endpoint: Endpoint, timeout_s: float = 600.0, retries: int = 3) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        timeout_s: float = 600.0,
+        retries: int = 3,
+        total_s: float | None = None,
+        *,
+        vocabulary: int | None = None,
+    ) -> None:
+        """`vocabulary`: the number of token ids that completions may hold, None where it is not known.
+
+        Raises HeaderMissing.
+        """
         self.endpoint = endpoint
-        self._timeout_s = timeout_s
-        self._retries = retries
+        total_s = timeout_s + _PATIENCE_S if total_s is None else total_s
+        self.waits = Waits(timeout_s=timeout_s, total_s=total_s, retries=retries)
+        self._vocabulary = vocabulary
+        self._headers = endpoint.requests.all_headers()
+        self._gate = Gate.of(endpoint.base_url)
+        self._other_names: set[str] = set()
         self._opened: tuple[asyncio.AbstractEventLoop, openai.AsyncOpenAI] | None = None
 
     async def __aenter__(self) -> "Client":
@@ -80,90 +72,61 @@ class Client:
         self._opened = None
 
     async def complete(self, request: CompletionRequest) -> Completion:
-        """Sample a continuation and return the engine's own tokens and log-probabilities.
+        """Sample a continuation and return the engine's own tokens and log-probabilities, checked.
 
         Text never enters: what was sampled is what is trained on. Keep T = 1 and top_p = 1 for rollouts, or the
         importance ratio is biased; and never constrain them by a schema, because masked tokens change the
         log-probabilities.
         """
         began = perf_counter()
-        of_vllm: dict[str, Any] = {"return_token_ids": True, "stop_token_ids": list(request.stop_token_ids)}
-        if request.ignore_eos:
-            of_vllm["ignore_eos"] = True
-        answer = await self._asked(
-            lambda api: api.completions.create(
-                model=request.model or self.endpoint.model,
-                prompt=list(request.prompt_ids),
-                max_tokens=request.max_tokens,
-                temperature=request.temperature,
-                top_p=request.top_p,
-                seed=request.seed,  # on every request: an unseeded one makes neighbours in its batch irreproducible
-                logprobs=0,  # of the sampled token only
-                extra_body=of_vllm,
-            )
-        )
-        choice = answer.choices[0]
-        token_ids = tuple((choice.model_extra or {}).get("token_ids") or ())
-        logprobs = tuple((choice.logprobs.token_logprobs if choice.logprobs else None) or ())
-        if len(token_ids) != len(logprobs) or None in logprobs:
-            raise EndpointError(
-                f"{self.endpoint.base_url} returned {len(token_ids)} token ids and {len(logprobs)} log-probabilities. "
-                "Training needs both for every token: use vLLM 0.32 or later (`return_token_ids`)."
-            )
-        return Completion(
-            token_ids=token_ids,
-            logprobs=logprobs,
-            finish_reason=choice.finish_reason,
-            prompt_tokens=len(request.prompt_ids),
-            seconds=round(perf_counter() - began, 3),
-        )
+        body = completion_body(request, self.endpoint.model)
+
+        def read(answer: Answer) -> Completion:
+            return completion_answer(answer, request, body["model"], self._vocabulary, _seconds_since(began))
+
+        return await self._asked("/completions", body, "completion", read)
 
     async def score(
         self, prompt_ids: Sequence[int], completion_ids: Sequence[int], model: str | None = None
     ) -> tuple[float, ...]:
         """Log-probability (nats, T = 1) the engine gives each of `completion_ids` after what stands before it."""
         tokens = [*prompt_ids, *completion_ids]
-        answer = await self._asked(
-            lambda api: api.completions.create(
-                model=model or self.endpoint.model,
-                prompt=tokens,
-                max_tokens=1,  # vLLM refuses 0
-                temperature=0.0,
-                seed=0,
-                extra_body={"prompt_logprobs": 0},
-            )
-        )
-        scored = (answer.choices[0].model_extra or {}).get("prompt_logprobs")
-        if scored is None or len(scored) != len(tokens):
-            raise EndpointError(f"{self.endpoint.base_url} returned no prompt log-probabilities: is it vLLM?")
-        pairs = zip(tokens[len(prompt_ids) :], scored[len(prompt_ids) :], strict=True)
-        return tuple(position[str(token)]["logprob"] for token, position in pairs)
+        body = score_body(tokens, model or self.endpoint.model)
+
+        def read(answer: Answer) -> tuple[float, ...]:
+            return scores(answer, tokens, len(completion_ids), body["model"])
+
+        return await self._asked("/completions", body, "completion", read)
 
     async def chat(self, request: ChatRequest) -> ChatAnswer:
-        """Answer a chat; with `response_schema`, text that the engine constrained to be JSON of that schema."""
+        """Answer a chat; with `response_schema`, text that the engine was asked to hold to JSON of that schema."""
         began = perf_counter()
-        body = chat_body(request, self.endpoint.model)
-        answer = await self._asked(lambda api: api.chat.completions.create(**body))
-        return chat_answer(answer, seconds=round(perf_counter() - began, 3))
+        model = self.endpoint.model
+        body = chat_body(request, model, self.endpoint.requests)
+
+        def read(answer: Answer) -> ChatAnswer:
+            return chat_answer(answer, model, _seconds_since(began))
+
+        answer = await self._asked("/chat/completions", body, "chat completion", read)
+        if answer.answered_by and answer.answered_by not in self._other_names:
+            self._other_names.add(answer.answered_by)
+            logger.warning("%s was asked for %s; %s answers", self.endpoint.base_url, model, answer.answered_by)
+        return answer
 
     async def load_adapter(self, name: str, path: Path) -> None:
         """Serve the LoRA adapter in `path` (a peft folder the server can read) as model `name`.
 
         Give each policy a new name: reloading other weights under an old one may answer from the old prefix cache.
         """
-        await self._post("/load_lora_adapter", {"lora_name": name, "lora_path": str(Path(path).resolve())})
+        await self._sent("/load_lora_adapter", {"lora_name": name, "lora_path": str(Path(path).resolve())}, str)
 
     async def unload_adapter(self, name: str) -> None:
         """Stop serving the adapter `name`."""
-        await self._post("/unload_lora_adapter", {"lora_name": name})
+        await self._sent("/unload_lora_adapter", {"lora_name": name}, str)
 
     async def models(self) -> tuple[str, ...]:
         """The names that can be asked: the base model and the loaded adapters."""
-        listed = await self._asked(lambda api: api.models.list())
-        return tuple(model.id for model in listed.data)
-
-    async def _post(self, path: str, body: dict[str, str]) -> None:
-        await self._asked(lambda api: api.post(path, body=body, cast_to=str))
+        return await self._asked("/models", None, "list of models", model_names)
 
     def _api(self) -> openai.AsyncOpenAI:
         loop = asyncio.get_running_loop()
@@ -171,37 +134,70 @@ class Client:
             api = openai.AsyncOpenAI(
                 base_url=self.endpoint.base_url,
                 api_key=self.endpoint.api_key,
-                timeout=self._timeout_s,
-                max_retries=0,  # tenacity below is the one place that repeats
+                timeout=self.waits.timeout_s,
+                max_retries=0,  # `serving.patience` is the one place that repeats
+                default_headers=self._headers,
             )
             self._opened = (loop, api)
         return self._opened[1]
 
-    async def _asked(self, ask: Callable[[openai.AsyncOpenAI], Awaitable[T]]) -> T:
-        attempts = AsyncRetrying(
-            stop=stop_after_attempt(self._retries + 1),
-            wait=wait_exponential_jitter(multiplier=0.5, max=8),
-            retry=retry_if_exception_type(_TRANSIENT),
-            reraise=True,
-        )
+    async def _asked(self, path: str, body: Body | None, kind: str, read: Callable[[Answer], T]) -> T:
+        """What `read` makes of the answer, which should be a `kind`."""
+        return await self._sent(path, body, lambda text: read(answer_object(text, kind)))
+
+    async def _sent(self, path: str, body: Body | None, read: Callable[[str], T]) -> T:
+        """What `read` makes of the response's text; GET without a body."""
         api = self._api()
 
         async def once() -> T:
-            return await ask(api)
+            # As text: the client library parses without checking, and raises what Python's parser raises.
+            asking = api.get(path, cast_to=str) if body is None else api.post(path, body=body, cast_to=str)
+            return read(await asking)
 
         try:
-            return await attempts(once)
-        except openai.APIConnectionError as error:
-            raise EndpointUnreachable(
-                f"{self.endpoint.base_url} gave no answer in {self._retries + 1} attempts "
-                f"({type(error).__name__}: {error}).{self._log_hint()}"
-            ) from error
-        except openai.APIError as error:
+            return await answered(once, self.waits, self._gate)
+        except GaveUp as failure:
+            self._raise(failure)
+        except EndpointBusy as error:
+            raise EndpointBusy(
+                f"{self.endpoint.base_url} {error}; a request may take {self.waits.total_s:g} s in all. Run again "
+                "later, or raise the endpoint's `total_s`."
+            ) from None
+        except (httpx2.InvalidURL, UnicodeError) as error:
             raise EndpointError(
-                f"{self.endpoint.base_url} refused a request to {self.endpoint.model}: {error}.{self._log_hint()}"
-            ) from error
+                f"{self.endpoint.base_url} cannot be asked: {self._scrubbed(str(error))}. Correct address or key."
+            ) from None
 
-    def _log_hint(self) -> str:
+    def _raise(self, failure: GaveUp) -> NoReturn:
+        """The error of a request that got no answer. Its cause is left out: it may quote the key."""
+        url, model, cause = self.endpoint.base_url, self.endpoint.model, failure.__cause__
+        if isinstance(cause, OddAnswer):
+            raise EndpointError(f"{url}, {model}: {self._scrubbed(str(cause))}{self._log_end()}") from None
+        if isinstance(cause, openai.APIStatusError):
+            words = self._scrubbed(error_words(cause.body) or str(cause))
+            hint = _FORMAT_HINT if cause.status_code in (400, 422) else " Check the address and that the server runs."
+            raise EndpointError(
+                f"{url} refused a request to {model} (status {cause.status_code}): {words}.{self._log_end() or hint}"
+            ) from None
+        reason = type(cause).__name__ if isinstance(cause, TimeoutError) else f"{type(cause).__name__}: {cause}"
+        raise EndpointUnreachable(
+            f"{url} gave no answer in {failure.attempts} attempts ({self._scrubbed(reason)}); one may take "
+            f"{self.waits.timeout_s:g} s, all together {self.waits.total_s:g} s."
+            f"{self._log_end() or ' Check the address and that the server runs.'}"
+        ) from None
+
+    def _scrubbed(self, words: str) -> str:
+        """Services repeat the key that they refuse."""
+        secrets = {self.endpoint.api_key, *(self._headers[name] for name in self.endpoint.requests.header_variables)}
+        for secret in secrets - {"", "none"}:
+            words = words.replace(secret, "…")
+        return words
+
+    def _log_end(self) -> str:
         if self.endpoint.log_path is None:
-            return " Check the address and that the server runs."
-        return f" The end of its log {self.endpoint.log_path}:\n{last_lines(self.endpoint.log_path)}"
+            return ""
+        return f" The end of its log {self.endpoint.log_path}:\n{self._scrubbed(last_lines(self.endpoint.log_path))}"
+
+
+def _seconds_since(began: float) -> float:
+    return round(perf_counter() - began, 3)

@@ -13,6 +13,8 @@ from typing import Any, Literal
 import rfc8785
 from pydantic import BaseModel, ConfigDict, Field
 
+from serving.request_format import REFERENCE, RequestFormat
+
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -25,6 +27,18 @@ class Endpoint(_Frozen):
     model: str  # the name under which the endpoint serves it
     api_key: str = Field(default="none", repr=False)  # kept out of logs and tracebacks
     log_path: Path | None = None  # where the server writes, when it is ours
+    requests: RequestFormat = REFERENCE  # what differs from the reference interface
+
+
+class Waits(_Frozen):
+    """How long a request to an endpoint may take."""
+
+    timeout_s: float = Field(600.0, gt=0)  # one attempt, from sending to the last byte of the answer
+    total_s: float = Field(900.0, gt=0)  # all attempts of a request with the waits between them
+    retries: int = Field(3, ge=0)  # attempts after the first; waits that the endpoint asks for do not count
+
+
+WAITS = Waits()
 
 
 class Price(_Frozen):
@@ -47,14 +61,20 @@ class ServedModel:
 
     fingerprint: str  # see `serving.models`; of an endpoint elsewhere, `<model>@<base_url>`
     endpoint: Endpoint | Callable[[], Endpoint] | None = None
-    price: Price | None = None  # None: nobody said what it costs
+    price: Price | None = None  # None: unknown
     name: str = ""  # what a batch file calls it
     batch_command: str = ""  # what answers a batch file, with {requests} and {answers} for the files
+    requests: RequestFormat = REFERENCE  # of batch files, and of what is asked at `endpoint`
+    waits: Waits = WAITS
 
     def reached(self) -> Endpoint:
         """Its address, once its server runs."""
         assert self.endpoint is not None  # who asks has made sure
-        return self.endpoint() if callable(self.endpoint) else self.endpoint
+        endpoint = self.endpoint() if callable(self.endpoint) else self.endpoint
+        return endpoint.model_copy(update={"requests": self.requests})
+
+    def __hash__(self) -> int:
+        return hash((self.fingerprint, self.name))
 
 
 class Message(_Frozen):
@@ -80,11 +100,12 @@ class ChatRequest(_Frozen):
 class ChatAnswer(_Frozen):
     """What the endpoint replied."""
 
-    text: str
-    finish_reason: str  # "stop" or "length" (cut at max_tokens)
-    prompt_tokens: int
-    completion_tokens: int
+    text: str  # as sent
+    finish_reason: str  # "stop", "length" (cut at max_tokens), "refusal" (text is the refusal), "unknown" …
+    prompt_tokens: int | None  # None: the endpoint gave no usage
+    completion_tokens: int | None
     seconds: float
+    answered_by: str | None = None  # the model that the answer names, where it is not the name that was asked
 
 
 class LlmCall(_Frozen):
@@ -94,10 +115,11 @@ class LlmCall(_Frozen):
     request: ChatRequest
     text: str
     finish_reason: str
-    prompt_tokens: int
-    completion_tokens: int
+    prompt_tokens: int | None  # None: the endpoint gave no usage
+    completion_tokens: int | None
     seconds: float  # until the answer was there; 0 for the answer of a batch, for which nobody waited
-    price: Price | None = None  # at which it was asked, where one was said
+    price: Price | None = None  # at which it was asked, where one is known
+    answered_by: str | None = None  # the model that the answer names, where it is not the name that was asked
 
     @cached_property
     def id(self) -> str:
@@ -105,13 +127,15 @@ class LlmCall(_Frozen):
 
     @property
     def cost_usd(self) -> float | None:
-        """What it cost, None where no price was said."""
-        return None if self.price is None else self.price.of(self.prompt_tokens, self.completion_tokens)
+        """Its cost, None where price or tokens are unknown."""
+        if self.price is None or self.prompt_tokens is None or self.completion_tokens is None:
+            return None
+        return self.price.of(self.prompt_tokens, self.completion_tokens)
 
     def canonical(self) -> str:
-        """The canonical JSON (RFC 8785) of the call; a price that nobody said is left out."""
-        unsaid = {"price"} if self.price is None else None
-        return rfc8785.dumps(self.model_dump(mode="json", exclude=unsaid)).decode()
+        """The canonical JSON (RFC 8785) of the call, without a price or a name that are not known."""
+        absent = {name for name in ("price", "answered_by") if getattr(self, name) is None}
+        return rfc8785.dumps(self.model_dump(mode="json", exclude=absent)).decode()
 
 
 class CompletionRequest(_Frozen):

@@ -43,6 +43,22 @@ class EndpointUnreachable(EndpointError):
     """The endpoint gave no answer at all: it is gone, and asking it something else is pointless."""
 
 
+class EndpointBusy(EndpointError):
+    """The endpoint asks to be left alone for longer than a request may take: asking it something else is pointless."""
+
+
+class OddAnswer(EndpointError):
+    """An answer that cannot be one, such as half a JSON text. `transient` tells whether another try may bring one."""
+
+    def __init__(self, message: str, *, transient: bool = True) -> None:
+        super().__init__(message)
+        self.transient = transient
+
+
+class HeaderMissing(ServingError):
+    """The environment variable that should hold a header's value is not set."""
+
+
 class ReplayMiss(ServingError):
     """A replayed run asked something that the recording does not hold."""
 

@@ -85,7 +85,7 @@ class Ledger:
         is raised. Raises ReplayMiss, BudgetExceeded, EndpointFailing, EndpointError, or AnswersPending in batch mode.
         """
         wanted = {self._id(request): request for request in requests}
-        known = {call.id: call for call in self.calls(wanted)}
+        known = self._stored(wanted)
         for call in known.values():
             if on_done is not None:
                 on_done(call)
@@ -99,6 +99,13 @@ class Ledger:
                 known[call.id] = call
         self.used.update(wanted)
         return [known[self._id(request)] for request in requests]
+
+    def _stored(self, ids: Iterable[str]) -> dict[str, LlmCall]:
+        """The stored calls among `ids`. Empty answers, as older ledgers kept them, are none outside a replay."""
+        stored = {call.id: call for call in self.calls(ids)}
+        empty = [call.id for call in stored.values() if not call.text.strip()] if self.mode != "replay" else []
+        self._store.forget(empty)
+        return {identity: call for identity, call in stored.items() if identity not in empty}
 
     def _id(self, request: ChatRequest) -> str:
         return call_id(self._model_for(request).fingerprint, request)
@@ -159,7 +166,8 @@ class Ledger:
 
         async with AsyncExitStack() as opened:
             for model in {self._model_for(request) for request in missing.values()}:
-                clients[model] = await opened.enter_async_context(Client(model.reached()))
+                client = Client(model.reached(), **model.waits.model_dump())
+                clients[model] = await opened.enter_async_context(client)
             asking = (answer(identity, request) for identity, request in missing.items())
             outcomes = await asyncio.gather(*asking, return_exceptions=True)
         for outcome in (*gone, *outcomes):

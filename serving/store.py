@@ -24,8 +24,8 @@ _SCHEMA = (
         model TEXT NOT NULL,
         template TEXT NOT NULL,
         template_sha256 TEXT NOT NULL,
-        prompt_tokens INTEGER NOT NULL,
-        completion_tokens INTEGER NOT NULL,
+        prompt_tokens INTEGER, -- NULL where the endpoint gave no usage
+        completion_tokens INTEGER,
         seconds REAL NOT NULL,
         record TEXT NOT NULL -- canonical JSON of the whole call
     ) STRICT, WITHOUT ROWID
@@ -53,6 +53,7 @@ class Question(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str  # fingerprint
+    name: str = ""  # by which the endpoint knows it; older ledgers did not keep it
     request: ChatRequest
     price: Price | None = None
 
@@ -72,6 +73,7 @@ class CallStore:
             db.execute("PRAGMA journal_mode = WAL")
             for statement in _SCHEMA:
                 db.execute(statement)
+            _admit_unknown_tokens(db)
 
     # -- answers -----------------------------------------------------------------------------------------------
 
@@ -108,6 +110,11 @@ class CallStore:
             db.executemany("DELETE FROM pending WHERE id = ?", ids)
         held = {call.id: call for call in self.calls(call.id for call in calls)}
         return [held[call.id] for call in calls]
+
+    def forget(self, ids: Iterable[str]) -> None:
+        """Remove the answers of these calls, so that they are asked again."""
+        with self._connected() as db:
+            db.executemany("DELETE FROM calls WHERE id = ?", [(identity,) for identity in ids])
 
     # -- who asks ----------------------------------------------------------------------------------------------
 
@@ -173,3 +180,20 @@ class CallStore:
                 yield db
         finally:
             db.close()
+
+
+def _admit_unknown_tokens(db: sqlite3.Connection) -> None:
+    """Older ledgers kept 0 where an endpoint gave no usage, in columns that cannot be NULL."""
+    required = {name for _, name, _, not_null, *_ in db.execute("PRAGMA table_info(calls)") if not_null}
+    if "prompt_tokens" not in required:
+        return
+    db.execute("BEGIN IMMEDIATE")
+    db.execute("ALTER TABLE calls RENAME TO older_calls")
+    db.execute(_SCHEMA[0])
+    db.execute("INSERT INTO calls SELECT * FROM older_calls")
+    db.execute("DROP TABLE older_calls")
+    for identity, record in db.execute("SELECT id, record FROM calls WHERE prompt_tokens = 0").fetchall():
+        unknown = {"prompt_tokens": None, "completion_tokens": None}
+        call = LlmCall.model_validate_json(record).model_copy(update=unknown)
+        tokens = ", ".join(f"{name} = NULL" for name in unknown)
+        db.execute(f"UPDATE calls SET {tokens}, record = ? WHERE id = ?", (call.canonical(), identity))

@@ -25,10 +25,11 @@ from serving.errors import EndpointError
 from serving.flags import VllmConfig, on_cpu
 from serving.models import ResolvedModel
 from serving.vllm import VllmServer
+from trainer.admission import vocabulary_size
 from trainer.canary import CanaryReport, canary_tokens, compare, engine_logprobs
 from trainer.collect import Collection
 from trainer.conversation import Conversation, Tokenizer
-from trainer.fanout import Hear, Sink, fan_out, map_of
+from trainer.fanout import Hear, OpenPolicy, Sink, fan_out, map_of
 from trainer.jobs import CanaryJob, CanaryResult
 from trainer.merge import mergeable, merged_model, require_adapter
 from trainer.process import RESULT
@@ -148,7 +149,7 @@ class PolicyEngine:
         def play() -> None:
             endpoints = [server.start() for server in servers]
             [name] = {asyncio.run(load(endpoint)) for endpoint in endpoints}
-            clients = [partial(Client, each, timeout_s=self.request_timeout_s, retries=1) for each in endpoints]
+            clients = [self._client(endpoint) for endpoint in endpoints]
             fan_out(collection.served_as(name), clients, self.tokenizer, sink, hear)
 
         def restart(state: RetryCallState) -> None:
@@ -166,6 +167,12 @@ class PolicyEngine:
         )
         with self.serving(policy) as servers:
             trying(play)
+
+    def _client(self, endpoint: Endpoint) -> OpenPolicy:
+        """Connections of workers that take no token which the policy does not have."""
+        attempt_s = self.request_timeout_s
+        vocabulary = vocabulary_size(self.model.path)
+        return partial(Client, endpoint, timeout_s=attempt_s, retries=1, total_s=2 * attempt_s, vocabulary=vocabulary)
 
     async def _load(self, client: Client, policy: ServedPolicy) -> str:
         """Have the engine serve this policy; the name to ask for."""

@@ -26,7 +26,9 @@ from envs.task import Expert, Task, Toolbox, ToolCall
 from envs.tools import ToolResult
 from serving.client import Client
 from serving.endpoint import ChatRequest, Endpoint, Message
-from serving.errors import EndpointError
+from serving.errors import EndpointError, HeaderMissing
+from serving.request_format import REFERENCE, RequestFormat
+from serving.thinking import without_thinking
 from trainer.dialect import render_advice, render_call, render_results, system_prompt
 from trainer.rollout import Charge
 
@@ -98,30 +100,39 @@ class Experts:
             answer = await self._clients[profile.name].chat(request)
         except EndpointError:
             # What it was told is charged by estimate: who does not answer does not count tokens either.
-            charge = _charge(expert, _tokens(shown), 0, perf_counter() - began)
+            charge = _charge(expert, estimated_tokens(shown), 0, perf_counter() - began)
             return _no_answer(expert, profile), charge
-        said = answer.text.strip()
-        # Not every endpoint counts tokens.
-        used = answer.prompt_tokens or _tokens(shown), answer.completion_tokens or _tokens(len(said))
+        # Not every endpoint counts tokens; those of its thinking are paid for too.
+        used = (
+            answer.prompt_tokens or estimated_tokens(shown),
+            answer.completion_tokens or estimated_tokens(len(answer.text)),
+        )
         charge = _charge(expert, *used, perf_counter() - began)
-        return ToolResult(ok=True, value=said) if said else _no_answer(expert, profile), charge
+        words = without_thinking(answer.text).strip()
+        return ToolResult(ok=True, value=words) if words else _no_answer(expert, profile), charge
 
 
-def endpoint_at(base_url: str, model: str, api_key_variable: str) -> Endpoint:
+def endpoint_at(base_url: str, model: str, api_key_variable: str, requests: RequestFormat = REFERENCE) -> Endpoint:
     """An endpoint with the key in this variable, if there is one. Raises KeyMissing."""
     if api_key_variable and api_key_variable not in os.environ:
         raise KeyMissing(f"{model} at {base_url}: set the environment variable {api_key_variable} to its key.")
     key = os.environ[api_key_variable] if api_key_variable else "none"
-    return Endpoint(base_url=base_url, model=model, api_key=key)
+    return Endpoint(base_url=base_url, model=model, api_key=key, requests=requests)
 
 
-def client_for(base_url: str, model: str, api_key_variable: str, timeout_s: float) -> Client:
-    """A connection that asks once and waits so long. Raises KeyMissing."""
-    return Client(endpoint_at(base_url, model, api_key_variable), timeout_s=timeout_s, retries=0)
+def client_for(endpoint: Endpoint, timeout_s: float) -> Client:
+    """A connection that waits so long for an answer, whatever it waits for. Raises KeyMissing."""
+    try:
+        return Client(endpoint, timeout_s=timeout_s, retries=0, total_s=timeout_s)
+    except HeaderMissing as error:
+        raise KeyMissing(f"{endpoint.model} at {endpoint.base_url}: {error}") from error
 
 
 def _client(profile: EndpointProfile) -> Client:
-    return client_for(profile.base_url, profile.model, profile.api_key_variable, profile.timeout_s)
+    requests = RequestFormat.model_validate(profile.requests)
+    return client_for(
+        endpoint_at(profile.base_url, profile.model, profile.api_key_variable, requests), profile.timeout_s
+    )
 
 
 def _simulated(
@@ -130,9 +141,9 @@ def _simulated(
     advice = simulated_advice(profile, situation.task, situation.environment, question, situation.made, situation.asked)
     shown = sum(len(message.content) for message in _messages(question, situation))
     if advice.failed:
-        return _no_answer(expert, profile), _charge(expert, _tokens(shown), 0, profile.timeout_s)
+        return _no_answer(expert, profile), _charge(expert, estimated_tokens(shown), 0, profile.timeout_s)
     said = render_advice(advice)
-    used = _tokens(shown), profile.thinking_tokens + _tokens(len(said))
+    used = estimated_tokens(shown), profile.thinking_tokens + estimated_tokens(len(said))
     return ToolResult(ok=True, value=said), _charge(expert, *used, profile.latency_s)
 
 
@@ -151,7 +162,8 @@ def _charge(expert: Expert, input_tokens: int, output_tokens: int, latency_s: fl
     )
 
 
-def _tokens(characters: int) -> int:
+def estimated_tokens(characters: int) -> int:
+    """About how many tokens so many characters are."""
     return ceil(characters / CHARACTERS_PER_TOKEN)
 
 

@@ -63,7 +63,8 @@ class Charge(Record):
     tool: str
     kind: Literal["tool", "distractor", "expert", "user"]
     input_tokens: int = 0
-    """Of an expert or the user; estimated where an expert is simulated or gave no answer, 0 where nobody counted."""
+    """Of an expert or the user; estimated where it is simulated, gave no answer, or its endpoint gave no usage. Of a
+    tool 0."""
     output_tokens: int = 0
     latency_s: float
     """Measured; of a simulated expert, declared."""

@@ -6,10 +6,12 @@ Units in the names, defaults that work on two processor cores with a 135M policy
 
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
+from envs.experts import EndpointProfile
 from envs.record import Record
 from envs.toolbox import ToolboxConfig
+from serving.request_format import RequestFormat
 from trainer.dialects.protocol import DialectName
 
 Attention: TypeAlias = Literal["branches", "flex"]
@@ -18,6 +20,21 @@ Attention: TypeAlias = Literal["branches", "flex"]
 def _later(default: Any, **constraints: Any) -> Any:
     """A setting that older jobs did not have: at its default it is left out of the JSON, so that their ids stay."""
     return Field(default, exclude_if=lambda value: value == default, **constraints)
+
+
+def _can_be_asked(toolbox: ToolboxConfig) -> ToolboxConfig:
+    """A toolbox whose experts have `requests` that can be sent: `envs` does not know what these may hold."""
+    for profile in toolbox.pool:
+        try:
+            RequestFormat.model_validate(profile.requests if isinstance(profile, EndpointProfile) else {})
+        except ValidationError as error:
+            problem = error.errors()[0]
+            where = ".".join(map(str, ("requests", *problem["loc"])))
+            raise ValueError(f"expert {profile.name}: {where}: {problem['msg']}") from error
+    return toolbox
+
+
+AskedToolbox: TypeAlias = Annotated[ToolboxConfig, AfterValidator(_can_be_asked)]
 
 
 class UserConfig(Record):
@@ -31,6 +48,9 @@ class UserConfig(Record):
     max_tokens: int = Field(96, ge=1)
     temperature: float = Field(0.0, ge=0)
     timeout_s: float = Field(60.0, gt=0)
+    """Of one reply, with all waits."""
+    requests: RequestFormat = _later(RequestFormat())
+    """How requests to it differ from the reference interface."""
 
 
 class WorkersConfig(Record):
@@ -73,7 +93,7 @@ class RolloutConfig(Record):
     temperature: float = Field(1.0, ge=0)
     top_p: float = Field(1.0, gt=0, le=1)
     seed: int = 0
-    toolbox: ToolboxConfig = ToolboxConfig()
+    toolbox: AskedToolbox = ToolboxConfig()
     user: UserConfig = UserConfig()
 
 
@@ -89,7 +109,7 @@ class EvaluationConfig(Record):
     ] = Field(default_factory=dict)
     """How many tasks of each split that was kept from training, at most; splits left out are not evaluated."""
     confidence: float = Field(0.95, gt=0, lt=1)
-    toolbox: ToolboxConfig | None = None
+    toolbox: AskedToolbox | None = None
     """Toolboxes of another kind than in training, such as other experts or prices; None for the same kind."""
     rules: tuple[Literal["cheapest_expert", "dearest_expert", "random"], ...] = ()
     """Policies that are rules (`trainer.baselines`), evaluated beside the base and the warm policy."""

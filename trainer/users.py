@@ -12,7 +12,8 @@ from envs.task import Scenario, Task
 from envs.users import UserReply, scenario_breach, scripted_reply
 from serving.endpoint import ChatRequest, Message
 from serving.errors import EndpointError
-from trainer.experts import client_for
+from serving.thinking import without_thinking
+from trainer.experts import client_for, endpoint_at, estimated_tokens
 from trainer.rollout import Charge
 from trainer.settings import UserConfig
 
@@ -75,7 +76,8 @@ class ModelUser:
 
     def __init__(self, config: UserConfig) -> None:
         self.config = config
-        self._client = client_for(config.base_url, config.model, config.api_key_variable, config.timeout_s)
+        endpoint = endpoint_at(config.base_url, config.model, config.api_key_variable, config.requests)
+        self._client = client_for(endpoint, config.timeout_s)
 
     async def reply(self, task: Task, environment: Environment, talk: Talk, message: str) -> tuple[UserReply, Charge]:
         request = ChatRequest(
@@ -86,20 +88,23 @@ class ModelUser:
             max_tokens=self.config.max_tokens,
             seed=derive_seed("user", task.id, len(talk), message),
         )
+        shown = estimated_tokens(sum(len(message.content) for message in request.messages))
         began = perf_counter()
         try:
             answer = await self._client.chat(request)
         except EndpointError as error:
-            used = Charge(tool="user", kind="user", latency_s=round(perf_counter() - began, 3))
+            used = Charge(tool="user", kind="user", input_tokens=shown, latency_s=round(perf_counter() - began, 3))
             raise UserFailed(f"the simulated user gave no answer: {error}", used) from error
         used = Charge(
             tool="user",
             kind="user",
-            input_tokens=answer.prompt_tokens,
-            output_tokens=answer.completion_tokens,
+            input_tokens=answer.prompt_tokens or shown,
+            output_tokens=answer.completion_tokens or estimated_tokens(len(answer.text)),
             latency_s=round(answer.seconds, 3),
         )
-        text = answer.text.strip()
+        text = without_thinking(answer.text).strip()
+        if not text:
+            raise UserFailed("the simulated user only thinks and says nothing", used)
         ends = _BYE in text
         text = re.sub(rf"\s*{_BYE}\W*", " ", text).strip() or "Goodbye."
         breach = scenario_breach(task, environment, [*(said for said, _ in talk), message], text)

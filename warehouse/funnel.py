@@ -1,6 +1,7 @@
 """Views of how much was proposed, repaired, rejected and accepted on the way to a domain's tasks, and what they cost.
 
-They read the newest batches of the synthesis assets, whose partition is the domain. No number is stored twice.
+They read the newest batches of the synthesis assets, whose partition is the domain. No number is stored twice. A sum is
+NULL where one of its calls is not known: its endpoint gave no usage, or it has no price.
 """
 
 FUNNEL_VIEWS = (
@@ -39,7 +40,8 @@ FUNNEL_VIEWS = (
     )
     SELECT domain, 1 AS step, stage, count(*) AS proposed, count(*) FILTER (repair AND accepted) AS repaired,
       count(*) FILTER (NOT accepted) AS rejected, count(*) FILTER (accepted) AS accepted, count(*) AS llm_calls,
-      sum(prompt_tokens)::BIGINT AS prompt_tokens, sum(completion_tokens)::BIGINT AS completion_tokens,
+      CASE WHEN count(*) = count(prompt_tokens) THEN sum(prompt_tokens)::BIGINT END AS prompt_tokens,
+      CASE WHEN count(*) = count(completion_tokens) THEN sum(completion_tokens)::BIGINT END AS completion_tokens,
       sum(seconds) AS seconds, CASE WHEN count(*) = count(cost_usd) THEN sum(cost_usd) END AS cost_usd
     FROM synthesis_calls GROUP BY ALL
     UNION ALL
@@ -53,8 +55,10 @@ FUNNEL_VIEWS = (
     """
     CREATE OR REPLACE VIEW cost_per_task AS
     WITH calls AS (
-      SELECT domain, count(*) AS llm_calls, sum(prompt_tokens)::BIGINT AS prompt_tokens,
-        sum(completion_tokens)::BIGINT AS completion_tokens, sum(seconds) AS seconds,
+      SELECT domain, count(*) AS llm_calls,
+        CASE WHEN count(*) = count(prompt_tokens) THEN sum(prompt_tokens)::BIGINT END AS prompt_tokens,
+        CASE WHEN count(*) = count(completion_tokens) THEN sum(completion_tokens)::BIGINT END AS completion_tokens,
+        sum(seconds) AS seconds,
         CASE WHEN count(*) = count(cost_usd) THEN sum(cost_usd) END AS cost_usd
       FROM synthesis_calls GROUP BY ALL
     ), proven AS (

@@ -40,8 +40,10 @@ QUESTION_VIEWS = (
     """,
     """
     CREATE OR REPLACE VIEW prompts AS
-    SELECT template, template_sha256, model, count(*) AS calls, sum(prompt_tokens)::BIGINT AS prompt_tokens,
-      sum(completion_tokens)::BIGINT AS completion_tokens, sum(seconds) AS seconds, sum(cost_usd) AS cost_usd
+    SELECT template, template_sha256, model, count(*) AS calls,
+      CASE WHEN count(*) = count(prompt_tokens) THEN sum(prompt_tokens)::BIGINT END AS prompt_tokens,
+      CASE WHEN count(*) = count(completion_tokens) THEN sum(completion_tokens)::BIGINT END AS completion_tokens,
+      sum(seconds) AS seconds, CASE WHEN count(*) = count(cost_usd) THEN sum(cost_usd) END AS cost_usd
     FROM llm_calls GROUP BY ALL
     """,
     # Everything that may tell one campaign from another, as (setting, value): what differs is a full join away.

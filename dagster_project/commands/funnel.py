@@ -32,8 +32,10 @@ def funnel(
     found = measure(warehouse, wanted)
     if input_usd_per_mtok is not None and output_usd_per_mtok is not None:
         for row in (*found["stages"], *found["costs"]):
-            tokens = (row["prompt_tokens"] * input_usd_per_mtok, row["completion_tokens"] * output_usd_per_mtok)
-            row["cost_usd"] = sum(tokens) / 1e6
+            prompt_tokens, completion_tokens = row["prompt_tokens"], row["completion_tokens"]
+            if prompt_tokens is None or completion_tokens is None:
+                continue
+            row["cost_usd"] = (prompt_tokens * input_usd_per_mtok + completion_tokens * output_usd_per_mtok) / 1e6
             if row.get("tasks"):
                 row["usd_per_task"] = row["cost_usd"] / row["tasks"]
     if as_json:
@@ -49,5 +51,5 @@ def funnel(
 
 
 def _shown(value: Any) -> Any:
-    """A price that nobody said is not 0."""
+    """Tokens and prices that are not known are not 0."""
     return "unknown" if value is None else value

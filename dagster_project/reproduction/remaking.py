@@ -59,7 +59,10 @@ REGENERATED: Mapping[str, Leeway] = {
 """What two runs never share: places, the clock and, with an engine, the last digits of its logprobs. What has an id
 only because of what it was made of is told by that."""
 UNREACHED = frozenset(
-    {"CampaignError", "ModelNotFound", "HashMismatch", "VllmMissing", "ServerDied", "KeyMissing", "EndpointError"}
+    {
+        *("CampaignError", "ModelNotFound", "HashMismatch", "VllmMissing", "ServerDied", "KeyMissing", "HeaderMissing"),
+        *("EndpointError", "EndpointUnreachable", "EndpointBusy"),
+    }
 )
 """Errors that say what this machine or this code does not have, and nothing of the asset."""
 

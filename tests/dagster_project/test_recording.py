@@ -94,6 +94,7 @@ def test_stages_with_a_model_of_their_own_ask_it_and_the_recording_says_so(
 ) -> None:
     small, strong = two
     setting = {"model": "strong", "base_url": strong.base_url, "api_key_variable": "STRONG_KEY"}
+    setting |= {"requests": {"omit": ["top_p"], "extra_body": {"chat_template_kwargs": {"enable_thinking": False}}}}
     monkeypatch.setenv("ENVLOOM_SETTINGS", json.dumps({"stages": {"phrases": setting}}))
     monkeypatch.setenv("STRONG_KEY", "s3cret")
     envloom("record", "library", "--model", "small", "--base-url", small.base_url)
@@ -103,6 +104,8 @@ def test_stages_with_a_model_of_their_own_ask_it_and_the_recording_says_so(
     assert {"columns", "values", "policy"} <= by_model[f"small@{small.base_url}"]
     assert len(strong.bodies) == sum(call.request.template == "phrases" for call in calls)
     assert {body["model"] for body in strong.bodies} == {"strong"}
+    assert all("top_p" not in body and body["chat_template_kwargs"] for body in strong.bodies)
+    assert all("top_p" in body for body in small.bodies)
     assert read_header(library / "calls.jsonl")["stages"] == {"phrases": f"strong@{strong.base_url}"}
     assert strong.keys == {"Bearer s3cret"} and small.keys == {"Bearer none"}
 
@@ -113,6 +116,10 @@ def test_a_setting_that_names_nothing_is_refused(home: Home, monkeypatch: pytest
         synthesist_here(mode="live", **far, stages={"phrase": StageModel(**far)}).ledger("library", home)
     with pytest.raises(SynthesistNotSet, match="only one of"):
         synthesist_here(mode="live", **far, input_usd_per_mtok=1).ledger("library", home)
+    with pytest.raises(SynthesistNotSet, match=r"m: requests\.omit\.0.*Its fields are response_format"):
+        synthesist_here(mode="live", **far, requests={"omit": ["model"]}).ledger("library", home)
+    with pytest.raises(SynthesistNotSet, match="m: total_s"):
+        synthesist_here(mode="live", **far, total_s=0).ledger("library", home)
     with pytest.raises(PriceMissing, match="m@http"):
         synthesist_here(mode="live", **far, max_usd=1).ledger("library", home)
     for wrong, said in (

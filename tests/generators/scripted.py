@@ -8,8 +8,9 @@ from serving.endpoint import ChatRequest, LlmCall
 class Scripted:
     """Answers every request with what `answer` says of it, and remembers the requests."""
 
-    def __init__(self, answer: Callable[[ChatRequest], str]) -> None:
+    def __init__(self, answer: Callable[[ChatRequest], str], finish_reason: str = "stop") -> None:
         self.answer = answer
+        self.finish_reason = finish_reason
         self.requests: list[ChatRequest] = []
 
     def ask_many(self, requests: Sequence[ChatRequest]) -> list[LlmCall]:
@@ -19,7 +20,7 @@ class Scripted:
                 model="script",
                 request=request,
                 text=self.answer(request),
-                finish_reason="stop",
+                finish_reason=self.finish_reason,
                 prompt_tokens=1,
                 completion_tokens=1,
                 seconds=0.0,

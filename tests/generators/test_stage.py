@@ -125,6 +125,34 @@ def test_json_in_a_fence_is_read(fenced: str) -> None:
     assert [table.name for table in schema.tables] == ["rider", "bike"] and not rejections
 
 
+@pytest.mark.parametrize(
+    ("text", "finish_reason", "remedy"),
+    [
+        ("<think>They want columns.", "length", "only thinks.*extra_tokens"),
+        ("<think>They want columns.</think>", "stop", "only thinks.*extra_tokens"),
+        ('{"columns": [{"name": "title", "ki', "length", "cut at their bound.*extra_tokens"),
+        ("I cannot help with that.", "refusal", "refuses: reword the brief"),
+        ('{"columns": [{', "content_filter", "content filter"),
+        ("I like bikes.", "stop", "stronger synthesist"),
+        (json.dumps({"columns": []}), "length", "cut"),
+    ],
+)
+def test_the_remedy_fits_the_cause(text: str, finish_reason: str, remedy: str) -> None:
+    with pytest.raises(StageFailed, match=remedy):
+        propose_tables(BRIEF, "bikes", Scripted(lambda _: text, finish_reason))
+
+
+def test_a_repair_shows_the_model_its_answer_without_the_thinking() -> None:
+    llm = answer_with("<think>They want columns.</think>I like bikes.")
+    with pytest.raises(StageFailed):
+        propose_tables(BRIEF, "bikes", llm)
+    assert {request.messages[2].content for request in llm.requests if len(request.messages) > 2} == {"I like bikes."}
+    silent = answer_with("<think>They want columns.</think>")
+    with pytest.raises(StageFailed):
+        propose_tables(BRIEF, "bikes", silent)
+    assert all(message.content.strip() for request in silent.requests for message in request.messages)
+
+
 def test_an_answer_of_a_megabyte_is_not_read_and_not_repeated() -> None:
     llm = answer_with(json.dumps({"columns": [{"name": "title", "kind": "x" * 1_000_000}] * 3}))
     with pytest.raises(StageFailed, match="too_long") as failed:

@@ -145,7 +145,7 @@ def test_the_users_tokens_cost_nothing_even_where_a_tool_is_called_user(
     assert rollout.turns[0].charges[0].cost_usd(toolbox) == 0.0
 
 
-@pytest.mark.parametrize(("answer", "tokens"), [("It is ORD-7.", 1000), (500, 0)])
+@pytest.mark.parametrize(("answer", "tokens"), [("It is ORD-7.", 1000), (500, 111)], ids=["counted", "estimated"])
 def test_what_a_broken_user_used_is_stored_too(
     roll, scripted: Scripted, talking: Task, answer: str | int, tokens: int
 ) -> None:

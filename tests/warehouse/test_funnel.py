@@ -97,6 +97,25 @@ def test_a_cost_is_unknown_as_soon_as_one_call_has_no_price(warehouse: Warehouse
     assert stages == {"columns": 0.25, "phrases": None}
 
 
+def test_tokens_are_unknown_as_soon_as_one_call_has_none(warehouse: Warehouse, row: Row) -> None:
+    calls = [
+        row("llm_calls", id="counted", template="columns", record={}, prompt_tokens=100, completion_tokens=20),
+        row("llm_calls", id="uncounted", template="columns", record={}, prompt_tokens=None, completion_tokens=None),
+        row("llm_calls", id="other", template="policy", record={}, prompt_tokens=7, completion_tokens=3),
+    ]
+    warehouse.record_batch("environment", "shop", {"llm_calls": calls}, **MADE)
+    warehouse.record_batch("candidate_tasks", "shop", {"tasks": [row("tasks", id="t", domain="shop")]}, **MADE)
+    warehouse.record_batch("proven_tasks", "shop", {"tasks": [row("tasks", id="t", domain="shop")]}, **MADE)
+    tokens = "stage, prompt_tokens, completion_tokens"
+    rows = warehouse.query(f"SELECT {tokens} FROM funnel WHERE step = 1 ORDER BY stage").rows()
+    assert rows == [("columns", None, None), ("policy", 7, 3)]
+    assert warehouse.query("SELECT llm_calls, prompt_tokens, tokens_per_task FROM cost_per_task").rows() == [
+        (3, None, None)
+    ]
+    prompts = warehouse.query("SELECT template, prompt_tokens FROM prompts ORDER BY template").rows()
+    assert prompts == [("columns", None), ("policy", 7)]
+
+
 def test_a_domain_without_a_proven_task_has_no_cost_per_task(warehouse: Warehouse, row: Row) -> None:
     batches(warehouse, row, priced=True, proven=0)
     (cost,) = warehouse.query("SELECT tasks, llm_calls, calls_per_task, usd_per_task FROM cost_per_task").rows()
