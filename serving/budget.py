@@ -4,6 +4,7 @@ from collections import deque
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from serving.amounts import reached, total
 from serving.endpoint import LlmCall
 from serving.errors import BudgetExceeded, EndpointFailing
 
@@ -38,10 +39,10 @@ class Meter:
         spent = (
             (self.calls, self.budget.max_calls, "calls"),
             (self.tokens, self.budget.max_tokens, "tokens"),
-            (round(self.usd, 6), self.budget.max_usd, "USD"),
+            (self.usd, self.budget.max_usd, "USD"),
         )
         for used, bound, what in spent:
-            if bound is not None and used >= bound:
+            if bound is not None and reached(used, bound):
                 raise BudgetExceeded(
                     f"The budget of {bound} {what} is used up after {self.calls} calls, {self.tokens} tokens and "
                     f"{self.usd:.4f} USD, before a request of {template}. Everything answered is stored; run again "
@@ -52,7 +53,7 @@ class Meter:
     def answered(self, url: str, call: LlmCall) -> None:
         """Count an answer of the endpoint at `url`."""
         self.tokens += call.prompt_tokens + call.completion_tokens
-        self.usd += call.cost_usd or 0.0
+        self.usd = total((self.usd, call.cost_usd or 0.0))
         self._note(url, failed=False)
 
     def failed(self, url: str, error: Exception) -> None:

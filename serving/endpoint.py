@@ -13,6 +13,8 @@ from typing import Any, Literal
 import rfc8785
 from pydantic import BaseModel, ConfigDict, Field
 
+from serving.amounts import token_cost
+
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -35,7 +37,7 @@ class Price(_Frozen):
 
     def of(self, prompt_tokens: int, completion_tokens: int) -> float:
         """The cost of so many tokens, in USD."""
-        return (prompt_tokens * self.input_usd_per_mtok + completion_tokens * self.output_usd_per_mtok) / 1e6
+        return token_cost(prompt_tokens, completion_tokens, self.input_usd_per_mtok, self.output_usd_per_mtok)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,8 @@
 They read the newest batches of the synthesis assets, whose partition is the domain. No number is stored twice.
 """
 
+from warehouse.costs import exact_sum
+
 FUNNEL_VIEWS = (
     # Of an answer that was kept in part, what was left out is a rejection too, but the answer is none.
     """
@@ -26,7 +28,7 @@ FUNNEL_VIEWS = (
     FROM current_llm_calls c LEFT JOIN refused r USING (partition, id)
     WHERE c.asset IN ('environment', 'candidate_tasks')
     """,
-    """
+    f"""
     CREATE OR REPLACE VIEW funnel AS
     WITH tasks AS (
       SELECT b.partition AS domain, count(t.id) FILTER (b.asset = 'candidate_tasks') AS candidates,
@@ -40,7 +42,8 @@ FUNNEL_VIEWS = (
     SELECT domain, 1 AS step, stage, count(*) AS proposed, count(*) FILTER (repair AND accepted) AS repaired,
       count(*) FILTER (NOT accepted) AS rejected, count(*) FILTER (accepted) AS accepted, count(*) AS llm_calls,
       sum(prompt_tokens)::BIGINT AS prompt_tokens, sum(completion_tokens)::BIGINT AS completion_tokens,
-      sum(seconds) AS seconds, CASE WHEN count(*) = count(cost_usd) THEN sum(cost_usd) END AS cost_usd
+      {exact_sum("seconds")} AS seconds,
+      CASE WHEN count(*) = count(cost_usd) THEN {exact_sum("cost_usd")} END AS cost_usd
     FROM synthesis_calls GROUP BY ALL
     UNION ALL
     SELECT t.domain, 2, 'programs', t.candidates + coalesce(l.rejected, 0), 0, coalesce(l.rejected, 0), t.candidates,
@@ -50,12 +53,12 @@ FUNNEL_VIEWS = (
     SELECT t.domain, 3, 'proof', t.candidates, 0, t.candidates - t.proven, t.proven, 0, 0, 0, 0, 0
     FROM tasks t WHERE t.put_to_proof
     """,
-    """
+    f"""
     CREATE OR REPLACE VIEW cost_per_task AS
     WITH calls AS (
       SELECT domain, count(*) AS llm_calls, sum(prompt_tokens)::BIGINT AS prompt_tokens,
-        sum(completion_tokens)::BIGINT AS completion_tokens, sum(seconds) AS seconds,
-        CASE WHEN count(*) = count(cost_usd) THEN sum(cost_usd) END AS cost_usd
+        sum(completion_tokens)::BIGINT AS completion_tokens, {exact_sum("seconds")} AS seconds,
+        CASE WHEN count(*) = count(cost_usd) THEN {exact_sum("cost_usd")} END AS cost_usd
       FROM synthesis_calls GROUP BY ALL
     ), proven AS (
       SELECT domain, accepted AS tasks FROM funnel WHERE stage = 'proof'

@@ -3,6 +3,8 @@
 `docs/warehouse.md` has a cookbook over them. No number is stored twice.
 """
 
+from warehouse.costs import exact_sum
+
 QUESTION_VIEWS = (
     # Of a task: the calls whose words it has, and those that wrote its environment.
     """
@@ -38,10 +40,11 @@ QUESTION_VIEWS = (
       count(r.id) FILTER (r.outcome <> 'environment_error') AS attempts, count(r.id) FILTER (r.solved) AS solved
     FROM tasks t LEFT JOIN rollouts r ON r.task_id = t.id GROUP BY ALL
     """,
-    """
+    f"""
     CREATE OR REPLACE VIEW prompts AS
     SELECT template, template_sha256, model, count(*) AS calls, sum(prompt_tokens)::BIGINT AS prompt_tokens,
-      sum(completion_tokens)::BIGINT AS completion_tokens, sum(seconds) AS seconds, sum(cost_usd) AS cost_usd
+      sum(completion_tokens)::BIGINT AS completion_tokens, {exact_sum("seconds")} AS seconds,
+      {exact_sum("cost_usd")} AS cost_usd
     FROM llm_calls GROUP BY ALL
     """,
     # Everything that may tell one campaign from another, as (setting, value): what differs is a full join away.

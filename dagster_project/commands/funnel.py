@@ -10,6 +10,7 @@ from dagster_project.commands.console import AsJson, stderr
 from dagster_project.funnel import measure
 from dagster_project.home import Home
 from dagster_project.summary import table
+from serving.amounts import token_cost
 from warehouse.warehouse import Warehouse
 
 
@@ -34,8 +35,8 @@ def funnel(
     found = measure(warehouse, wanted)
     if input_usd_per_mtok is not None and output_usd_per_mtok is not None:
         for row in (*found["stages"], *found["costs"]):
-            tokens = (row["prompt_tokens"] * input_usd_per_mtok, row["completion_tokens"] * output_usd_per_mtok)
-            row["cost_usd"] = sum(tokens) / 1e6
+            tokens = row["prompt_tokens"], row["completion_tokens"]
+            row["cost_usd"] = token_cost(*tokens, input_usd_per_mtok, output_usd_per_mtok)
             if row.get("tasks"):
                 row["usd_per_task"] = row["cost_usd"] / row["tasks"]
     if as_json:
