@@ -4,6 +4,7 @@ One resolver for packaged weights (`serving.packaged`), local folders and hub id
 torch: conversion runs in a child process.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -19,6 +20,7 @@ from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 
 from serving.errors import ModelNotFound
+from serving.files import write_whole
 from serving.packaged import PACKAGED, PackagedModel, fetch_gguf
 
 # Kept equal to `serving.conversion.CONVERSION` (a test compares them): importing it would import torch.
@@ -116,19 +118,17 @@ def _folder_hash(folder: Path, models_dir: Path) -> str:
     stamp = {path.name: [path.stat().st_size, path.stat().st_mtime_ns] for path in files}
     # Beside the cache, not in the folder: that may be read-only and belongs to somebody else.
     remembered = models_dir / "fingerprints" / f"{hashlib.sha256(str(folder).encode()).hexdigest()[:16]}.json"
-    if remembered.exists():
+    with contextlib.suppress(FileNotFoundError, ValueError, TypeError, KeyError):  # unreadable: hash anew
         known = json.loads(remembered.read_text(encoding="utf-8"))
         if known["stamp"] == stamp:
-            return known["hash"]
+            return str(known["hash"])
     total = hashlib.sha256()
     for path in files:
         with path.open("rb") as opened:
             total.update(f"{path.name} {hashlib.file_digest(opened, 'sha256').hexdigest()}\n".encode())
     found = total.hexdigest()[:12]
     remembered.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = remembered.with_suffix(f".{os.getpid()}")
-    unfinished.write_text(json.dumps({"stamp": stamp, "hash": found}), encoding="utf-8")
-    unfinished.replace(remembered)
+    write_whole(remembered, json.dumps({"stamp": stamp, "hash": found}))
     return found
 
 

@@ -56,12 +56,14 @@ class ServedPolicy(Record):
 
 
 class EngineFolders(Record):
-    """Where an engine keeps what it needs: logs, the state of running servers, canary jobs, merged weights."""
+    """Where an engine keeps what it needs: logs, the state of running servers, canary jobs, merged weights, adapters."""
 
     logs: Path
     state: Path
     jobs: Path
     merged: Path
+    adapters: Path
+    """Servers started here load adapters from below this folder only."""
 
 
 class PolicyEngine:
@@ -104,7 +106,13 @@ class PolicyEngine:
             weights = merged_model(self.model.path, Path(policy.adapter_path), self.folders.merged)
             config = config.model_copy(update={"model": str(weights), "served_name": policy.engine_name})
         config = config.model_copy(update={"enable_lora": not self.merge})
-        return VllmServer(config, self.folders.logs, self.folders.state, idle_timeout_s=self.idle_timeout_s)
+        return VllmServer(
+            config,
+            self.folders.logs,
+            self.folders.state,
+            adapter_folders=(self.folders.adapters,),
+            idle_timeout_s=self.idle_timeout_s,
+        )
 
     @contextmanager
     def serving(self, policy: ServedPolicy) -> Iterator[Sequence[VllmServer | ServerElsewhere]]:

@@ -29,7 +29,11 @@ def test_an_engine_that_dies_and_then_hangs_is_restarted_and_nothing_is_lost_or_
     tmp_path: Path,
 ) -> None:
     folders = EngineFolders(
-        logs=vllm_server.log_path.parent, state=vllm_server._state_dir, jobs=tmp_path, merged=tmp_path
+        logs=vllm_server.log_path.parent,
+        state=vllm_server._state_dir,
+        jobs=tmp_path,
+        merged=tmp_path,
+        adapters=vllm_server._adapter_folders[0],
     )
     engine = PolicyEngine(
         vllm_server.config, smollm2, tokenizer, folders, merge=False, idle_timeout_s=30, request_timeout_s=20
