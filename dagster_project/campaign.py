@@ -3,6 +3,7 @@
 They lie in `campaigns/` of the project's home, and beside this file.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -10,8 +11,10 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from dagster_project.home import Home
+from envs.experts import EndpointProfile
 from envs.record import Record
 from generators.splits import Unseen
+from serving.credentials import public_address
 from trainer.difficulty import DifficultyConfig
 from trainer.settings import EvaluationConfig, RewardConfig, RolloutConfig, UpdateConfig, WarmStartConfig
 
@@ -105,6 +108,27 @@ class Campaign(Record):
         return self
 
     @model_validator(mode="after")
+    def _no_address_holds_a_credential(self) -> "Campaign":
+        """A campaign is recorded, bundled and shown."""
+        for field, address in self._addresses():
+            if public_address(address) != address:
+                raise ValueError(
+                    f"{field}: the address holds a credential (a user, a password or a query), and campaigns are "
+                    "recorded. Write scheme, host and path, put the key into an environment variable, and name that "
+                    "variable in api_key_variable"
+                )
+        return self
+
+    def _addresses(self) -> Iterator[tuple[str, str]]:
+        """Field and address of every endpoint."""
+        yield from (("engine.base_urls", address) for address in self.engine.base_urls)
+        yield "rollouts.user.base_url", self.rollouts.user.base_url
+        for field, toolbox in (("rollouts", self.rollouts.toolbox), ("evaluation", self.evaluation.toolbox)):
+            for expert in toolbox.pool if toolbox else ():
+                if isinstance(expert, EndpointProfile):
+                    yield f"{field}.toolbox.pool.{expert.name}.base_url", expert.base_url
+
+    @model_validator(mode="after")
     def _unseen_prices_are_those_of_the_tasks(self) -> "Campaign":
         drawn = self.evaluation.rollout_config(self.rollouts).toolbox
         if "unseen_prices" in self.evaluation.unseen and drawn.prices == "drawn":
@@ -136,8 +160,16 @@ def load_campaign(name: str) -> Campaign:
         raise CampaignError(f"campaign '{name}' is unknown. Known: {', '.join(campaign_names())}; or write {own}.")
     try:
         return Campaign.model_validate(yaml.safe_load(file.read_text()))
-    except (ValidationError, yaml.YAMLError) as error:
-        raise CampaignError(f"{file}: {error}") from error
+    except ValidationError as error:
+        raise CampaignError(f"{file}: {error}") from None
+    except yaml.YAMLError as error:
+        raise CampaignError(f"{file}: {_unreadable(error)}") from None  # the cause quotes the line, maybe a key
+
+
+def _unreadable(error: yaml.YAMLError) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+        return f"line {error.problem_mark.line + 1}: {error.problem or error.context}. Correct the YAML there."
+    return "no YAML. Write it anew as UTF-8 text."
 
 
 def reseeded(name: str, seed: int) -> str:

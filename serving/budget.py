@@ -12,7 +12,7 @@ from serving.errors import BudgetExceeded, EndpointFailing
 class Budget(BaseModel):
     """Bounds on what one ledger asks; None is no bound. Requests under way when a bound is reached still count."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     max_calls: int | None = Field(None, ge=0)
     max_tokens: int | None = Field(None, ge=0)

@@ -144,7 +144,10 @@ class Client:
         began = perf_counter()
         body = chat_body(request, self.endpoint.model)
         answer = await self._asked(lambda api: api.chat.completions.create(**body))
-        return chat_answer(answer, seconds=round(perf_counter() - began, 3))
+        try:
+            return chat_answer(answer, seconds=round(perf_counter() - began, 3))
+        except EndpointError as error:
+            raise EndpointError(self.endpoint.redacted(str(error))) from None
 
     async def load_adapter(self, name: str, path: Path) -> None:
         """Serve the LoRA adapter in `path` (a peft folder the server can read) as model `name`.
@@ -171,6 +174,8 @@ class Client:
             api = openai.AsyncOpenAI(
                 base_url=self.endpoint.base_url,
                 api_key=self.endpoint.api_key,
+                default_headers={"Authorization": self.endpoint.authorization},
+                default_query=dict(self.endpoint.credentials.query),
                 timeout=self._timeout_s,
                 max_retries=0,  # tenacity below is the one place that repeats
             )
@@ -194,14 +199,16 @@ class Client:
         except openai.APIConnectionError as error:
             raise EndpointUnreachable(
                 f"{self.endpoint.base_url} gave no answer in {self._retries + 1} attempts "
-                f"({type(error).__name__}: {error}).{self._log_hint()}"
-            ) from error
+                f"({type(error).__name__}: {self.endpoint.redacted(str(error))}).{self._log_hint()}"
+            ) from None  # the cause may quote the key, and tracebacks are kept
         except openai.APIError as error:
             raise EndpointError(
-                f"{self.endpoint.base_url} refused a request to {self.endpoint.model}: {error}.{self._log_hint()}"
-            ) from error
+                f"{self.endpoint.base_url} refused a request to {self.endpoint.model}: "
+                f"{self.endpoint.redacted(str(error))}.{self._log_hint()}"
+            ) from None
 
     def _log_hint(self) -> str:
         if self.endpoint.log_path is None:
             return " Check the address and that the server runs."
-        return f" The end of its log {self.endpoint.log_path}:\n{last_lines(self.endpoint.log_path)}"
+        end = self.endpoint.redacted(last_lines(self.endpoint.log_path))
+        return f" The end of its log {self.endpoint.log_path}:\n{end}"

@@ -43,6 +43,14 @@ class EndpointUnreachable(EndpointError):
     """The endpoint gave no answer at all: it is gone, and asking it something else is pointless."""
 
 
+class EndpointAbsent(EndpointUnreachable):
+    """The endpoint did not come within the time that it is waited for; waiting once more is pointless."""
+
+
+class EndpointRefused(EndpointError):
+    """The address, its path or the key is wrong: asking again is pointless."""
+
+
 class ReplayMiss(ServingError):
     """A replayed run asked something that the recording does not hold."""
 

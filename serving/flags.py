@@ -22,7 +22,7 @@ HOST = "127.0.0.1"  # loopback only; `serving.guard` stands behind it
 class VllmConfig(BaseModel):
     """What decides how a server answers. Equal configurations share one server."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     model: str  # folder of weights, see `serving.models`
     served_name: str  # the name clients ask for

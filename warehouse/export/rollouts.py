@@ -3,12 +3,13 @@
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import combinations, groupby
 from pathlib import Path
 from typing import Any, Literal
 
 from envs.record import Record
 from envs.task import Preference, Task, Toolbox
+from serving.amounts import levels, same
 from warehouse.export.rollout_columns import TOKEN_COLUMNS
 from warehouse.export.shared import preference_row, toolbox_row
 from warehouse.export.staging import rows, stage, staged
@@ -150,16 +151,18 @@ class Pairing:
             rewarded = [one for one in group if one.row["reward"] is not None and one.turns]
             if not rewarded:
                 continue
-            ranked = sorted(
-                (one for one in rewarded if one.row["status"] not in MASKED),
-                key=lambda one: (-one.row["reward"], one.row["id"]),
-            )
-            pairs = [(better, worse) for place, better in enumerate(ranked) for worse in ranked[place + 1 :]]
-            unlike = [pair for pair in pairs if margin(*pair) > self.min_margin]
+            level = levels([one.row["reward"] for one in rewarded])
+            compared = [one for one in rewarded if one.row["status"] not in MASKED]
+            ranked = sorted(compared, key=lambda one, level=level: (-level[one.row["reward"]], one.row["id"]))
+            pairs = combinations(ranked, 2)
+            unlike = [pair for pair in pairs if self._are_unlike(*(level[one.row["reward"]] for one in pair))]
             self.groups += 1
             self.without_pair += not unlike
             # The widest margin is that of the best against the worst.
             yield from unlike if self.pairs == "all" else sorted(unlike, key=_widest)[:1]
+
+    def _are_unlike(self, better: float, worse: float) -> bool:
+        return better > worse and better - worse > self.min_margin and not same(better - worse, self.min_margin)
 
 
 def margin(chosen: StoredRollout, rejected: StoredRollout) -> float:
