@@ -12,7 +12,7 @@ from dagster_project.home import Home
 from generators.discovery import domain_folder
 from generators.prompts import FOLDER as PROMPTS
 from serving.budget import Budget
-from serving.credentials import kept_apart, with_credentials
+from serving.credentials import is_variable, kept_apart, with_credentials
 from serving.endpoint import Endpoint, Price, ServedModel
 from serving.flags import run_batch_command
 from serving.ledger import Ledger
@@ -132,12 +132,18 @@ def _served(setting: StageModel, home: Home) -> ServedModel:
 
 
 def _without_credentials(setting: Any) -> Any:
-    """A setting of a model whose address is in its public form."""
+    """A setting of a model whose address is in its public form. Raises SynthesistNotSet for a key in its place."""
     if isinstance(setting, StageModel):
-        return setting.model_copy(update={"base_url": kept_apart(setting.base_url)})
-    if isinstance(setting, dict) and isinstance(setting.get("base_url"), str):
-        return setting | {"base_url": kept_apart(setting["base_url"])}
-    return setting
+        return StageModel(**_without_credentials(setting.model_dump()))
+    if not isinstance(setting, dict):
+        return setting
+    if not is_variable(str(setting.get("api_key_variable", "ENVLOOM_API_KEY")) or "ENVLOOM_API_KEY"):
+        raise SynthesistNotSet(
+            "api_key_variable is no name of an environment variable. Put the key into a variable, and write that "
+            "variable's name, such as ENVLOOM_API_KEY."
+        )
+    address = setting.get("base_url")
+    return setting | {"base_url": kept_apart(address)} if isinstance(address, str) else setting
 
 
 def _price(setting: StageModel) -> Price | None:

@@ -105,6 +105,11 @@ def redacted(text: str, secrets: Iterable[str]) -> str:
     return text
 
 
+def is_variable(name: str) -> bool:
+    """Whether an environment variable can be called so. Most keys cannot: they have a `-` or begin with a digit."""
+    return re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) is not None
+
+
 def shown_variable(name: str) -> str:
     """The name of an environment variable, if it looks like one: people write the key itself into such a setting."""
     return name if _VARIABLE.fullmatch(name) else f"{HIDDEN} (it does not look like a variable's name, such as API_KEY)"
