@@ -22,10 +22,12 @@ from rich.console import Console
 from serving.errors import ModelNotFound
 from serving.files import write_whole
 from serving.packaged import PACKAGED, PackagedModel, fetch_gguf
+from serving.waiting import held
 
 # Kept equal to `serving.conversion.CONVERSION` (a test compares them): importing it would import torch.
 CONVERSION = 1
 _MANIFEST = "envloom.json"
+_FETCH_S = 3600.0  # of another process: a download of gigabytes and its conversion
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _WEIGHT_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt")
 
@@ -45,7 +47,7 @@ def resolve_model(name: str, models_dir: Path, revision: str | None = None) -> R
 
     `models_dir` caches what is fetched; a killed fetch leaves nothing that looks finished, and concurrent callers
     wait for one another. `revision` is for hub ids only: a branch, tag or commit.
-    Raises ModelNotFound or HashMismatch.
+    Raises ModelNotFound or HashMismatch, and TimeoutError if another process fetches the same model for an hour.
     """
     if revision is not None and (name in PACKAGED or Path(name).is_dir()):
         raise ModelNotFound(f"{name}: a revision ({revision}) only makes sense for a hub id; leave it out.")
@@ -68,7 +70,8 @@ def _packaged(source: PackagedModel, models_dir: Path) -> ResolvedModel:
     if (folder / _MANIFEST).exists():
         return resolved
     models_dir.mkdir(parents=True, exist_ok=True)
-    with FileLock(models_dir / f".{source.name}.lock"):
+    lock = FileLock(models_dir / f".{source.name}.lock")
+    with held(lock, f"another process that fetches {source.name}", _FETCH_S):
         if (folder / _MANIFEST).exists():  # another process finished it while this one waited
             return resolved
         prefix = f".{source.name}-unfinished-"
