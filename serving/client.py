@@ -14,6 +14,7 @@ import openai
 from openai.types.chat import ChatCompletion
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 
+from serving.credentials import quiet_logs
 from serving.endpoint import ChatAnswer, ChatRequest, Completion, CompletionRequest, Endpoint
 from serving.errors import EndpointError, EndpointUnreachable, last_lines
 
@@ -171,6 +172,7 @@ class Client:
     def _api(self) -> openai.AsyncOpenAI:
         loop = asyncio.get_running_loop()
         if self._opened is None or self._opened[0] is not loop:  # connections belong to the loop that opened them
+            quiet_logs(self.endpoint.credentials)
             api = openai.AsyncOpenAI(
                 base_url=self.endpoint.base_url,
                 api_key=self.endpoint.api_key,

@@ -4,6 +4,7 @@ The public form of an address has scheme, host, port and path; no user, password
 """
 
 import ipaddress
+import logging
 import re
 from base64 import b64encode
 from collections.abc import Iterable
@@ -95,6 +96,13 @@ def published(fingerprint: str) -> str:
         return fingerprint
     address = public_address(match["address"])
     return f"{match['model']}@{address if _is_public(address) else 'private'}"
+
+
+def quiet_logs(credentials: Credentials) -> None:
+    """Have HTTP clients write no line per request: at level INFO it quotes the whole address."""
+    if credentials.query:
+        for name in ("httpx", "httpx2", "httpcore", "httpcore2", "openai"):
+            logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def redacted(text: str, secrets: Iterable[str]) -> str:

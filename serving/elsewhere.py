@@ -5,6 +5,7 @@ import asyncio
 import httpx
 from tenacity import RetryError, wait_exponential
 
+from serving.credentials import quiet_logs
 from serving.endpoint import Endpoint
 from serving.errors import EndpointAbsent, EndpointRefused
 from serving.waiting import NotYet, patiently
@@ -57,6 +58,7 @@ class ServerElsewhere:
     async def _models(self) -> httpx.Response:
         headers = {"authorization": self._endpoint.authorization}
         query = dict(self._endpoint.credentials.query)
+        quiet_logs(self._endpoint.credentials)
         async with httpx.AsyncClient(timeout=_ANSWER_S) as web, asyncio.timeout(_ANSWER_S):
             return await web.get(f"{self._endpoint.base_url}/models", headers=headers, params=query)
 

@@ -6,13 +6,15 @@ and never repeated. Which rollouts, and where they are stored, is the caller's.
 
 import asyncio
 import logging
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
-from tempfile import TemporaryFile
+from tempfile import TemporaryFile, mkdtemp
 from typing import Literal
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
@@ -40,6 +42,25 @@ ENGINE_STARTS = 3
 def merges(model: ResolvedModel, adapters: Literal["auto", "merged", "served"]) -> bool:
     """Whether policies are merged into the base weights: `auto` does on a processor, with float32 weights."""
     return adapters == "merged" or (adapters == "auto" and on_cpu() and mergeable(model.path))
+
+
+def below(folder: Path, adapter: Path) -> Path:
+    """The adapter if it is below the folder that servers load from; else a copy there, named by its content.
+
+    One of a history that is reproduced lies elsewhere.
+    """
+    if folder.resolve() in adapter.resolve().parents:
+        return adapter
+    content = sha256()
+    for file in sorted(adapter.iterdir()):
+        content.update(f"{file.name} {sha256(file.read_bytes()).hexdigest()}\n".encode())
+    copy = folder / ".served" / content.hexdigest()[:16]
+    if not copy.exists():
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = Path(mkdtemp(dir=copy.parent))
+        shutil.copytree(adapter, unfinished, dirs_exist_ok=True)
+        unfinished.rename(copy)
+    return copy
 
 
 def _may_come_back(error: BaseException) -> bool:
@@ -184,7 +205,9 @@ class PolicyEngine:
         if self.merge or policy.engine_name is None or policy.adapter_path is None:
             return client.endpoint.model
         if policy.engine_name not in await client.models():
-            await client.load_adapter(policy.engine_name, Path(policy.adapter_path))
+            adapter = Path(policy.adapter_path)
+            known = adapter if self.elsewhere else below(self.folders.adapters, adapter)
+            await client.load_adapter(policy.engine_name, known)
         return policy.engine_name
 
     @contextmanager

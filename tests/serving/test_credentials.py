@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import pickle
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -106,13 +107,16 @@ def echo() -> Iterator[tuple[str, list[str]]]:
         ("http://{}/v1?api_key=s3cret-query", "/v1/chat/completions?api_key=s3cret-query Bearer s3cret-key"),
     ],
 )
-def test_credentials_are_sent_and_in_no_error(echo: tuple[str, list[str]], address: str, sent: str) -> None:
+def test_credentials_are_sent_and_in_no_error_and_no_log(
+    echo: tuple[str, list[str]], address: str, sent: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
     host, lines = echo
     endpoint = Endpoint(base_url=address.format(host), model="m", api_key="s3cret-key")
     with pytest.raises(EndpointError, match="bad request") as refused:
         asyncio.run(Client(endpoint).chat(request("?")))
     assert lines == [sent]
-    shown = f"{refused.value} {refused.value.__cause__} {endpoint!r} {endpoint.model_dump()['base_url']}"
+    shown = f"{caplog.text} {refused.value} {refused.value.__cause__} {endpoint!r} {endpoint.model_dump()['base_url']}"
     assert not [secret for secret in ("s3cret", "ss-word", "dXNAZXI6") if secret in shown]
     assert pickle.loads(pickle.dumps(endpoint)) == endpoint, "workers elsewhere get them too"
 

@@ -18,7 +18,7 @@ from serving.vllm import VllmConfig, VllmServer
 from tests.trainer.sinks import InMemory
 from trainer.collect import Assignment, Collection
 from trainer.conversation import Tokenizer
-from trainer.engine import EngineFolders, PolicyEngine, ServedPolicy
+from trainer.engine import EngineFolders, PolicyEngine, ServedPolicy, below
 from trainer.fanout import Ended
 from trainer.settings import RolloutConfig
 
@@ -55,6 +55,18 @@ def test_an_engine_elsewhere_that_refuses_the_key_is_asked_once(
         server.shutdown()
     assert asked == ["/v1/models"] * 2
     assert not [process for process in psutil.Process().children() if "trainer.process" in process.cmdline()]
+
+
+def test_an_adapter_of_another_project_is_served_from_a_copy_in_this_ones_folder(tmp_path: Path) -> None:
+    own, other = tmp_path / "own", tmp_path / "other" / "c1"
+    for folder in (own / "c1", other):
+        folder.mkdir(parents=True)
+    (other / "adapter.safetensors").write_bytes(b"weights")
+    copy = below(own, other)
+    assert below(own, own / "c1") == own / "c1"
+    assert own in copy.parents and (copy / "adapter.safetensors").read_bytes() == b"weights"
+    (other / "adapter.safetensors").write_bytes(b"altered")
+    assert below(own, other) != copy
 
 
 @pytest.mark.vllm
