@@ -113,6 +113,11 @@ def redacted(text: str, secrets: Iterable[str]) -> str:
     return text
 
 
+def without_userinfo(text: str) -> str:
+    """A text of another program, with `***` in the place of users and passwords of the addresses in it."""
+    return re.sub(r"://[^/?#\s]*@", f"://{HIDDEN}@", text)
+
+
 def is_variable(name: str) -> bool:
     """Whether an environment variable can be called so. Most keys cannot: they have a `-` or begin with a digit."""
     return re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) is not None

@@ -19,6 +19,7 @@ from filelock import FileLock
 from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 
+from serving.credentials import redacted, without_userinfo
 from serving.errors import ModelNotFound
 from serving.files import write_whole
 from serving.packaged import PACKAGED, PackagedModel, fetch_gguf
@@ -144,10 +145,11 @@ def _from_hub(name: str, revision: str | None, models_dir: Path) -> ResolvedMode
             name, revision=revision, cache_dir=models_dir.resolve() / "hub", allow_patterns=list(_WEIGHT_FILES)
         )
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        reason = redacted(without_userinfo(str(error)), (os.environ.get("HF_TOKEN", ""),))
         raise ModelNotFound(
             f"{name}: neither a packaged model ({', '.join(PACKAGED)}) nor an existing folder, and the hub did not "
-            f"give it at revision {revision or 'main'}: {error}. Check the spelling, the network and HF_TOKEN for "
+            f"give it at revision {revision or 'main'}: {reason}. Check the spelling, the network and HF_TOKEN for "
             "gated models."
-        ) from error
+        ) from None
     path = Path(found)
     return ResolvedModel(name=name, path=path, fingerprint=f"{name}@{path.name}")  # the snapshot folder is the commit

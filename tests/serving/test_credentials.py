@@ -13,7 +13,14 @@ import pytest
 from pydantic import ValidationError
 
 from serving.client import Client
-from serving.credentials import public_address, published, redacted, shown_variable, split_address
+from serving.credentials import (
+    public_address,
+    published,
+    redacted,
+    shown_variable,
+    split_address,
+    without_userinfo,
+)
 from serving.endpoint import Endpoint, ServedModel
 from serving.errors import EndpointError
 from serving.ledger import Ledger
@@ -75,6 +82,12 @@ def test_a_text_is_redacted_whole_and_words_are_left() -> None:
     assert (
         redacted("key s3cret-long and s3cret, none", ("s3cret", "s3cret-long", "none", "")) == "key *** and ***, none"
     )
+
+
+def test_addresses_in_the_words_of_other_programs_lose_their_users() -> None:
+    text = "Looking in indexes: https://user:s3cret@host/simple, http://host/v1/@cf/m and http://t@[::1]/x"
+    shown = "Looking in indexes: https://***@host/simple, http://host/v1/@cf/m and http://***@[::1]/x"
+    assert without_userinfo(text) == shown
 
 
 @pytest.fixture
