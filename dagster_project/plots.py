@@ -83,11 +83,11 @@ def pareto_front(found: Sequence[Point]) -> list[Point]:
     """Points that no other beats, cheapest first: none is at least as good in both and better in one."""
     cost = levels([point.cost_usd for point in found])
 
-    def beats(other: Point, one: Point) -> bool:
-        dearer, worse = cost[one.cost_usd] - cost[other.cost_usd], other.success - one.success
-        return dearer >= 0 and worse >= 0 and (dearer, worse) != (0, 0)
+    def beats(rival: Point, point: Point) -> bool:
+        saved, gained = cost[point.cost_usd] - cost[rival.cost_usd], rival.success - point.success
+        return saved >= 0 and gained >= 0 and (saved, gained) != (0, 0)
 
-    front = [one for one in found if not any(beats(other, one) for other in found)]
+    front = [point for point in found if not any(beats(rival, point) for rival in found)]
     return sorted(front, key=lambda point: (point.cost_usd, point.name))
 
 

@@ -25,9 +25,9 @@ def total(amounts: Iterable[float]) -> float:
     return float(reduce(_EXACT.add, map(decimal, amounts), Decimal()))
 
 
-def same(one: float, other: float) -> bool:
+def same(amount: float, other: float) -> bool:
     """Whether two amounts are equal up to `TOLERANCE`."""
-    return math.isclose(one, other, rel_tol=TOLERANCE)
+    return math.isclose(amount, other, rel_tol=TOLERANCE)
 
 
 def reached(spent: float, bound: float) -> bool:

@@ -44,15 +44,15 @@ def test_a_domain_made_at_an_address_with_credentials_leaves_none_in_its_home_an
 ) -> None:
     with serving(Recorded(domain_folder("library") / "calls.jsonl")) as provider:
         settings.setenv("ENVLOOM_BASE_URL", with_credentials(provider.base_url))
-        made = run_envloom(tmp_path, "domain", "make", "library")
-        assert made.returncode == 0, made.stderr
+        run = run_envloom(tmp_path, "domain", "make", "library")
+        assert run.returncode == 0, run.stderr
     home = Home(tmp_path)
     proven = "SELECT batch_id FROM current_batches WHERE asset = 'proven_tasks'"
     (batch,) = Warehouse(home.warehouse, home.parts).query(proven)["batch_id"]
     exported = run_envloom(tmp_path, "export", "tasks", "--batch", batch, "--json")
     assert provider.keys == {"Basic dXNlcjpTRUNSRVRQVzc3"}
     assert not holding_a_secret(tmp_path)
-    assert not [secret for secret in SECRETS if secret in made.stdout + made.stderr + exported.stdout]
+    assert not [secret for secret in SECRETS if secret in run.stdout + run.stderr + exported.stdout]
     card = (Path(json.loads(exported.stdout)["path"]) / "README.md").read_text()
     assert "`m@private`" in card and "127.0.0.1" not in card
 
@@ -65,9 +65,9 @@ def test_a_key_that_the_provider_quotes_is_in_no_message_and_no_history(
 
     with serving(refuse) as provider:
         settings.setenv("ENVLOOM_BASE_URL", provider.base_url)
-        made = run_envloom(tmp_path, "domain", "make", "library")
-    assert made.returncode != 0 and "Incorrect API key provided: ***" in made.stdout + made.stderr
-    assert KEY not in made.stdout + made.stderr
+        run = run_envloom(tmp_path, "domain", "make", "library")
+    assert run.returncode != 0 and "Incorrect API key provided: ***" in run.stdout + run.stderr
+    assert KEY not in run.stdout + run.stderr
     assert not holding_a_secret(tmp_path)
 
 
@@ -123,10 +123,10 @@ def test_the_provider_of_a_stage_gets_its_own_credentials(tmp_path: Path, settin
         ledger.ask_many([request("?", template=template)])
         return provider.keys
 
-    with serving(shouting) as one, serving(shouting) as other:
-        settings.setenv("ENVLOOM_BASE_URL", one.base_url)
-        stages = {"phrases": StageModel(model="m", base_url=with_credentials(other.base_url))}
+    with serving(shouting) as default, serving(shouting) as of_phrases:
+        settings.setenv("ENVLOOM_BASE_URL", default.base_url)
+        stages = {"phrases": StageModel(model="m", base_url=with_credentials(of_phrases.base_url))}
         ledger = synthesist_here(stages=stages).ledger("library", Home(tmp_path))
-        assert asks(one, "tables") == {f"Bearer {KEY}"}
-        assert asks(other, "phrases") == {"Basic dXNlcjpTRUNSRVRQVzc3"}
+        assert asks(default, "tables") == {f"Bearer {KEY}"}
+        assert asks(of_phrases, "phrases") == {"Basic dXNlcjpTRUNSRVRQVzc3"}
     assert not holding_a_secret(tmp_path)

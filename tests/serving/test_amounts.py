@@ -22,7 +22,7 @@ def _split(parts: int, amount: float) -> list[float]:
     """The amount in so many parts: a tenth each, and the rest."""
     tenths = round(amount * 10)
     small = [1] * min(parts - 1, tenths)
-    return [each / 10 for each in (*small, tenths - len(small))]
+    return [part / 10 for part in (*small, tenths - len(small))]
 
 
 def test_three_calls_of_a_tenth_cost_as_much_as_one_of_three_tenths() -> None:

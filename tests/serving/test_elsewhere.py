@@ -100,7 +100,7 @@ def test_what_is_no_address_is_not_waited_for(address: str) -> None:
 
 def test_who_waits_says_for_what(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waiting, "_SILENCE_S", 0.05)
-    nobody = Endpoint(base_url="http://user:s3cret@127.0.0.1:9/v1", model="m")
+    absent = Endpoint(base_url="http://user:s3cret@127.0.0.1:9/v1", model="m")
     with pytest.raises(EndpointAbsent):
-        ServerElsewhere(nobody, patience_s=0.5).start()
+        ServerElsewhere(absent, patience_s=0.5).start()
     assert "waiting for http://127.0.0.1:9/v1" in caplog.text and "s3cret" not in caplog.text

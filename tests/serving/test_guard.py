@@ -118,7 +118,7 @@ def test_a_wrong_or_doubled_key_is_none(server: Server, headers: list[tuple[byte
         [b""],
     ],
 )
-def test_a_name_that_somebody_pointed_here_is_refused(server: Server, hosts: list[bytes]) -> None:
+def test_a_host_name_that_points_here_and_is_not_known_is_refused(server: Server, hosts: list[bytes]) -> None:
     assert server.status("GET", "/health", *((b"host", host) for host in hosts)) == 403
 
 

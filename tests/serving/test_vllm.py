@@ -88,7 +88,7 @@ def test_a_process_that_has_the_watchdogs_pid_by_now_is_left_alone(tmp_path: Pat
 
 
 def test_a_server_whose_state_was_lost_is_ended(tmp_path: Path) -> None:
-    """Its starter was killed before it wrote the file: nobody knows its key."""
+    """Its starter was killed before it wrote the file, so its key is lost."""
     server = _server(tmp_path)
     owners = tmp_path / "owners"
     server._state_dir.mkdir()
