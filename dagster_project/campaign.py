@@ -5,16 +5,19 @@ They lie in `campaigns/` of the project's home, and beside this file.
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, model_validator
 
 from dagster_project.home import Home
+from envs.experts import EndpointProfile
 from envs.record import Record
 from generators.fields import MAX_INTEGER, FieldsInvalid, validated
 from generators.splits import Unseen
 from generators.yaml_documents import YamlUnreadable, read_yaml, yaml_text
+from serving.credentials import is_variable, public_address
 from trainer.difficulty import DifficultyConfig
 from trainer.settings import EvaluationConfig, RewardConfig, RolloutConfig, UpdateConfig, WarmStartConfig
 
@@ -108,6 +111,34 @@ class Campaign(Record):
         if urls and self.engine.adapters == "merged":
             raise ValueError("engine.adapters: servers of engine.base_urls take adapters; set it to `served`")
         return self
+
+    @model_validator(mode="after")
+    def _no_endpoint_holds_a_credential(self) -> "Campaign":
+        """A campaign is recorded, bundled and shown."""
+        for field, address, variable in self._endpoints():
+            if public_address(address) != address:
+                raise ValueError(
+                    f"{field}: the address holds a credential (a user, a password or a query), and campaigns are "
+                    "recorded. Write scheme, host and path, put the key into an environment variable, and name that "
+                    "variable in api_key_variable"
+                )
+            if variable and not is_variable(variable):
+                raise ValueError(
+                    f"{field}: its api_key_variable is no name of an environment variable. Put the key into "
+                    "a variable, and write that variable's name, such as POLICY_KEY"
+                )
+        return self
+
+    def _endpoints(self) -> Iterator[tuple[str, str, str]]:
+        """Field, address and variable of every endpoint."""
+        for address in self.engine.base_urls:
+            yield "engine.base_urls", address, self.engine.api_key_variable
+        user = self.rollouts.user
+        yield "rollouts.user.base_url", user.base_url, user.api_key_variable
+        for field, toolbox in (("rollouts", self.rollouts.toolbox), ("evaluation", self.evaluation.toolbox)):
+            for expert in toolbox.pool if toolbox else ():
+                if isinstance(expert, EndpointProfile):
+                    yield f"{field}.toolbox.pool.{expert.name}.base_url", expert.base_url, expert.api_key_variable
 
     @model_validator(mode="after")
     def _unseen_prices_are_those_of_the_tasks(self) -> "Campaign":

@@ -145,7 +145,7 @@ def serve(
         config = VllmConfig(
             model=str(found.path), served_name=found.name, port=port, max_model_len=max_model_len, enable_lora=True
         )
-        server = VllmServer(config, home.logs, home.state)
+        server = VllmServer(config, home.logs, home.state, adapter_folders=(home.artefacts,))
         endpoint = server.start()
     except ServingError as error:
         raise fail(error) from error

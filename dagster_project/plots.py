@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dagster_project.history import Evaluation, Mean, Training
+from serving.amounts import levels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,16 +81,13 @@ def points(found: Sequence[Evaluation]) -> list[Point]:
 
 def pareto_front(found: Sequence[Point]) -> list[Point]:
     """Points that no other beats, cheapest first: none is at least as good in both and better in one."""
-    front = [
-        one
-        for one in found
-        if not any(
-            other.cost_usd <= one.cost_usd
-            and other.success >= one.success
-            and (other.cost_usd, other.success) != (one.cost_usd, one.success)
-            for other in found
-        )
-    ]
+    cost = levels([point.cost_usd for point in found])
+
+    def beats(rival: Point, point: Point) -> bool:
+        saved, gained = cost[point.cost_usd] - cost[rival.cost_usd], rival.success - point.success
+        return saved >= 0 and gained >= 0 and (saved, gained) != (0, 0)
+
+    front = [point for point in found if not any(beats(rival, point) for rival in found)]
     return sorted(front, key=lambda point: (point.cost_usd, point.name))
 
 

@@ -14,6 +14,7 @@ from envs.spec import EnvironmentSpec
 from envs.task import Rejection, Task
 from generators.brief import Brief
 from generators.phrases import Phrasing
+from serving.amounts import total
 from serving.models import ResolvedModel
 from trainer.rollout import Rollout
 from warehouse.warehouse import Warehouse
@@ -174,7 +175,7 @@ def rollouts(collected: Sequence[Rollout], facts: Mapping[str, Any]) -> dict[str
         "rollouts": len(collected),
         "solved": solved,
         "success": solved / len(collected) if collected else 0.0,
-        "cost_usd": sum(r.cost_usd for r in collected),
+        "cost_usd": total(r.cost_usd for r in collected),
         "completion_tokens": sum(r.completion_tokens for r in collected),
         "outcomes": table(
             [{"domain": d, "outcome": o, "ended by": s, "rollouts": n} for (d, o, s), n in sorted(outcomes.items())]

@@ -62,7 +62,9 @@ class Engines(dg.ConfigurableResource):
             config,
             model,
             load_tokenizer(model.path),
-            EngineFolders(logs=home.logs, state=home.state, jobs=home.jobs, merged=home.merged),
+            EngineFolders(
+                logs=home.logs, state=home.state, jobs=home.jobs, merged=home.merged, adapters=home.artefacts
+            ),
             merge=not elsewhere and merges(model, settings.adapters),
             idle_timeout_s=self.idle_timeout_s,
             elsewhere=elsewhere,

@@ -12,6 +12,7 @@ from dagster_project.home import Home
 from generators.discovery import domain_folder
 from generators.prompts import FOLDER as PROMPTS
 from serving.budget import Budget
+from serving.credentials import is_variable, kept_apart, with_credentials
 from serving.endpoint import Endpoint, Price, ServedModel, Waits
 from serving.flags import run_batch_command
 from serving.ledger import Ledger
@@ -73,6 +74,13 @@ class Synthesist(dg.ConfigurableResource):
     """Of the last `failure_window` requests; above it a run stops."""
     failure_window: int = 20
 
+    def __init__(self, **settings: Any) -> None:
+        """Dagster writes settings into its history: credentials of addresses stay in this process's memory."""
+        stages = settings.get("stages")
+        if isinstance(stages, dict):
+            settings["stages"] = {name: _without_credentials(stage) for name, stage in stages.items()}
+        super().__init__(**_without_credentials(settings))
+
     def ledger(self, domain: str, home: Home) -> Ledger:
         """The ledger that answers for one domain. Raises SynthesistNotSet if there is neither recording nor model."""
         if self.mode != "recorded":
@@ -112,9 +120,11 @@ def _served(setting: StageModel, home: Home) -> ServedModel:
     price, waits = _price(setting), _waits(setting)
     if setting.base_url:
         key = os.environ.get(setting.api_key_variable, "")
+        address = with_credentials(setting.base_url)
         return ServedModel(
             fingerprint=f"{setting.model}@{setting.base_url}",
-            endpoint=Endpoint(base_url=setting.base_url, model=setting.model, api_key=key or "none"),
+            endpoint=Endpoint(base_url=address, model=setting.model, api_key=key or "none"),
+            former_fingerprints=() if address == setting.base_url else (f"{setting.model}@{address}",),
             price=price,
             waits=waits,
             requests=_request_format(setting, REFERENCE),
@@ -133,6 +143,21 @@ def _served(setting: StageModel, home: Home) -> ServedModel:
         name=setting.model,
         batch_command=run_batch_command(config),
     )
+
+
+def _without_credentials(setting: Any) -> Any:
+    """A setting of a model whose address is in its public form. Raises SynthesistNotSet for a key in its place."""
+    if isinstance(setting, StageModel):
+        return StageModel(**_without_credentials(setting.model_dump()))
+    if not isinstance(setting, dict):
+        return setting
+    if not is_variable(str(setting.get("api_key_variable", "ENVLOOM_API_KEY")) or "ENVLOOM_API_KEY"):
+        raise SynthesistNotSet(
+            "api_key_variable is no name of an environment variable. Put the key into a variable, and write that "
+            "variable's name, such as ENVLOOM_API_KEY."
+        )
+    address = setting.get("base_url")
+    return setting | {"base_url": kept_apart(address)} if isinstance(address, str) else setting
 
 
 def _price(setting: StageModel) -> Price | None:
@@ -191,12 +216,11 @@ def _from_environment(variables: Mapping[str, str]) -> dict[str, Any]:
         for stage, setting in told.get("stages", {}).items():
             _check_names(f"stages.{stage}", setting, StageModel)
         Synthesist(**{**found, **told})
-    except (ValueError, TypeError, RecursionError) as error:
-        problem = _without_values(error) if isinstance(error, ValidationError) else error
+    except (ValueError, TypeError, RecursionError, dg.DagsterInvalidConfigError) as error:
         raise SynthesistNotSet(
-            f"ENVLOOM_SETTINGS cannot be used: {problem}. It is a JSON object of settings of the synthesist, such as "
-            '{"stages": {"phrases": {"model": "…", "base_url": "…", "api_key_variable": "…"}}}.'
-        ) from None
+            f"ENVLOOM_SETTINGS cannot be used: {_reason(error)}. It is a JSON object of settings of the synthesist, "
+            'such as {"stages": {"phrases": {"model": "…", "base_url": "…", "api_key_variable": "…"}}}.'
+        ) from None  # the cause quotes the settings
     return {**found, **told}
 
 
@@ -211,9 +235,13 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON")
 
 
-def _without_values(error: ValidationError) -> str:
-    """The problems of settings by field. A value may be a key in the wrong field."""
-    return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+def _reason(error: Exception) -> str:
+    """The error without the values it is about: one of them may be a key in the wrong place."""
+    if isinstance(error, ValidationError):
+        return "; ".join(f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors())
+    if isinstance(error, dg.DagsterInvalidConfigError):
+        return "a setting has a value of another type"
+    return str(error)
 
 
 def _check_names(where: str, given: object, settings: type[Synthesist | StageModel] | None) -> None:

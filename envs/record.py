@@ -65,7 +65,7 @@ def derive_seed(*parts: str | int) -> int:
 class Record(BaseModel):
     """An immutable record. Its `id` is the hash of its content, so a record is never changed, only superseded."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     def canonical(self) -> bytes:
         """The canonical JSON of this record; `type(self).model_validate_json` gives an equal record back."""

@@ -6,6 +6,7 @@ from math import ceil
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from serving.amounts import reached, total
 from serving.endpoint import LlmCall
 from serving.errors import BudgetExceeded, EndpointFailing
 
@@ -23,7 +24,7 @@ def estimated_tokens(*texts: str) -> int:
 class Budget(BaseModel):
     """Bounds on what one ledger asks; None is no bound. Requests under way when a bound is reached still count."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     max_calls: int | None = Field(None, ge=0)
     max_tokens: int | None = Field(None, ge=0)
@@ -51,10 +52,10 @@ class Meter:
         spent = (
             (self.calls, self.budget.max_calls, "calls"),
             (self.tokens, self.budget.max_tokens, "tokens"),
-            (round(self.usd, 6), self.budget.max_usd, "USD"),
+            (self.usd, self.budget.max_usd, "USD"),
         )
         for used, bound, what in spent:
-            if bound is not None and used >= bound:
+            if bound is not None and reached(used, bound):
                 raise BudgetExceeded(
                     f"The budget of {bound} {what} is used up after {self.calls} calls, {self.tokens} tokens and "
                     f"{self.usd:.4f} USD, before a request of {template}. Everything answered is stored; run again "
@@ -72,7 +73,7 @@ class Meter:
         completion_tokens = call.completion_tokens or estimated_tokens(call.text)
         self.tokens += prompt_tokens + completion_tokens
         if call.price is not None:
-            self.usd += call.price.of(prompt_tokens, completion_tokens)
+            self.usd = total((self.usd, call.price.of(prompt_tokens, completion_tokens)))
         self._note(url, failed=False)
 
     def _estimate_note(self) -> str:

@@ -16,6 +16,7 @@ import openai
 
 from serving.answers import Answer, answer_object, chat_answer, completion_answer, error_words, model_names, scores
 from serving.bodies import Body, chat_body, completion_body, score_body
+from serving.credentials import quiet_logs, redacted
 from serving.endpoint import ChatAnswer, ChatRequest, Completion, CompletionRequest, Endpoint, Waits
 from serving.errors import EndpointBusy, EndpointError, EndpointUnreachable, OddAnswer, last_lines
 from serving.patience import Gate, GaveUp, answered
@@ -131,12 +132,14 @@ class Client:
     def _api(self) -> openai.AsyncOpenAI:
         loop = asyncio.get_running_loop()
         if self._opened is None or self._opened[0] is not loop:  # connections belong to the loop that opened them
+            quiet_logs(self.endpoint.credentials)
             api = openai.AsyncOpenAI(
                 base_url=self.endpoint.base_url,
                 api_key=self.endpoint.api_key,
+                default_headers={"Authorization": self.endpoint.authorization, **self._headers},
+                default_query=dict(self.endpoint.credentials.query),
                 timeout=self.waits.timeout_s,
                 max_retries=0,  # `serving.patience` is the one place that repeats
-                default_headers=self._headers,
             )
             self._opened = (loop, api)
         return self._opened[1]
@@ -188,10 +191,8 @@ class Client:
 
     def _scrubbed(self, words: str) -> str:
         """Services repeat the key that they refuse."""
-        secrets = {self.endpoint.api_key, *(self._headers[name] for name in self.endpoint.requests.header_variables)}
-        for secret in secrets - {"", "none"}:
-            words = words.replace(secret, "…")
-        return words
+        of_headers = (self._headers[name] for name in self.endpoint.requests.header_variables)
+        return redacted(self.endpoint.redacted(words), tuple(of_headers))
 
     def _log_end(self) -> str:
         if self.endpoint.log_path is None:

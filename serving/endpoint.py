@@ -4,30 +4,53 @@ Frozen records only; who starts the server is `serving.vllm`, who speaks to it i
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
 import rfc8785
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from serving.amounts import token_cost
+from serving.credentials import Credentials, redacted, split_address
 from serving.request_format import REFERENCE, RequestFormat
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class Endpoint(_Frozen):
-    """An OpenAI-compatible endpoint and the model to ask there."""
+    """An OpenAI-compatible endpoint and the model to ask there.
+
+    A user, a password and a query in the address become `credentials`: they are sent, and `base_url` is safe to show.
+    """
 
     base_url: str  # with the version: "http://127.0.0.1:8000/v1"
     model: str  # the name under which the endpoint serves it
     api_key: str = Field(default="none", repr=False)  # kept out of logs and tracebacks
     log_path: Path | None = None  # where the server writes, when it is ours
     requests: RequestFormat = REFERENCE  # what differs from the reference interface
+    credentials: Credentials = Field(default=Credentials(), repr=False, exclude=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _apart(cls, fields: Any) -> Any:
+        if not isinstance(fields, dict) or not isinstance(fields.get("base_url"), str):
+            return fields
+        public, credentials = split_address(fields["base_url"])
+        return fields if public == fields["base_url"] else {**fields, "base_url": public, "credentials": credentials}
+
+    @property
+    def authorization(self) -> str:
+        """The header of every request: the user and password of the address, else the key."""
+        return self.credentials.basic or f"Bearer {self.api_key}"
+
+    def redacted(self, text: str) -> str:
+        """A text of the endpoint, such as an error that quotes the request, without its credentials."""
+        return redacted(text, (self.api_key, *self.credentials.secrets))
 
 
 class Waits(_Frozen):
@@ -49,7 +72,7 @@ class Price(_Frozen):
 
     def of(self, prompt_tokens: int, completion_tokens: int) -> float:
         """The cost of so many tokens, in USD."""
-        return (prompt_tokens * self.input_usd_per_mtok + completion_tokens * self.output_usd_per_mtok) / 1e6
+        return token_cost(prompt_tokens, completion_tokens, self.input_usd_per_mtok, self.output_usd_per_mtok)
 
 
 @dataclass(frozen=True)
@@ -59,10 +82,11 @@ class ServedModel:
     `endpoint` may be a function that starts the server; it is called at the first question that is not stored.
     """
 
-    fingerprint: str  # see `serving.models`; of an endpoint elsewhere, `<model>@<base_url>`
+    fingerprint: str  # see `serving.models`; of an endpoint elsewhere, `<model>@<public address>`
     endpoint: Endpoint | Callable[[], Endpoint] | None = None
     price: Price | None = None  # None: unknown
     name: str = ""  # what a batch file calls it
+    former_fingerprints: tuple[str, ...] = field(default=(), repr=False)  # of the same model, in older ledgers
     batch_command: str = ""  # what answers a batch file, with {requests} and {answers} for the files
     requests: RequestFormat = REFERENCE  # of batch files, and of what is asked at `endpoint`
     waits: Waits = WAITS

@@ -59,6 +59,14 @@ class HeaderMissing(ServingError):
     """The environment variable that should hold a header's value is not set."""
 
 
+class EndpointAbsent(EndpointUnreachable):
+    """The endpoint did not come within the time that it is waited for; waiting once more is pointless."""
+
+
+class EndpointRefused(EndpointError):
+    """The address, its path or the key is wrong: asking again is pointless."""
+
+
 class ReplayMiss(ServingError):
     """A replayed run asked something that the recording does not hold."""
 

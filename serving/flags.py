@@ -7,19 +7,22 @@ import contextlib
 import importlib.metadata
 import os
 import shlex
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from serving import guard
 from serving.errors import VllmMissing
 
-HOST = "127.0.0.1"  # loopback only: whoever reaches the port can load adapters from any path
+HOST = "127.0.0.1"  # loopback only; `serving.guard` stands behind it
 
 
 class VllmConfig(BaseModel):
     """What decides how a server answers. Equal configurations share one server."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     model: str  # folder of weights, see `serving.models`
     served_name: str  # the name clients ask for
@@ -82,6 +85,21 @@ def vllm_arguments(config: VllmConfig, port: int) -> list[str]:
     else:
         arguments += ["--gpu-memory-utilization", str(config.gpu_memory_fraction)]
     return [*arguments, *config.extra_args]
+
+
+def guard_arguments() -> list[str]:
+    """The flags that put `serving.guard` before all else. They come last: the last middleware is the outermost."""
+    return ["--allowed-origins", "[]", "--disable-fastapi-docs", "--middleware", f"{guard.__name__}.Guard"]
+
+
+def guard_environment(adapter_folders: Sequence[Path]) -> dict[str, str]:
+    """Variables of the guard: where adapters may lie, and where the server's process finds the guard's module."""
+    variables = {guard.ADAPTER_FOLDERS: os.pathsep.join(str(folder.resolve()) for folder in adapter_folders)}
+    packages = Path(__file__).resolve().parents[1]
+    if packages.name not in ("site-packages", "dist-packages"):  # a checkout; an installed package is found anyway
+        paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+        variables["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([*filter(None, paths), str(packages)]))
+    return variables
 
 
 def run_batch_command(config: VllmConfig) -> str:

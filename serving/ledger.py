@@ -54,6 +54,9 @@ class Ledger:
         self.meter = Meter(budget)  # counts what this object asks
         self.used: set[str] = set()  # ids of the calls this object has answered with, stored ones too
         self._store = CallStore(path)
+        for served in (self.default, *self.stages.values()):
+            for former in served.former_fingerprints:
+                self._store.rename_model(former, served.fingerprint)
         self._concurrency = concurrency
         for each in (self.default, *self.stages.values()):
             if budget.max_usd is not None and mode == "live" and each.price is None:

@@ -4,6 +4,7 @@ One resolver for packaged weights (`serving.packaged`), local folders and hub id
 torch: conversion runs in a child process.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -18,12 +19,16 @@ from filelock import FileLock
 from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 
+from serving.credentials import redacted, without_userinfo
 from serving.errors import ModelNotFound
+from serving.files import write_whole
 from serving.packaged import PACKAGED, PackagedModel, fetch_gguf
+from serving.waiting import held
 
 # Kept equal to `serving.conversion.CONVERSION` (a test compares them): importing it would import torch.
 CONVERSION = 1
 _MANIFEST = "envloom.json"
+_FETCH_S = 3600.0  # of another process: a download of gigabytes and its conversion
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _WEIGHT_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt")
 
@@ -43,7 +48,7 @@ def resolve_model(name: str, models_dir: Path, revision: str | None = None) -> R
 
     `models_dir` caches what is fetched; a killed fetch leaves nothing that looks finished, and concurrent callers
     wait for one another. `revision` is for hub ids only: a branch, tag or commit.
-    Raises ModelNotFound or HashMismatch.
+    Raises ModelNotFound or HashMismatch, and TimeoutError if another process fetches the same model for an hour.
     """
     if revision is not None and (name in PACKAGED or Path(name).is_dir()):
         raise ModelNotFound(f"{name}: a revision ({revision}) only makes sense for a hub id; leave it out.")
@@ -66,7 +71,8 @@ def _packaged(source: PackagedModel, models_dir: Path) -> ResolvedModel:
     if (folder / _MANIFEST).exists():
         return resolved
     models_dir.mkdir(parents=True, exist_ok=True)
-    with FileLock(models_dir / f".{source.name}.lock"):
+    lock = FileLock(models_dir / f".{source.name}.lock")
+    with held(lock, f"another process that fetches {source.name}", _FETCH_S):
         if (folder / _MANIFEST).exists():  # another process finished it while this one waited
             return resolved
         prefix = f".{source.name}-unfinished-"
@@ -116,19 +122,17 @@ def _folder_hash(folder: Path, models_dir: Path) -> str:
     stamp = {path.name: [path.stat().st_size, path.stat().st_mtime_ns] for path in files}
     # Beside the cache, not in the folder: that may be read-only and belongs to somebody else.
     remembered = models_dir / "fingerprints" / f"{hashlib.sha256(str(folder).encode()).hexdigest()[:16]}.json"
-    if remembered.exists():
+    with contextlib.suppress(FileNotFoundError, ValueError, TypeError, KeyError):  # unreadable: hash anew
         known = json.loads(remembered.read_text(encoding="utf-8"))
         if known["stamp"] == stamp:
-            return known["hash"]
+            return str(known["hash"])
     total = hashlib.sha256()
     for path in files:
         with path.open("rb") as opened:
             total.update(f"{path.name} {hashlib.file_digest(opened, 'sha256').hexdigest()}\n".encode())
     found = total.hexdigest()[:12]
     remembered.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = remembered.with_suffix(f".{os.getpid()}")
-    unfinished.write_text(json.dumps({"stamp": stamp, "hash": found}), encoding="utf-8")
-    unfinished.replace(remembered)
+    write_whole(remembered, json.dumps({"stamp": stamp, "hash": found}))
     return found
 
 
@@ -141,10 +145,11 @@ def _from_hub(name: str, revision: str | None, models_dir: Path) -> ResolvedMode
             name, revision=revision, cache_dir=models_dir.resolve() / "hub", allow_patterns=list(_WEIGHT_FILES)
         )
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        reason = redacted(without_userinfo(str(error)), (os.environ.get("HF_TOKEN", ""),))
         raise ModelNotFound(
             f"{name}: neither a packaged model ({', '.join(PACKAGED)}) nor an existing folder, and the hub did not "
-            f"give it at revision {revision or 'main'}: {error}. Check the spelling, the network and HF_TOKEN for "
+            f"give it at revision {revision or 'main'}: {reason}. Check the spelling, the network and HF_TOKEN for "
             "gated models."
-        ) from error
+        ) from None
     path = Path(found)
     return ResolvedModel(name=name, path=path, fingerprint=f"{name}@{path.name}")  # the snapshot folder is the commit

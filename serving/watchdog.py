@@ -36,6 +36,19 @@ def process_started(pid: int) -> str | None:
     return None if fields[0] in ("Z", "X") else fields[19]
 
 
+def processes_of(plan: Path) -> list[int]:
+    """The watchdogs of this user that follow a plan: living processes with its path as their last argument."""
+    return [int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit() and _follows(folder, plan)]
+
+
+def _follows(process: Path, plan: Path) -> bool:
+    try:
+        arguments = (process / "cmdline").read_bytes().split(b"\0")
+        return arguments[-2:-1] == [os.fsencode(plan)] and process.stat().st_uid == os.getuid()
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return False
+
+
 def owners_alive(owners: Path) -> bool:
     """Whether any process that claimed the server still runs. A claim is a file named by pid, holding its start."""
     return any(_holds(claim) for claim in owners.iterdir() if claim.name.isdigit())
@@ -88,9 +101,10 @@ def watch(command: list[str], owners: Path, metrics_url: str, idle_timeout_s: fl
 
 
 def _served(metrics_url: str) -> str:
-    """Those lines of vLLM's metrics that change with every request (the address needs no key)."""
+    """Those lines of vLLM's metrics that change with every request. The key is the server's own."""
+    headers = {"authorization": f"Bearer {os.environ.get('VLLM_API_KEY', '')}"}
     try:
-        metrics = httpx.get(metrics_url, timeout=5).text
+        metrics = httpx.get(metrics_url, headers=headers, timeout=5).text
     except httpx.HTTPError:
         return ""  # still starting, or hanging: both count as idle
     counters = ("vllm:request_success_total", "vllm:generation_tokens_total", "vllm:prompt_tokens_total")

@@ -39,7 +39,8 @@ def vllm_server(smollm2: ResolvedModel, tmp_path_factory: pytest.TempPathFactory
     config = VllmConfig(
         model=str(smollm2.path), served_name=smollm2.name, max_model_len=2048, enable_lora=True, max_lora_rank=16
     )
-    server = VllmServer(config, folder / "logs", folder / "state", idle_timeout_s=30)
+    adapters = (tmp_path_factory.getbasetemp(),)
+    server = VllmServer(config, folder / "logs", folder / "state", adapter_folders=adapters, idle_timeout_s=30)
     server.start()
     yield server
     server.stop()

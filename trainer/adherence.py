@@ -5,6 +5,7 @@ same task and not with a group, so that it means the same for every policy; trai
 """
 
 from collections.abc import Sequence
+from math import fsum
 from statistics import fmean
 
 from envs.intervals import bootstrap_interval, wilson_interval
@@ -66,7 +67,7 @@ def preference_score(policy: Measures, base: Measures, preference: Preference) -
         raise ValueError(f"preference {preference.text!r} has a negative weight; weights are 0 or more.")
     if policy.outcome is not Outcome.SOLVED:
         return 0.0
-    calls = sum(
+    calls = fsum(
         weight * policy.calls.get(tool, 0) / max(1, base.calls.get(tool, 0))
         for tool, weight in sorted(preference.tools.items())
     )

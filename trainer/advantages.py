@@ -8,15 +8,17 @@ groups by how alike their rewards are (arXiv 2503.20783). `decoupled` compares e
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from math import fsum
 from statistics import fmean, pstdev
 
 from envs.record import Record
+from serving.amounts import TOLERANCE
 from trainer.rewards import Reward
 from trainer.rollout import TRUNCATED, StopReason
 from trainer.settings import RewardConfig
 
-# Below this spread rewards are equal but for rounding.
-_NO_SPREAD = 1e-9
+_NO_SPREAD = TOLERANCE
+"""Elements of a reward are between 0 and 1: below this spread rewards are equal but for rounding."""
 
 
 class Left(StrEnum):
@@ -87,7 +89,7 @@ def _advantages(kept: list[Reward], config: RewardConfig) -> list[float]:
     if config.advantage == "joint":
         return _centred([reward.value or 0.0 for reward in kept], scaled=config.divide_by_std)
     return [
-        sum(term.weight * element for term, element in zip(reward.terms, elements, strict=True))
+        fsum(term.weight * element for term, element in zip(reward.terms, elements, strict=True))
         for reward, elements in zip(kept, standardised(kept), strict=True)
     ]
 

@@ -16,6 +16,7 @@ from pydantic import JsonValue
 
 from envs.experts import QUESTION
 from envs.task import ToolCall
+from serving.amounts import levels
 from serving.endpoint import Completion, CompletionRequest
 from trainer.collect import Collection
 from trainer.conversation import Conversation, Tokenizer
@@ -116,7 +117,8 @@ def _expert(system: str, dearest: bool) -> str:
     }
     if not prices:
         raise NoExperts("the toolbox has no expert to ask; set rollouts.toolbox.experts, or leave this baseline out.")
-    return (max if dearest else min)(sorted(prices), key=prices.__getitem__)
+    level = levels(prices.values())
+    return (max if dearest else min)(sorted(prices), key=lambda name: level[prices[name]])
 
 
 def _chance(heard: Heard, rng: Random) -> str:

@@ -6,6 +6,7 @@ Turns and context are no budget: they are `player`'s.
 from time import perf_counter
 
 from envs.task import Toolbox
+from serving.amounts import reached, token_cost, total
 from serving.endpoint import Completion
 from trainer.rollout import Charge, StopReason
 from trainer.settings import RolloutConfig
@@ -29,7 +30,7 @@ class Budget:
         seconds = self.seconds_left()
         if seconds is not None and seconds <= 0:
             return StopReason.TIME_LIMIT
-        if self.config.max_cost_usd is not None and self.spent_usd >= self.config.max_cost_usd:
+        if self.config.max_cost_usd is not None and reached(self.spent_usd, self.config.max_cost_usd):
             return StopReason.COST_LIMIT
         return None
 
@@ -45,12 +46,12 @@ class Budget:
 
     def pay_tokens(self, completion: Completion) -> float:
         """Tokens at the toolbox's prices per million, in USD. The whole prompt is paid for every turn."""
-        usd = completion.prompt_tokens * self.toolbox.input_usd_per_mtok
-        usd = (usd + len(completion.token_ids) * self.toolbox.output_usd_per_mtok) / 1e6
-        self.spent_usd += usd
+        prices = self.toolbox.input_usd_per_mtok, self.toolbox.output_usd_per_mtok
+        usd = token_cost(completion.prompt_tokens, len(completion.token_ids), *prices)
+        self.spent_usd = total((self.spent_usd, usd))
         return usd
 
     def pay(self, charge: Charge) -> None:
         """A call that was made."""
-        self.spent_usd += charge.cost_usd(self.toolbox)
+        self.spent_usd = total((self.spent_usd, charge.cost_usd(self.toolbox)))
         self.declared_s += charge.latency_s if charge.simulated else 0.0

@@ -6,22 +6,24 @@ and never repeated. Which rollouts, and where they are stored, is the caller's.
 
 import asyncio
 import logging
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryFile, mkdtemp
 from typing import Literal
 
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
 from envs.record import Record, content_id
 from serving.client import Client
 from serving.elsewhere import ServerElsewhere
 from serving.endpoint import Endpoint
-from serving.errors import EndpointError
+from serving.errors import EndpointAbsent, EndpointError, EndpointRefused
 from serving.flags import VllmConfig, on_cpu
 from serving.models import ResolvedModel
 from serving.vllm import VllmServer
@@ -43,6 +45,29 @@ def merges(model: ResolvedModel, adapters: Literal["auto", "merged", "served"]) 
     return adapters == "merged" or (adapters == "auto" and on_cpu() and mergeable(model.path))
 
 
+def below(folder: Path, adapter: Path) -> Path:
+    """The adapter if it is below the folder that servers load from; else a copy there, named by its content.
+
+    One of a history that is reproduced lies elsewhere.
+    """
+    if folder.resolve() in adapter.resolve().parents:
+        return adapter
+    content = sha256()
+    for file in sorted(adapter.iterdir()):
+        content.update(f"{file.name} {sha256(file.read_bytes()).hexdigest()}\n".encode())
+    copy = folder / ".served" / content.hexdigest()[:16]
+    if not copy.exists():
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = Path(mkdtemp(dir=copy.parent))
+        shutil.copytree(adapter, unfinished, dirs_exist_ok=True)
+        unfinished.rename(copy)
+    return copy
+
+
+def _may_come_back(error: BaseException) -> bool:
+    return isinstance(error, EndpointError) and not isinstance(error, EndpointAbsent | EndpointRefused)
+
+
 class ServedPolicy(Record):
     """A checkpoint to be served: the base model, or an adapter on it."""
 
@@ -57,12 +82,14 @@ class ServedPolicy(Record):
 
 
 class EngineFolders(Record):
-    """Where an engine keeps what it needs: logs, the state of running servers, canary jobs, merged weights."""
+    """Where an engine keeps its files: logs, the state of running servers, canary jobs, merged weights, adapters."""
 
     logs: Path
     state: Path
     jobs: Path
     merged: Path
+    adapters: Path
+    """Servers started here load adapters from below this folder only."""
 
 
 class PolicyEngine:
@@ -105,7 +132,13 @@ class PolicyEngine:
             weights = merged_model(self.model.path, Path(policy.adapter_path), self.folders.merged)
             config = config.model_copy(update={"model": str(weights), "served_name": policy.engine_name})
         config = config.model_copy(update={"enable_lora": not self.merge})
-        return VllmServer(config, self.folders.logs, self.folders.state, idle_timeout_s=self.idle_timeout_s)
+        return VllmServer(
+            config,
+            self.folders.logs,
+            self.folders.state,
+            adapter_folders=(self.folders.adapters,),
+            idle_timeout_s=self.idle_timeout_s,
+        )
 
     @contextmanager
     def serving(self, policy: ServedPolicy) -> Iterator[Sequence[VllmServer | ServerElsewhere]]:
@@ -129,16 +162,16 @@ class PolicyEngine:
                 return await engine_logprobs(client, conversation, await self._load(client, policy))
 
         # the trainer's side takes as long as a good part of the engine's start: at the same time, then
-        with self.serving(policy) as servers, ThreadPoolExecutor(1) as beside:
-            trainer = beside.submit(self._trainer_logprobs, policy, conversation)
+        with self.serving(policy) as servers, self._trainer_side(policy, conversation) as trainer_logprobs:
             engine = [asyncio.run(ask(server.start())) for server in servers]
-            reports = [compare(logprobs, trainer.result()) for logprobs in engine]
+            reports = [compare(logprobs, trainer_logprobs()) for logprobs in engine]
         return max(reports, key=lambda report: report.largest_difference_nats)
 
     def collect(self, collection: Collection, policy: ServedPolicy, sink: Sink, hear: Hear = lambda _: None) -> None:
         """Roll the policy out on every task into the sink (see `trainer.fanout`); `hear` is told of each rollout.
 
-        Raises EndpointError when the engine has died or hung `ENGINE_STARTS` times, RayMissing and WorkersLost.
+        Raises EndpointError when the engine has died or hung `ENGINE_STARTS` times, or at once when one elsewhere is
+        absent or refuses; RayMissing and WorkersLost.
         """
         map_of(collection.config.workers)  # what is missing is said before a server is started
 
@@ -159,7 +192,7 @@ class PolicyEngine:
                 server.stop()
 
         trying = Retrying(
-            retry=retry_if_exception_type(EndpointError),
+            retry=retry_if_exception(_may_come_back),
             stop=stop_after_attempt(ENGINE_STARTS),
             wait=wait_exponential_jitter(initial=1, max=30),
             before_sleep=restart,
@@ -179,11 +212,19 @@ class PolicyEngine:
         if self.merge or policy.engine_name is None or policy.adapter_path is None:
             return client.endpoint.model
         if policy.engine_name not in await client.models():
-            await client.load_adapter(policy.engine_name, Path(policy.adapter_path))
+            adapter = Path(policy.adapter_path)
+            known = adapter if self.elsewhere else below(self.folders.adapters, adapter)
+            await client.load_adapter(policy.engine_name, known)
         return policy.engine_name
 
-    def _trainer_logprobs(self, policy: ServedPolicy, conversation: Conversation) -> tuple[float, ...]:
-        """By a process of its own: the one that collects never imports torch."""
+    @contextmanager
+    def _trainer_side(
+        self, policy: ServedPolicy, conversation: Conversation
+    ) -> Iterator[Callable[[], tuple[float, ...]]]:
+        """Logprobs of the canary by a process of its own: the one that collects never imports torch.
+
+        The process ends with the context. The function waits for it, and raises RuntimeError if it failed.
+        """
         prompt_ids, completion_ids = canary_tokens(conversation)
         job = CanaryJob(
             base_model_name=self.model.name,
@@ -196,10 +237,27 @@ class PolicyEngine:
         )
         folder = self.folders.jobs / f"canary-{content_id(job.model_dump(mode='json'))[:12]}"
         folder.mkdir(parents=True, exist_ok=True)
-        if not (folder / RESULT).exists():  # the same job on the same weights has the same answer
-            (folder / "job.json").write_bytes(job.canonical())
-            command = [sys.executable, "-m", "trainer.process", str(folder / "job.json")]
-            run = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent.parent)
-            if run.returncode:
-                raise RuntimeError(f"the canary's trainer side failed:\n{run.stderr[-2000:]}")
-        return CanaryResult.model_validate_json((folder / RESULT).read_bytes()).logprobs
+
+        def logprobs() -> tuple[float, ...]:
+            return CanaryResult.model_validate_json((folder / RESULT).read_bytes()).logprobs
+
+        if (folder / RESULT).exists():  # the same job on the same weights has the same answer
+            yield logprobs
+            return
+        (folder / "job.json").write_bytes(job.canonical())
+        command = [sys.executable, "-m", "trainer.process", str(folder / "job.json")]
+        with (
+            TemporaryFile("w+", encoding="utf-8", errors="replace") as output,
+            subprocess.Popen(command, stdout=output, stderr=output, cwd=Path(__file__).parent.parent) as trainer,
+        ):
+
+            def awaited() -> tuple[float, ...]:
+                if trainer.wait():
+                    output.seek(0)
+                    raise RuntimeError(f"the canary's trainer side failed:\n{output.read()[-2000:]}")
+                return logprobs()
+
+            try:
+                yield awaited
+            finally:
+                trainer.kill()

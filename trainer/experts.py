@@ -25,6 +25,7 @@ from envs.spec import EnvironmentSpec
 from envs.task import Expert, Task, Toolbox, ToolCall
 from envs.tools import ToolResult
 from serving.client import Client
+from serving.credentials import public_address, shown_variable
 from serving.endpoint import ChatRequest, Endpoint, Message
 from serving.errors import EndpointError, HeaderMissing
 from serving.request_format import REFERENCE, RequestFormat
@@ -115,7 +116,8 @@ class Experts:
 def endpoint_at(base_url: str, model: str, api_key_variable: str, requests: RequestFormat = REFERENCE) -> Endpoint:
     """An endpoint with the key in this variable, if there is one. Raises KeyMissing."""
     if api_key_variable and api_key_variable not in os.environ:
-        raise KeyMissing(f"{model} at {base_url}: set the environment variable {api_key_variable} to its key.")
+        variable = shown_variable(api_key_variable)
+        raise KeyMissing(f"{model} at {public_address(base_url)}: set the environment variable {variable} to its key.")
     key = os.environ[api_key_variable] if api_key_variable else "none"
     return Endpoint(base_url=base_url, model=model, api_key=key, requests=requests)
 

@@ -18,11 +18,14 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
+from serving.waiting import held
 from trainer.checkpoint import ADAPTER, ADAPTER_CONFIG, WEIGHTS, weights_file
 
 Array: TypeAlias = NDArray[np.float32]
 KEPT = 2
 """Merged folders that stay on disk: the one served now and the one before it."""
+_MERGE_S = 1800.0
+"""How long one waits for another process that merges."""
 _WEIGHTS = "*.safetensors"
 _LORA_KEY = re.compile(r"base_model\.model\.(?P<layer>.+)\.lora_(?P<side>[AB])\.weight")
 _PLAIN: dict[str, object] = {
@@ -58,7 +61,7 @@ def merged_model(base: Path, adapter: Path, merged_dir: Path) -> Path:
         return adapter
     target = merged_dir / f"{base.name}+{adapter.name}"
     merged_dir.mkdir(parents=True, exist_ok=True)
-    with FileLock(merged_dir / ".lock"):
+    with held(FileLock(merged_dir / ".lock"), "another process that merges an adapter", _MERGE_S):
         if not target.exists():
             work = Path(mkdtemp(prefix=".unfinished-", dir=merged_dir))
             try:

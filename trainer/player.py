@@ -17,6 +17,7 @@ from envs.record import Record, derive_seed
 from envs.task import Preference, Task, Toolbox, ToolCall
 from envs.tools import ToolResult
 from envs.verdict import Outcome, Verdict
+from serving.amounts import total
 from serving.endpoint import Completion, CompletionRequest
 from trainer.budget import Budget
 from trainer.calling import Caller
@@ -90,7 +91,7 @@ class _Deed:
     @property
     def declared_s(self) -> float:
         """Latency of simulated experts: nobody waited for it."""
-        return sum(charge.latency_s for charge in self.charges if charge.simulated)
+        return total(charge.latency_s for charge in self.charges if charge.simulated)
 
 
 class Player:
@@ -196,7 +197,7 @@ class Player:
                 prompt_tokens=completion.prompt_tokens,
                 completion_tokens=len(completion.token_ids),
                 latency_s=round(latency_s, 3),
-                cost_usd=tokens_usd + sum(charge.cost_usd(self.toolbox) for charge in deed.charges),
+                cost_usd=total([tokens_usd, *(charge.cost_usd(self.toolbox) for charge in deed.charges)]),
             )
         )
         self.history += [*context, *completion.token_ids]

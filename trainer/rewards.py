@@ -2,18 +2,21 @@
 
 M(τ) = [calls of each tool, outcome, −cost, −latency]. Each element is min-max normalised over the group's unmasked
 rollouts and is 0 where it is constant; R(τ) = M_norm·P when τ solved its task, else 0. Costs are negated *before* they
-are normalised, so a dearer rollout never scores higher. One deliberate difference: the outcome is 0 or 1 already and
-stays as it is. In a mixed group that is its min-max; in an all-solved group it adds the same constant to every reward,
-which centring removes, and keeps "solved is worth at least `accuracy`" true in every group.
+are normalised, so a dearer rollout never scores higher. Amounts that only rounding tells apart (`serving.amounts`) are
+one amount. One deliberate difference: the outcome is 0 or 1 already and stays as it is. In a mixed group that is its
+min-max; in an all-solved group it adds the same constant to every reward, which centring removes, and keeps "solved is
+worth at least `accuracy`" true in every group.
 """
 
 from collections.abc import Sequence
+from math import fsum
 
 from pydantic import Field
 
 from envs.record import Record
 from envs.task import Preference
 from envs.verdict import Outcome
+from serving.amounts import levels, total
 from trainer.rollout import Rollout
 from trainer.settings import RewardConfig
 
@@ -72,13 +75,14 @@ class Reward(Record):
 def measures_of(rollout: Rollout, config: RewardConfig) -> Measures:
     """What the reward sees of a rollout. Latency as `config.latency_from` says."""
     by_tokens = rollout.completion_tokens * config.seconds_per_completion_token
+    of_experts = rollout.experts_latency_s
     return Measures(
         rollout_id=rollout.id,
         group_id=rollout.group_id,
         outcome=rollout.outcome,
         calls=rollout.calls_per_tool(),
         cost_usd=rollout.cost_usd,
-        latency_s=by_tokens + rollout.experts_latency_s if config.latency_from == "tokens" else rollout.latency_s,
+        latency_s=rollout.latency_s if config.latency_from == "measured" else total((by_tokens, of_experts)),
     )
 
 
@@ -102,11 +106,8 @@ def score_group(group: Sequence[Measures], preference: Preference) -> list[Rewar
                 f"preference weight of {name} is {weight}; weights are 0 or more, costs are negated already."
             )
     elements = [_elements(measures, preference) for measures in group if not measures.masked]
-    extremes = {
-        name: (min(found[name] for found in elements), max(found[name] for found in elements))
-        for name in (elements[0] if elements else {})
-    }
-    return [_reward(measures, preference, extremes, weights) for measures in group]
+    level_of = {name: levels([row[name] for row in elements]) for name in (elements[0] if elements else {})}
+    return [_reward(measures, preference, level_of, weights) for measures in group]
 
 
 def _calls(tool: str) -> str:
@@ -122,8 +123,9 @@ def _elements(measures: Measures, preference: Preference) -> dict[str, float]:
 
 
 def _reward(
-    measures: Measures, preference: Preference, extremes: dict[str, tuple[float, float]], weights: dict[str, float]
+    measures: Measures, preference: Preference, level_of: dict[str, dict[float, float]], weights: dict[str, float]
 ) -> Reward:
+    """`level_of`: per element, each raw value of the group → the value that it counts as."""
     identity = {"rollout_id": measures.rollout_id, "group_id": measures.group_id, "outcome": measures.outcome}
     if measures.masked:
         return Reward(**identity, value=None)
@@ -131,19 +133,20 @@ def _reward(
         Term(
             name=name,
             raw=raw,
-            low=extremes[name][0],
-            high=extremes[name][1],
-            normalised=raw if name == OUTCOME else _min_max(raw, *extremes[name]),
+            low=min(level_of[name].values()),
+            high=max(level_of[name].values()),
+            normalised=raw if name == OUTCOME else _min_max(raw, level_of[name]),
             weight=weights[name],
         )
         for name, raw in _elements(measures, preference).items()
     )
     solved = measures.outcome is Outcome.SOLVED
-    return Reward(**identity, value=sum(term.product for term in terms) if solved else 0.0, terms=terms)
+    return Reward(**identity, value=fsum(term.product for term in terms) if solved else 0.0, terms=terms)
 
 
-def _min_max(raw: float, low: float, high: float) -> float:
-    return (raw - low) / (high - low) if high > low else 0.0
+def _min_max(raw: float, level_of: dict[float, float]) -> float:
+    low, high = min(level_of.values()), max(level_of.values())
+    return (level_of[raw] - low) / (high - low) if high > low else 0.0
 
 
 def explain(reward: Reward) -> list[dict[str, float | str]]:

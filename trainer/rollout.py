@@ -17,6 +17,7 @@ from envs.record import Record, canonical_json, content_id
 from envs.task import Preference, Toolbox, ToolCall
 from envs.tools import ToolResult
 from envs.verdict import Outcome
+from serving.amounts import token_cost, total
 
 Purpose: TypeAlias = Literal["training", "evaluation", "difficulty"]
 
@@ -77,7 +78,8 @@ class Charge(Record):
         if self.kind != "expert":
             return toolbox.call_prices_usd.get(self.tool, 0.0)
         expert = next(expert for expert in toolbox.experts if expert.name == self.tool)
-        return (self.input_tokens * expert.input_usd_per_mtok + self.output_tokens * expert.output_usd_per_mtok) / 1e6
+        prices = expert.input_usd_per_mtok, expert.output_usd_per_mtok
+        return token_cost(self.input_tokens, self.output_tokens, *prices)
 
 
 class Turn(Record):
@@ -175,12 +177,12 @@ class Rollout(Record):
 
     @property
     def cost_usd(self) -> float:
-        return sum(turn.cost_usd for turn in self.turns)
+        return total(turn.cost_usd for turn in self.turns)
 
     @property
     def latency_s(self) -> float:
         """Wall clock, as measured. Rewards use tokens unless told otherwise (`RewardConfig.latency`)."""
-        return sum(turn.latency_s for turn in self.turns)
+        return total(turn.latency_s for turn in self.turns)
 
     @property
     def simulated_experts(self) -> bool:
@@ -190,7 +192,7 @@ class Rollout(Record):
     @property
     def experts_latency_s(self) -> float:
         """What the experts took of it: as measured, of simulated ones as declared."""
-        return sum(charge.latency_s for turn in self.turns for charge in turn.charges if charge.kind == "expert")
+        return total(charge.latency_s for turn in self.turns for charge in turn.charges if charge.kind == "expert")
 
     @property
     def prompt_tokens(self) -> int:

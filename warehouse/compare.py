@@ -1,7 +1,8 @@
 """Whether two batches hold the same: row by row and column by column, down to the first value that differs.
 
 What may differ is for the caller to say: wall clock times, places on a disk, numbers that an engine computes almost
-alike. JSON columns are compared by content, and the place in them is told.
+alike. Fractions that only rounding tells apart are equal. JSON columns are compared by content, and the place in them
+is told.
 """
 
 import json
@@ -11,6 +12,7 @@ from typing import Any
 
 import polars as pl
 
+from serving.amounts import same
 from warehouse.tables import RECORD_TABLES, TABLES
 
 ROW = "(row)"
@@ -145,7 +147,7 @@ class _Walk:
             sides = ((name, recorded.get(name, ABSENT), found.get(name, ABSENT)) for name in names)
             inner = (self._first(f"{place}.{name}", left, right, near) for name, left, right in sides)
             return next((each for each in inner if each), None)
-        if recorded == found:
+        if recorded == found or (isinstance(recorded, float) and isinstance(found, float) and same(recorded, found)):
             return None
         if near and _number(recorded) and _number(found) and abs(recorded - found) <= near:
             self.gap = max(self.gap, abs(recorded - found))

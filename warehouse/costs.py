@@ -1,24 +1,31 @@
 """What rollouts cost, computed again from what they used and what it cost then. No stored cost is read for it."""
 
-RECOMPUTED_COST_SQL = """
+
+def exact_sum(amounts: str) -> str:
+    """SQL for the sum of a column of amounts, the same in whatever order rows come: doubles are not, decimals are."""
+    return f"sum(({amounts})::DECIMAL(38, 15))::DOUBLE"
+
+
+_CALL_USD = """CASE WHEN c.kind = 'user' THEN 0 WHEN c.kind = 'expert'
+    THEN (c.input_tokens * e.input_usd_per_mtok + c.output_tokens * e.output_usd_per_mtok) / 1e6
+    ELSE coalesce(map_extract_value(p.call_prices, c.tool), 0) END"""
+RECOMPUTED_COST_SQL = f"""
 WITH priced AS (
   SELECT id, cost_usd, (toolbox::JSON ->> '$.input_usd_per_mtok')::DOUBLE AS input_usd,
     (toolbox::JSON ->> '$.output_usd_per_mtok')::DOUBLE AS output_usd,
     from_json(toolbox::JSON -> '$.call_prices_usd', '"MAP(VARCHAR, DOUBLE)"') AS call_prices,
     from_json(toolbox::JSON -> '$.experts',
-      '[{"name": "VARCHAR", "input_usd_per_mtok": "DOUBLE", "output_usd_per_mtok": "DOUBLE"}]') AS experts
+      '[{{"name": "VARCHAR", "input_usd_per_mtok": "DOUBLE", "output_usd_per_mtok": "DOUBLE"}}]') AS experts
   FROM rollouts
 ), experts AS (
   SELECT id, unnest(experts, recursive := true) FROM priced
 ), charges AS (
   SELECT rollout_id, unnest(from_json(charges::JSON,
-    '[{"tool": "VARCHAR", "kind": "VARCHAR", "input_tokens": "BIGINT", "output_tokens": "BIGINT"}]'),
+    '[{{"tool": "VARCHAR", "kind": "VARCHAR", "input_tokens": "BIGINT", "output_tokens": "BIGINT"}}]'),
     recursive := true)
   FROM turns
 ), calls AS (
-  SELECT c.rollout_id, sum(CASE WHEN c.kind = 'user' THEN 0 WHEN c.kind = 'expert'
-    THEN (c.input_tokens * e.input_usd_per_mtok + c.output_tokens * e.output_usd_per_mtok) / 1e6
-    ELSE coalesce(map_extract_value(p.call_prices, c.tool), 0) END) AS usd
+  SELECT c.rollout_id, {exact_sum(_CALL_USD)} AS usd
   FROM charges c JOIN priced p ON p.id = c.rollout_id LEFT JOIN experts e ON e.id = c.rollout_id AND e.name = c.tool
   GROUP BY c.rollout_id
 ), tokens AS (

@@ -4,6 +4,8 @@ They read the newest batches of the synthesis assets, whose partition is the dom
 NULL where one of its calls is not known: its endpoint gave no usage, or it has no price.
 """
 
+from warehouse.costs import exact_sum
+
 FUNNEL_VIEWS = (
     # Of an answer that was kept in part, what was left out is a rejection too, but the answer is none.
     """
@@ -27,7 +29,7 @@ FUNNEL_VIEWS = (
     FROM current_llm_calls c LEFT JOIN refused r USING (partition, id)
     WHERE c.asset IN ('environment', 'candidate_tasks')
     """,
-    """
+    f"""
     CREATE OR REPLACE VIEW funnel AS
     WITH tasks AS (
       SELECT b.partition AS domain, count(t.id) FILTER (b.asset = 'candidate_tasks') AS candidates,
@@ -42,7 +44,8 @@ FUNNEL_VIEWS = (
       count(*) FILTER (NOT accepted) AS rejected, count(*) FILTER (accepted) AS accepted, count(*) AS llm_calls,
       CASE WHEN count(*) = count(prompt_tokens) THEN sum(prompt_tokens)::BIGINT END AS prompt_tokens,
       CASE WHEN count(*) = count(completion_tokens) THEN sum(completion_tokens)::BIGINT END AS completion_tokens,
-      sum(seconds) AS seconds, CASE WHEN count(*) = count(cost_usd) THEN sum(cost_usd) END AS cost_usd
+      {exact_sum("seconds")} AS seconds,
+      CASE WHEN count(*) = count(cost_usd) THEN {exact_sum("cost_usd")} END AS cost_usd
     FROM synthesis_calls GROUP BY ALL
     UNION ALL
     SELECT t.domain, 2, 'programs', t.candidates + coalesce(l.rejected, 0), 0, coalesce(l.rejected, 0), t.candidates,
@@ -52,14 +55,14 @@ FUNNEL_VIEWS = (
     SELECT t.domain, 3, 'proof', t.candidates, 0, t.candidates - t.proven, t.proven, 0, 0, 0, 0, 0
     FROM tasks t WHERE t.put_to_proof
     """,
-    """
+    f"""
     CREATE OR REPLACE VIEW cost_per_task AS
     WITH calls AS (
       SELECT domain, count(*) AS llm_calls,
         CASE WHEN count(*) = count(prompt_tokens) THEN sum(prompt_tokens)::BIGINT END AS prompt_tokens,
         CASE WHEN count(*) = count(completion_tokens) THEN sum(completion_tokens)::BIGINT END AS completion_tokens,
-        sum(seconds) AS seconds,
-        CASE WHEN count(*) = count(cost_usd) THEN sum(cost_usd) END AS cost_usd
+        {exact_sum("seconds")} AS seconds,
+        CASE WHEN count(*) = count(cost_usd) THEN {exact_sum("cost_usd")} END AS cost_usd
       FROM synthesis_calls GROUP BY ALL
     ), proven AS (
       SELECT domain, accepted AS tasks FROM funnel WHERE stage = 'proof'

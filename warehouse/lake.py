@@ -9,6 +9,7 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
+from serving.credentials import public_address
 from warehouse.errors import LakeMisconfigured
 
 _PREFIX = "ducklake:postgres:"
@@ -21,7 +22,7 @@ _SHAPE = (
 class Lake(BaseModel):
     """Where a lake's catalogue and data are. Secrets are not part of it, only the names of variables that hold them."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     catalogue: str
     """The Postgres database, in libpq's words: `host=… port=… dbname=… user=…`."""
@@ -54,7 +55,7 @@ class Lake(BaseModel):
     @field_validator("catalogue")
     @classmethod
     def _without_password(cls, value: str) -> str:
-        if re.search(r"\bpassword\b|://", value, re.IGNORECASE):
+        if re.search(r"password|://", value, re.IGNORECASE):
             raise ValueError("holds a password or is a URI; give words without a password, and password_variable")
         return value
 
@@ -63,7 +64,16 @@ class Lake(BaseModel):
     def _reachable_from_everywhere(cls, value: str) -> str:
         if not value.startswith(("/", "s3://")):
             raise ValueError("is neither an absolute folder nor s3://…")
+        if value.startswith("s3://") and public_address(value) != value:
+            raise ValueError("holds a credential; put keys into storage_key_variable and storage_secret_variable")
         return value.rstrip("/") + "/"
+
+    @field_validator("storage_endpoint")
+    @classmethod
+    def _without_credentials(cls, value: str | None) -> str | None:
+        if value is not None and public_address(value) != value:
+            raise ValueError("holds a credential; put keys into storage_key_variable and storage_secret_variable")
+        return value
 
     @property
     def in_object_store(self) -> bool:

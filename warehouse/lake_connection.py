@@ -18,6 +18,7 @@ from pathlib import Path
 import duckdb
 import tenacity
 
+from serving.credentials import shown_variable
 from warehouse.confined import confine
 from warehouse.errors import LakeUnavailable, UnknownSnapshot, WarehouseBusy
 from warehouse.lake import Lake, Snapshot
@@ -229,7 +230,8 @@ def _storage_secret(lake: Lake) -> str:
 
 def _secret(variable: str) -> str:
     if not os.environ.get(variable):
-        raise LakeUnavailable(f"the environment variable {variable}, which the lake's setting names, is not set.")
+        name = shown_variable(variable)
+        raise LakeUnavailable(f"the environment variable {name}, which the lake's setting names, is not set.")
     return os.environ[variable]
 
 

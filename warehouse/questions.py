@@ -3,6 +3,8 @@
 `docs/warehouse.md` has a cookbook over them. No number is stored twice.
 """
 
+from warehouse.costs import exact_sum
+
 QUESTION_VIEWS = (
     # Of a task: the calls whose words it has, and those that wrote its environment.
     """
@@ -38,12 +40,13 @@ QUESTION_VIEWS = (
       count(r.id) FILTER (r.outcome <> 'environment_error') AS attempts, count(r.id) FILTER (r.solved) AS solved
     FROM tasks t LEFT JOIN rollouts r ON r.task_id = t.id GROUP BY ALL
     """,
-    """
+    f"""
     CREATE OR REPLACE VIEW prompts AS
     SELECT template, template_sha256, model, count(*) AS calls,
       CASE WHEN count(*) = count(prompt_tokens) THEN sum(prompt_tokens)::BIGINT END AS prompt_tokens,
       CASE WHEN count(*) = count(completion_tokens) THEN sum(completion_tokens)::BIGINT END AS completion_tokens,
-      sum(seconds) AS seconds, CASE WHEN count(*) = count(cost_usd) THEN sum(cost_usd) END AS cost_usd
+      {exact_sum("seconds")} AS seconds,
+      CASE WHEN count(*) = count(cost_usd) THEN {exact_sum("cost_usd")} END AS cost_usd
     FROM llm_calls GROUP BY ALL
     """,
     # Everything that may tell one campaign from another, as (setting, value): what differs is a full join away.

@@ -8,6 +8,7 @@ from dagster_project.commands.console import AsJson, echo_json, stderr, terminal
 from dagster_project.funnel import measure
 from dagster_project.home import Home
 from dagster_project.summary import table
+from serving.amounts import token_cost
 from warehouse.warehouse import Warehouse
 
 
@@ -35,7 +36,7 @@ def funnel(
             prompt_tokens, completion_tokens = row["prompt_tokens"], row["completion_tokens"]
             if prompt_tokens is None or completion_tokens is None:
                 continue
-            row["cost_usd"] = (prompt_tokens * input_usd_per_mtok + completion_tokens * output_usd_per_mtok) / 1e6
+            row["cost_usd"] = token_cost(prompt_tokens, completion_tokens, input_usd_per_mtok, output_usd_per_mtok)
             if row.get("tasks"):
                 row["usd_per_task"] = row["cost_usd"] / row["tasks"]
     if as_json:

@@ -18,6 +18,7 @@ from generators.domain import synthesise
 from generators.hooked import load_hooks
 from generators.stage import StageFailed
 from serving.batch import BatchFile, import_answers
+from serving.credentials import published
 from serving.errors import AnswersPending, ServingError
 from serving.flags import installed_vllm
 from serving.store import CallStore
@@ -35,7 +36,9 @@ def record_domain(name: str, home: Home, synthesist: Synthesist) -> dict[str, An
     brief, hooks = load_brief(folder), load_hooks(name)
     made = synthesise(brief, name, ledger, hooks)
     wording = propose_candidates(brief, Environment.load(made.spec), ledger, hooks).wording
-    engine = synthesist.base_url or ("batch" if synthesist.mode == "batch" else installed_vllm())
+    engine = "batch" if synthesist.mode == "batch" else installed_vllm()
+    if synthesist.base_url:
+        engine = published(f"{synthesist.model}@{synthesist.base_url}").removeprefix(f"{synthesist.model}@")
     header = {
         "model": ledger.model,
         "engine": engine,

@@ -70,6 +70,40 @@ def test_neither_the_order_of_rollouts_nor_of_tools_matters(config, data, group,
     assert found(permuted, preference=reordered, config=config) == found(group, preference=preference, config=config)
 
 
+CALL_USD = st.integers(1, 9).map(lambda tenths: tenths / 10)
+
+
+@BOTH
+@given(st.data(), st.lists(CALL_USD, min_size=1, max_size=5), st.lists(CALL_USD, min_size=1, max_size=5))
+def test_the_order_in_which_calls_were_paid_changes_nothing(config, data, prices, others) -> None:
+    """Three rollouts make the same calls in other orders, one makes others."""
+    orders = [prices, *(data.draw(st.permutations(prices)) for _ in range(2))]
+    group = [measures(f"same-{n}", cost_usd=sum(order)) for n, order in enumerate(orders)]
+    group.append(measures("other", cost_usd=sum(others)))
+    advantages = found(group, preference=DEFAULT, config=config)
+    assert len({advantages[f"same-{n}"] for n in range(3)}) == 1
+    rewards = {reward.rollout_id: reward.value for reward in score_group(group, DEFAULT)}
+    assert len({rewards[f"same-{n}"] for n in range(3)}) == 1
+
+
+@BOTH
+@given(st.lists(st.integers(0, 10**7), min_size=2, max_size=6), st.sampled_from([1e-9, 1e-3, 0.1, 3.0, 1e6]))
+def test_another_currency_changes_nothing(config, micro_usd, rate) -> None:
+    group = [measures(str(n), cost_usd=usd / 1e6) for n, usd in enumerate(micro_usd)]
+    converted = [each.model_copy(update={"cost_usd": each.cost_usd * rate}) for each in group]
+    advantages = found(group, preference=DEFAULT, config=config)
+    for name, advantage in found(converted, preference=DEFAULT, config=config).items():
+        assert advantage == (advantages[name] and pytest.approx(advantages[name], abs=ROUNDING))
+
+
+@BOTH
+def test_costs_that_only_rounding_tells_apart_carry_no_signal(config) -> None:
+    group = [measures("one", cost_usd=0.1 + 0.2 + 0.3), measures("two", cost_usd=0.3 + 0.2 + 0.1)]
+    rewards = score_group(group, DEFAULT)
+    stops = {reward.rollout_id: StopReason.ANSWERED for reward in rewards}
+    assert {each.left_out for each in advantages_of(rewards, stops, config)} == {Left.ZERO_VARIANCE}
+
+
 @BOTH
 @given(GROUPS, PREFERENCES)
 def test_a_tool_nobody_called_adds_nothing(config, group, preference) -> None:

@@ -35,6 +35,11 @@ def test_the_first_difference_names_rollout_turn_and_token() -> None:
     assert first(completion_ids=[5, 6]) == "rollout r, turn 1, token 2, completion_ids[2]: recorded 7, now (none)"
 
 
+def test_an_amount_that_was_added_in_another_order_is_no_difference() -> None:
+    assert first(latency_s=0.5 * (1 + 2**-52)) == ""
+    assert "recorded 0.5, now 0.500001" in first(latency_s=0.500001)
+
+
 def test_json_is_compared_by_content_and_the_place_in_it_is_told() -> None:
     assert first(charges='[ {"tool": "pay", "latency_s": 1.5} ]') == ""
     assert 'charges[0].tool: recorded "pay", now "buy"' in first(charges='[{"latency_s":1.5,"tool":"buy"}]')

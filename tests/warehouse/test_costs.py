@@ -40,3 +40,12 @@ def test_every_kind_of_charge_has_its_price_and_the_user_is_not_the_policys_to_p
     costs = warehouse.query(RECOMPUTED_COST_SQL)
     assert costs["id"].to_list() == sorted(CHARGES)
     assert costs["recomputed_usd"].to_list() == pytest.approx(costs["stored_usd"].to_list(), abs=1e-15)
+
+
+def test_the_cost_of_calls_is_exact_in_whatever_order_they_came(
+    warehouse: Warehouse, row: Callable[..., dict[str, Any]]
+) -> None:
+    calls = [row("llm_calls", id=f"{n}", template="t", cost_usd=usd) for n, usd in enumerate((0.1, 0.2, 0.3) * 40)]
+    warehouse.write_bundle("calls", {"llm_calls": calls})
+    warehouse.ingest()
+    assert warehouse.query("SELECT sum(cost_usd) AS usd FROM prompts")["usd"].to_list() == [24.0]

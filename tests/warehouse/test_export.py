@@ -202,3 +202,8 @@ def test_pairs_are_the_widest_of_each_group_or_all_and_never_of_masked_rollouts(
     pairs = [(a.row["id"], b.row["id"]) for a, b in Pairing("all").of(group)]
     assert pairs == [("a", "d"), ("a", "c"), ("b", "d"), ("b", "c"), ("d", "c")]
     assert [(a.row["id"], b.row["id"]) for a, b in Pairing().of(reversed(group))] == [("a", "c")]
+    noisy = [0.1 + 0.2, 0.3]
+    equal = [
+        type(found[0])({**found[0].row, "id": str(n), "reward": each}, found[0].turns) for n, each in enumerate(noisy)
+    ]
+    assert not list(Pairing("all").of(equal)), "only rounding tells their rewards apart"

@@ -30,6 +30,21 @@ from warehouse.warehouse import Warehouse
 
 ROOT = Path(__file__).parents[2]
 
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "host=h sslpassword=geheim;data_path=/x", "host=h password = geheim;data_path=/x",
+        "host=h;data_path=s3://key:geheim@bucket/x", "host=h;data_path=s3://bucket/x?s3_secret_access_key=geheim",
+        "host=h;data_path=s3://bucket/x;storage_endpoint=http://key:geheim@host:9000",
+    ],
+)  # fmt: skip
+def test_a_setting_of_a_lake_holds_no_secret(setting: str) -> None:
+    with pytest.raises(LakeMisconfigured) as refused:
+        Lake.parse(f"ducklake:postgres:{setting}")
+    assert "geheim" not in "".join(traceback.format_exception(refused.value))
+
+
 WRITER = """
 import sys, time
 from pathlib import Path

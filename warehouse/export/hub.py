@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from serving.credentials import redacted, split_address
 from warehouse.errors import WarehouseError
 
 
@@ -32,6 +33,8 @@ def push(folder: Path, repository: str, token: str, *, private: bool = True, end
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 
     hub = HfApi(endpoint=endpoint, token=token)
+    address, credentials = split_address(hub.endpoint)
+    secrets = (str(token), *credentials.secrets)
     try:
         created = hub.create_repo(repository, repo_type="dataset", private=private, exist_ok=True)
         hub.upload_folder(
@@ -47,13 +50,12 @@ def push(folder: Path, repository: str, token: str, *, private: bool = True, end
         raise PushFailed(f"{repository}: no name of a dataset ({error}). Use name or organisation/name.") from error
     except HfHubHTTPError as error:
         raise PushFailed(
-            f"{repository}: the hub at {hub.endpoint} refused ({error}). Check that the token may write there. "
-            f"{_kept(folder)}"
-        ) from error
+            f"{repository}: the hub at {address} refused ({redacted(str(error), secrets)}). Check that the token may "
+            f"write there. {_kept(folder)}"
+        ) from None  # the cause may quote the token
     except httpx2.HTTPError as error:
-        raise PushFailed(
-            f"{repository}: the hub at {hub.endpoint} cannot be reached ({error}). {_kept(folder)}"
-        ) from error
+        reason = redacted(str(error), secrets)
+        raise PushFailed(f"{repository}: the hub at {address} cannot be reached ({reason}). {_kept(folder)}") from None
     return str(created)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from envs.intervals import wilson_interval
+from serving.credentials import published
 from serving.packaged import PACKAGED
 from warehouse.warehouse import Warehouse
 
@@ -105,6 +106,8 @@ def provenance(warehouse: Warehouse, batch_ids: Sequence[str]) -> Provenance:
     }
     for check in found["checks"]:
         check["low"], check["high"] = wilson_interval(check["failed"], check["failed"] + check["passed"])
+    for writer in found["writers"]:
+        writer["model"] = published(writer["model"])
     return Provenance(batches=batches, **found)
 
 

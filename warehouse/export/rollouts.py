@@ -3,12 +3,13 @@
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import combinations, groupby
 from pathlib import Path
 from typing import Any, Literal
 
 from envs.record import Record
 from envs.task import Preference, Task, Toolbox
+from serving.amounts import levels, same
 from warehouse.export.rollout_columns import TOKEN_COLUMNS
 from warehouse.export.shared import preference_row, toolbox_row
 from warehouse.export.staging import rows, stage, staged
@@ -150,25 +151,26 @@ class Pairing:
             rewarded = [one for one in group if one.row["reward"] is not None and one.turns]
             if not rewarded:
                 continue
-            ranked = sorted(
-                (one for one in rewarded if one.row["status"] not in MASKED),
-                key=lambda one: (-one.row["reward"], one.row["id"]),
-            )
-            pairs = [(better, worse) for place, better in enumerate(ranked) for worse in ranked[place + 1 :]]
-            unlike = [pair for pair in pairs if margin(*pair) > self.min_margin]
+            by_id = {one.row["id"]: one for one in rewarded}
+            level_of = levels([one.row["reward"] for one in rewarded])
+            level = {identity: level_of[one.row["reward"]] for identity, one in by_id.items()}
+            compared = sorted(identity for identity, one in by_id.items() if one.row["status"] not in MASKED)
+            ranked = sorted(compared, key=level.__getitem__, reverse=True)
+            pairs = [(level[better] - level[worse], better, worse) for better, worse in combinations(ranked, 2)]
+            unlike = [pair for pair in pairs if self._is_wide(pair[0])]
             self.groups += 1
             self.without_pair += not unlike
-            # The widest margin is that of the best against the worst.
-            yield from unlike if self.pairs == "all" else sorted(unlike, key=_widest)[:1]
+            if self.pairs == "best":  # the widest margin is that of the best against the worst
+                unlike = sorted(unlike, key=lambda pair: (-pair[0], *pair[1:]))[:1]
+            yield from ((by_id[better], by_id[worse]) for _, better, worse in unlike)
+
+    def _is_wide(self, margin: float) -> bool:
+        return margin > self.min_margin and not same(margin, self.min_margin)
 
 
 def margin(chosen: StoredRollout, rejected: StoredRollout) -> float:
     """How much more reward the chosen rollout got."""
     return float(chosen.row["reward"] - rejected.row["reward"])
-
-
-def _widest(pair: tuple[StoredRollout, StoredRollout]) -> tuple[float, str, str]:
-    return -margin(*pair), pair[0].row["id"], pair[1].row["id"]
 
 
 def pair_row(chosen: StoredRollout, rejected: StoredRollout, told: Told) -> dict[str, Any]:

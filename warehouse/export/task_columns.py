@@ -6,7 +6,7 @@ from warehouse.export.shared import PREFERENCE, PROMPT_MESSAGE, TOOLBOX, TOOLS
 _LLM_CALL = columns(
     """
     id text Hash of model and request: the same question has the same id everywhere.
-    model text Which weights answered, as name@hash.
+    model text Which weights answered, as name@hash; of an endpoint elsewhere name@address, or name@private.
     template text The prompt template, named after the stage of synthesis.
     template_sha256 text The hash of that template: the version of the prompt.
     seed big Seed of the sampling.

@@ -8,6 +8,7 @@ from typing import Any
 from envs.proof import POLICY
 from envs.spec import EnvironmentSpec
 from envs.task import Change, Fact, Task
+from serving.credentials import published
 from warehouse.export.shared import json_text, preference_row, scenario_row, toolbox_row
 from warehouse.export.staging import rows
 from warehouse.warehouse import Warehouse
@@ -54,6 +55,10 @@ WHERE e.id IN (SELECT unnest($ids)) ORDER BY e.domain, e.id
 """
 
 
+def _published_calls(calls: list[dict[str, Any]] | None) -> list[dict[str, Any]]:
+    return [call | {"model": published(call["model"])} for call in calls or []]
+
+
 @dataclass(frozen=True)
 class ExportedTask:
     """A task with the split it is in and its row of TASKS."""
@@ -92,7 +97,7 @@ def exported_tasks(file: Path, opening: Opening) -> Iterator[ExportedTask]:
             "checks": checks,
             "evolution": task.evolution,
             "evolved_from": task.evolved_from,
-            "llm_calls": found["llm_calls"] or [],
+            "llm_calls": _published_calls(found["llm_calls"]),
             "record": found["record"],
         }
         yield ExportedTask(task, found["split"], row)
@@ -139,7 +144,7 @@ def environment_rows(warehouse: Warehouse, ids: Sequence[str]) -> Iterator[dict[
                 {"name": tool.name, "description": tool.description, "writes": tool.writes} for tool in spec.tools
             ],
             "verifier_rates": found["rates"] or [],
-            "llm_calls": found["llm_calls"] or [],
+            "llm_calls": _published_calls(found["llm_calls"]),
         }
 
 
