@@ -1,0 +1,131 @@
+"""Numbers in English words, whole: `two thousand three hundred and five`, `three point two`, `half a million`.
+
+A run of number words that make no number together, such as `twelve fifty`, is not read. `one` alone is not read either:
+it is a pronoun more often than a number.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+
+_ONES = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
+_SMALL = {word: number for number, word in enumerate(f"{_ONES} eighteen nineteen".split())}
+_TENS = dict(
+    zip("twenty thirty forty fifty sixty seventy eighty ninety".split(), range(20, 100, 10), strict=True)
+)
+SCALES: dict[str, Decimal] = {
+    word: Decimal(value)
+    for value, words in (
+        ("12", "dozen dozens"),
+        ("100", "hundred hundreds hundert honderd cientos cien"),
+        ("1e3", "thousand thousands k tsd tausend duizend mille mil mila tys"),
+        ("1e5", "lakh lakhs lac"),
+        ("1e6", "million millions mn mio mln millionen millones millon milioni milione milhoes milhao miljoen"),
+        ("1e7", "crore crores"),
+        ("1e9", "billion billions bn mrd milliarde milliarden milliards miljard miliardi"),
+        ("1e12", "trillion trillions tn"),
+    )
+    for word in words.split()
+}
+"""What multiplies the number before it, in the usual languages."""
+_WORD_SCALES = ("dozen", "hundred", "thousand", "lakh", "million", "crore", "billion", "trillion")
+_NUMERAL = "|".join([*_SMALL, *_TENS])
+_SCALE = "|".join(_WORD_SCALES)
+_RUN = re.compile(
+    rf"""(?<![\w-]) (?:(?P<half>half\s(?:an?\s)?)(?={_SCALE})|an?\s(?={_SCALE})|(?={_NUMERAL}))
+    (?P<words>(?:{_NUMERAL}|{_SCALE})\b
+      (?:(?:[\s-]|,\s(?:and\s)?(?=(?:{_NUMERAL})\s(?:{_SCALE}))|\sand\s)(?:{_NUMERAL}|{_SCALE})\b)*)
+    (?P<point>\spoint(?:\s(?:{_NUMERAL})\b)+)?
+    (?P<fraction>\sand\s(?:an?|one)\s(?:half|quarter)\b|\sand\sthree\squarters\b)?
+    (?P<scale>\s(?:{_SCALE})\b)?""",
+    re.VERBOSE,
+)
+_FRACTIONS = {"half": Decimal("0.5"), "quarter": Decimal("0.25"), "quarters": Decimal("0.75")}
+
+
+@dataclass(frozen=True)
+class Words:
+    """A number in words, read."""
+
+    value: Decimal
+    start: int
+    end: int
+
+
+def number_words(text: str) -> Iterator[Words]:
+    """The numbers that words of a folded text make."""
+    for run in _RUN.finditer(text):
+        if run["words"] == "one" and not (run["point"] or run["fraction"]):
+            continue
+        groups = _alternatives(run["words"])
+        if run["half"] or run["point"] or run["fraction"] or run["scale"] or len(groups) == 1:
+            value = _completed(run)
+            if value is not None:
+                yield Words(value, run.start(), run.end())
+        else:
+            yield from _enumerated(run, groups)
+
+
+def _enumerated(run: re.Match[str], groups: list[str]) -> Iterator[Words]:
+    """The numbers of an enumeration such as `two and three`."""
+    start = run.start("words")
+    for group in groups:
+        value = _value(group)
+        if group != "one" and value is not None:
+            yield Words(value, start, start + len(group))
+        start += len(group) + len(" and ")
+
+
+def _alternatives(words: str) -> list[str]:
+    """The words, cut at each `and` that does not follow a hundred or more: `two and three` are two numbers."""
+    groups = [""]
+    for part in words.split(" and "):
+        previous = groups[-1]
+        if previous and not re.search(rf"(?:{_SCALE})$", previous):
+            groups.append(part)
+        else:
+            groups[-1] = f"{previous} and {part}".removeprefix(" and ")
+    return groups
+
+
+def _completed(run: re.Match[str]) -> Decimal | None:
+    value = _value(run["words"])
+    if value is None:
+        return None
+    if run["point"]:
+        decimals = [_SMALL.get(word, 10) for word in run["point"].split()[1:]]
+        if max(decimals) > 9:
+            return None
+        value += Decimal("0." + "".join(map(str, decimals)))
+    if run["fraction"]:
+        value += _FRACTIONS[run["fraction"].split()[-1]]
+    if run["scale"]:
+        value *= SCALES[run["scale"].strip()]
+    return value / 2 if run["half"] else value
+
+
+def _value(words: str) -> Decimal | None:
+    """What the words of one number come to; None if they are not one number."""
+    total = group = 0
+    scale, previous = 10**15, 10**15
+    tokens = re.findall(r"[a-z]+", words)
+    if tokens[0] in _WORD_SCALES:
+        tokens = ["one", *tokens]
+    for token in (token for token in tokens if token != "and"):
+        if token in _WORD_SCALES:
+            factor = int(SCALES[token])
+            if not group or (factor == 100 and group > 99) or (factor > 100 and factor >= scale):
+                return None
+            if factor <= 100:
+                group *= factor
+            else:
+                total, group, scale = total + group * factor, 0, factor
+            previous = factor
+            continue
+        number = _SMALL.get(token, _TENS.get(token, 0))
+        follows = number < 10 and 20 <= previous <= 90 or previous >= 100
+        if not follows or (number == 0 and len(tokens) > 1):
+            return None
+        group, previous = group + number, number
+    return Decimal(total + group)

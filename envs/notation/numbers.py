@@ -1,0 +1,190 @@
+"""The numbers of a text, in digits or words, each with its sign, its money and its unit.
+
+What belongs to a date, a time, an id, an address, an ordinal, a fraction or a list marker is no number of the text.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+
+from envs.notation import cjk_numerals, currencies, number_words, units
+from envs.notation.currencies import Money
+from envs.notation.dates import absolute_dates
+from envs.notation.digits import RUN, Digits, decimal_mark, read_run
+from envs.notation.scripts import UNSPACED
+from envs.notation.units import Unit
+
+_REACH = 24
+"""Characters before a number in which its sign and money are looked for."""
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number of a text. `start` and `end` enclose its sign, its money and its unit."""
+
+    value: Decimal
+    start: int
+    end: int
+    money: Money = ""
+    unit: Unit | None = None
+    grouped: Decimal | None = None
+    """The other reading of a number such as `1.000`: see `envs.notation.digits`."""
+    scale: Decimal = Decimal(1)
+    """What a word behind it multiplied it by, such as a thousand."""
+    in_range: bool = False
+    """Whether it is an end of a range, such as `3 to 5` or `between 3 and 5`."""
+
+
+_LETTER = rf"[^\W{UNSPACED}]"
+"""A letter, digit or underscore of a script with spaces: beside it no number begins."""
+_MINUS = re.compile(
+    r"(?:-|(?<![^\W_])(?:minus|negative|moins|menos|meno|negativo?)\s|负|負|マイナス|마이너스\s?|[:=(|]\s*-\s)$"
+)
+_NO_SIGN = re.compile(rf"(?:{_LETTER}|[)/+]|\d\s)$")
+"""What makes a hyphen before digits a joint or an operator instead of a sign."""
+_REFUSED_BEFORE = re.compile(
+    rf"""(?: {_LETTER} | {_LETTER}[-:/] | [.^@%±×·²³)] | [/+]- | \d\s-
+        | [第几幾数數之제] | (?:half|quarter|minutes?)\s(?:past|to|after)\s )$""",
+    re.VERBOSE,
+)
+_REFUSED_AFTER = re.compile(
+    rf"""{_LETTER} | [²³¹½⁰-⁹ºª‰] | \+(?!\d) | -[a-z]\b | :[a-z] | \.\d
+    | \s?(?:[ap]\.?\s?m\b|o'clock|uhr\b|h\d)
+    | [\s-](?:halves|thirds?|quarters?|fourths?|fifths?|sixths?|sevenths?|eighths?|ninths?|tenths?|hundredths?
+        |thousandths?|scores?(?=\s(?:and|of|years)))\b
+    | [月年日号號时時点點分折成番倍几幾多余餘数之](?!间|間|钟|鐘|個|个) | .?半 | [년월일시분호번](?!간)""",
+    re.VERBOSE,
+)
+_TRAILING_MINUS = re.compile(r"-(?!\w)")
+_SCALE = re.compile(rf"\s?(?P<word>{'|'.join(sorted(number_words.SCALES, key=len, reverse=True))})(?![^\W\d_])")
+_MONEY_MILLIONS = re.compile(r"m(?!\w)")
+_PARTS = {" and a half": Decimal("0.5"), " and a quarter": Decimal("0.25"), " and one half": Decimal("0.5")}
+_PART = re.compile("|".join(_PARTS))
+_BELOW_ZERO = re.compile(r"\s?(?:°\s?[cf]?|degrees?(?:\s(?:celsius|fahrenheit))?)?\s(?:below|under)\s(?:zero|0)\b")
+_PRICE_DASH = re.compile(r",-{1,2}(?!\w)")
+_ACCOUNT = re.compile(
+    r"(?:^|[:=|\n]|\b(?:is|are|was|of|to|at|by|now|equals?|totals?|comes to|balance|net|loss|profit|result))\s*\($"
+)
+"""What stands before an amount in brackets if the brackets are its sign. Behind other words they only enclose it."""
+_SCORED = re.compile(r"\b(?:rat(?:ed|ing)|scored?|stars|grade|review(?:s|ed)?)\b[^.]*$")
+_COUNTERS = "個个個本册冊位名件张張份只隻條条台家間间次天人つ枚匹头頭棵座辆輛篇章节節首部杯瓶元块塊円歳岁歲周週公米小"
+_CLOSES_NUMERAL = re.compile(rf"[{_COUNTERS}]|(?<=..)\s*(?:[.,;!?)]|$)")
+_MASKED = re.compile(
+    r"https?://\S+|www\.\S+|[\w.+-]+@[\w-]+\.[\w.-]+"
+    r"|\+\d{1,3}(?=(?:[ ()/-]*\d){6})(?:[ ()/-]*\d)+|\(\d{2,5}\)\s?\d[\d -]{4,}"
+)
+"""Addresses and telephone numbers."""
+_LIST_MARKER = re.compile(r"^[ \t>]*\d{1,3}[.)]\s(?=\S)", re.MULTILINE)
+
+
+def read_numbers(text: str) -> list[Number]:
+    """The numbers of a folded text one by one, in their order."""
+    masked = _masked(text)
+    candidates = [digits for digits in _candidates(text) if not any(a <= digits.start < b for a, b in masked)]
+    read = (_in_context(text, digits) for digits in sorted(candidates, key=lambda digits: digits.start))
+    return [number for number in read if number is not None]
+
+
+def _candidates(text: str) -> Iterator[Digits]:
+    mark = decimal_mark(text)
+    for run in RUN.finditer(text):
+        if not run["joined"] or _is_score(text, run):
+            yield from read_run(run, mark)
+    for words in number_words.number_words(text):
+        yield Digits(words.value, words.start, words.end)
+    for numeral in cjk_numerals.NUMERAL.finditer(text):
+        counted = _CLOSES_NUMERAL.match(text, numeral.end())
+        value = cjk_numerals.numeral_value(numeral[0])
+        if counted and value is not None and numeral[0] != "一" and not text[: numeral.start()][-1:].isdigit():
+            yield Digits(value, numeral.start(), numeral.end())
+
+
+def _is_score(text: str, run: re.Match[str]) -> bool:
+    """Whether `4/5` is four of five stars, not a fraction."""
+    if re.fullmatch(r"/\d{1,3}", run["joined"]) is None:
+        return False
+    return "." in run["digits"] or _SCORED.search(text[max(0, run.start() - 2 * _REACH) : run.start()]) is not None
+
+
+def _masked(text: str) -> list[tuple[int, int]]:
+    markers = [marker.span() for marker in _LIST_MARKER.finditer(text)]
+    dates = [match.span() for match in absolute_dates(text) if _is_surely_date(text, match)]
+    return [*(match.span() for match in _MASKED.finditer(text)), *dates, *(markers if len(markers) > 1 else [])]
+
+
+def _is_surely_date(text: str, match: re.Match[str]) -> bool:
+    """Whether it cannot be a number beside a word: `5 may be lent`, `in March 12 orders came`."""
+    if match["year"]:
+        return True
+    return "may" not in match[0] and re.match(r"\s[a-z]{3,}s\b", text[match.end() :]) is None
+
+
+def _in_context(text: str, digits: Digits) -> Number | None:
+    """The number with what belongs to it before and after; None if it is part of something else."""
+    lead = _lead(text, digits.start)
+    if lead is None:
+        return None
+    start, negative, money = lead
+    value, grouped, end, scale = _scaled(text, digits, bool(money))
+    if value is None:
+        return None
+    after = currencies.AFTER.match(text, end)
+    unit = None
+    if after is not None:
+        end, money = after.end(), "cents" if after["cents"] else "major"
+    if below := _BELOW_ZERO.match(text, end):
+        end, negative = below.end(), True
+    if units.GLUED.match(text, end) is None and _REFUSED_AFTER.match(text, end):
+        return None
+    if _TRAILING_MINUS.match(text, end):
+        if not (money or "." in text[digits.start : digits.end]):
+            return None
+        end, negative = end + 1, not negative
+    if after is None:
+        unit, end = units.unit_after(text, end)
+    if text[start - 1 : start] == "(" and text[end : end + 1] == ")" and _ACCOUNT.search(text[:start]):
+        if not money and unit is None and "." not in text[digits.start : digits.end]:
+            return None
+        negative = True
+    sign = -1 if negative else 1
+    return Number(value * sign, start, end, money, unit, grouped and grouped * sign, scale)
+
+
+def _lead(text: str, start: int) -> tuple[int, bool, Money] | None:
+    """Where a number begins with its sign and its money; None if what stands before it makes it no number."""
+    money: Money = ""
+    signs = 0
+    for pattern in (_MINUS, currencies.BEFORE, _MINUS):
+        before = text[max(0, start - _REACH) : start]
+        match = pattern.search(before)
+        if match is None or (pattern is _MINUS and _NO_SIGN.search(before[: match.start()])):
+            continue
+        if pattern is _MINUS:
+            signs += 1
+            start -= len(match[0].lstrip(":=(| "))
+        else:
+            money = "major"
+            start -= len(match[0])
+    before = text[max(0, start - _REACH) : start]
+    if signs > 1 or _REFUSED_BEFORE.search(before) or re.search(r"[\d)]\s(?:minus|-)\s?$", before):
+        return None
+    return start, signs == 1, money
+
+
+def _scaled(text: str, digits: Digits, is_money: bool) -> tuple[Decimal | None, Decimal | None, int, Decimal]:
+    """The value, its other reading, its end and its scale, with what multiplies it."""
+    value, grouped, end, scale = digits.value, digits.grouped, digits.end, Decimal(1)
+    if multiplied := cjk_numerals.MULTIPLIED.match(text, end):
+        end = multiplied.end()
+        return cjk_numerals.numeral_value(text[digits.start : end]), None, end, Decimal(10)
+    if dash := _PRICE_DASH.match(text, end):
+        return value, grouped, dash.end(), scale
+    if part := _PART.match(text, end):
+        value, grouped, end = value + _PARTS[part[0]], None, part.end()
+    while word := _SCALE.match(text, end):
+        scale *= number_words.SCALES[word["word"]]
+        end = word.end()
+    if is_money and scale == 1 and (millions := _MONEY_MILLIONS.match(text, end)):
+        scale, end = Decimal(10**6), millions.end()
+    return value * scale, None if scale > 1 or grouped is None else grouped, end, scale
