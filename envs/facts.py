@@ -19,7 +19,7 @@ from envs.notation.folding import fold
 from envs.notation.moments import days, states_moment
 from envs.notation.numbers import Number
 from envs.notation.texts import places
-from envs.notation.units import conversion
+from envs.notation.units import converted
 from envs.task import Fact, FactKind
 
 _ANSWERS = 256
@@ -98,17 +98,17 @@ def _is_same(number: Number, value: Decimal, kind: FactKind, unit: str) -> bool:
         amount = number.value if number.grouped is None else number.grouped
         in_cents = number.money != "major" and amount == value
         return in_cents or (number.money != "cents" and amount * 100 == value)
-    factor = conversion(number.unit, unit)
-    if factor is None:
-        return False
     # An integer is not written with decimals: `1.000` of them are a thousand, but `1.500 kg` are 1500 g.
-    is_grouped = number.grouped is not None and kind == "integer" and factor == 1
-    stated = (number.grouped if is_grouped else number.value) * factor  # type: ignore[operator]
-    if stated == value:
-        return True
-    places_stated = -int(stated.as_tuple().exponent)
-    # A long fraction may be told rounded, to two places or more.
-    return kind == "number" and places_stated >= 2 and round(value, places_stated) == stated
+    if kind == "integer" and number.grouped is not None and converted(value, number.unit, unit) == value:
+        return number.grouped == value
+    amount = converted(number.value, number.unit, unit)
+    return amount is not None and (amount == value or (kind == "number" and _is_rounded(amount, value)))
+
+
+def _is_rounded(amount: Decimal, value: Decimal) -> bool:
+    """Whether the amount is the value rounded to two places or more: a long fraction may be told so."""
+    places_told, places_known = (-int(number.as_tuple().exponent) for number in (amount, value))
+    return 2 <= places_told < places_known and round(value, places_told) == amount
 
 
 def _tells_boolean(text: str, fact: Fact) -> bool:

@@ -46,7 +46,7 @@ def _join(text: str, first: Number, second: Number) -> Number | None:
         return None
     sign = -1 if first.value < 0 else 1
     if first.money == "major" and second.money == "cents":
-        if first.value % 1 == 0 and second.value < 100 and not _LESS.match(text, second.end):
+        if first.value == first.value.to_integral_value() and second.value < 100 and not _LESS.match(text, second.end):
             return replace(first, value=first.value + sign * second.value / 100, end=second.end)
         return None
     if first.unit and second.unit and first.unit.dimension == second.unit.dimension:

@@ -9,7 +9,7 @@ _RESUMED = "but|only|sure|sondern|nur|sino|solo|mais|seulement|ma|maar|mas|а|т
 _DENIED = re.compile(
     rf"(?:(?:{NEGATION}|{_FOREIGN})(?:\s+(?!(?:{_RESUMED})\b)[^\W\d_]+){{0,2}}\s+[(\"'$€£]?|(?:不是|並非|并非|而非|沒有|没有|不在|非|不|ไม่ใช่|ไม่)\s?)$"
 )
-_DENIED_AFTER = re.compile(r"\s?[^\W\d_]{0,2}?(?:ではな|じゃな|でな|이 아니|가 아니|은 아니|는 아니)")
+_DENIED_AFTER = re.compile(r"\s?[^\W\d_]{0,2}?(?:(?:では|じゃ|で)(?:な|あり)|이 아니|가 아니|은 아니|는 아니)")
 _REACH = 60
 """Characters before a value in which its denial is looked for."""
 NOTHING = re.compile(

@@ -33,7 +33,7 @@ _COLON_OF_TIME = re.compile(r"(?<=\d): (?=\d\d)")
 _LATIN_OR_GREEK_MARKS = re.compile("([\u0000-\u03ff])[\u0300-\u036f]+")
 _OPTIONAL_POINTS = re.compile("[\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u064b-\u0652\u0670]")
 """Vowel points of Hebrew and Arabic, which are mostly left out."""
-_MINUS = re.compile(r"(?<![\w)\]])(?<![\w)\]]\s)−\s?(?=[\d$€£¥₹.])")
+_MINUS = re.compile(r"(?<![\w)\]])(?<![\d)\]]\s)−\s?(?=[\d$€£¥₹.])")
 """A minus sign before an amount with no other before it."""
 _ESCAPE = re.compile(r"\\(?=[_*$~#+.()\[\]-])")
 _STRONG = re.compile(r"(?<!\d)\*\*|\*\*(?!\d)")

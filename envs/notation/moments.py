@@ -68,11 +68,11 @@ def _distances(text: str) -> Iterator[tuple[int, int, int]]:
     """Start, end and days of `in 2 weeks`, `a week from today` and `3 days ago`."""
     spans = [(match.start(), match.end(), _SPANS[match["span"]]) for match in _ONE_SPAN.finditer(text)]
     for number in amounts(text):
-        if number.unit is not None and number.unit.composed and number.value % 86400 == 0:
+        if number.unit is not None and number.unit.composed and (number.value / 86400) == (number.value / 86400).to_integral_value():
             spans.append((number.start, number.end, int(number.value // 86400)))
             continue
         span = _SPAN.search(text, number.start, min(len(text), number.end + 12))
-        if span is not None and span.end() >= number.end >= span.start() and number.value % 1 == 0:
+        if span is not None and span.end() >= number.end >= span.start() and number.value == number.value.to_integral_value():
             spans.append((number.start, span.end(), int(number.value) * _SPANS[span["span"]]))
     for start, end, away in spans:
         ahead = _IN.search(text[max(0, start - 4) : start])

@@ -32,13 +32,15 @@ SCALES: dict[str, Decimal] = {
 _WORD_SCALES = ("dozen", "hundred", "thousand", "lakh", "million", "crore", "billion", "trillion")
 _NUMERAL = "|".join([*_SMALL, *_TENS])
 _SCALE = "|".join(_WORD_SCALES)
+_ORDINAL = "first|second|third|fourth|fifth|sixth|seventh|eighth|ninth"
 _RUN = re.compile(
     rf"""(?<![\w-]) (?:(?P<half>half\s(?:an?\s)?)(?={_SCALE})|an?\s(?={_SCALE})|(?={_NUMERAL}))
     (?P<words>(?:{_NUMERAL}|{_SCALE})\b
-      (?:(?:[\s-]|,\s(?:and\s)?(?=(?:{_NUMERAL})\s(?:{_SCALE}))|\sand\s)(?:{_NUMERAL}|{_SCALE})\b)*)
+      (?:(?:[\s-]|,\s(?:and\s)?(?=(?:{_NUMERAL})\s(?:{_SCALE}))|\sand\s)(?:{_NUMERAL}|{_SCALE})\b)*+)
     (?P<point>\spoint(?:\s(?:{_NUMERAL})\b)+)?
     (?P<fraction>\sand\s(?:an?|one)\s(?:half|quarter)\b|\sand\sthree\squarters\b)?
-    (?P<scale>\s(?:{_SCALE})\b)?""",
+    (?P<scale>\s(?:{_SCALE})\b)?
+    (?P<joined>-\w+|\s(?:{_ORDINAL})\b)?""",
     re.VERBOSE,
 )
 _FRACTIONS = {"half": Decimal("0.5"), "quarter": Decimal("0.25"), "quarters": Decimal("0.75")}
@@ -56,13 +58,15 @@ class Words:
 def number_words(text: str) -> Iterator[Words]:
     """The numbers that words of a folded text make."""
     for run in _RUN.finditer(text):
+        if run["joined"] and (run["joined"][0] == "-" or run["words"].endswith((*_TENS, *_WORD_SCALES))):
+            continue  # `two-seater`, `twenty first`
         if run["words"] == "one" and not (run["point"] or run["fraction"]):
             continue
         groups = _alternatives(run["words"])
         if run["half"] or run["point"] or run["fraction"] or run["scale"] or len(groups) == 1:
             value = _completed(run)
             if value is not None:
-                yield Words(value, run.start(), run.end())
+                yield Words(value, run.start(), run.end() - len(run["joined"] or ""))
         else:
             yield from _enumerated(run, groups)
 

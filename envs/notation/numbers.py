@@ -39,10 +39,13 @@ class Number:
 _LETTER = rf"[^\W{UNSPACED}]"
 """A letter, digit or underscore of a script with spaces: beside it no number begins."""
 _MINUS = re.compile(
-    r"(?:-|(?<![^\W_])(?:minus|negative|moins|menos|meno|negativo?)\s|负|負|マイナス|마이너스\s?|[:=(|]\s*-\s)$"
+    r"(?:-|(?<![^\W_])(?:minus|negative|moins|menos|meno|negativo?)\s|负|負|マイナス|마이너스\s?)$"
 )
+_SPACED_MINUS = re.compile(r"[:=(|]\s*(?P<sign>-\s)$")
+"""A hyphen and a space are a sign only where an amount is expected; elsewhere they are a dash."""
 _NO_SIGN = re.compile(rf"(?:{_LETTER}|[)/+]|\d\s)$")
 """What makes a hyphen before digits a joint or an operator instead of a sign."""
+_OPERATOR = re.compile(r"[\d)]\s(?:minus\s|-)$")
 _REFUSED_BEFORE = re.compile(
     rf"""(?: {_LETTER} | {_LETTER}[-:/] | [.^@%±×·²³)] | [/+]- | \d\s-
         | [第几幾数數之제] | (?:half|quarter|minutes?)\s(?:past|to|after)\s )$""",
@@ -71,10 +74,11 @@ _SCORED = re.compile(r"\b(?:rat(?:ed|ing)|scored?|stars|grade|review(?:s|ed)?)\b
 _COUNTERS = "個个個本册冊位名件张張份只隻條条台家間间次天人つ枚匹头頭棵座辆輛篇章节節首部杯瓶元块塊円歳岁歲周週公米小"
 _CLOSES_NUMERAL = re.compile(rf"[{_COUNTERS}]|(?<=..)\s*(?:[.,;!?)]|$)")
 _MASKED = re.compile(
-    r"https?://\S+|www\.\S+|[\w.+-]+@[\w-]+\.[\w.-]+"
+    r"https?://\S+|www\.\S+|(?<![\w.+-])[\w.+-]+@[\w-]+\.[\w.-]+"
     r"|\+\d{1,3}(?=(?:[ ()/-]*\d){6})(?:[ ()/-]*\d)+|\(\d{2,5}\)\s?\d[\d -]{4,}"
 )
 """Addresses and telephone numbers."""
+_PLURAL = re.compile(r"\s[a-z]{3,}s\b")
 _LIST_MARKER = re.compile(r"^[ \t>]*\d{1,3}[.)]\s(?=\S)", re.MULTILINE)
 
 
@@ -96,7 +100,7 @@ def _candidates(text: str) -> Iterator[Digits]:
     for numeral in cjk_numerals.NUMERAL.finditer(text):
         counted = _CLOSES_NUMERAL.match(text, numeral.end())
         value = cjk_numerals.numeral_value(numeral[0])
-        if counted and value is not None and numeral[0] != "一" and not text[: numeral.start()][-1:].isdigit():
+        if counted and value is not None and numeral[0] != "一" and not text[numeral.start() - 1 : numeral.start()].isdigit():
             yield Digits(value, numeral.start(), numeral.end())
 
 
@@ -117,7 +121,7 @@ def _is_surely_date(text: str, match: re.Match[str]) -> bool:
     """Whether it cannot be a number beside a word: `5 may be lent`, `in March 12 orders came`."""
     if match["year"]:
         return True
-    return "may" not in match[0] and re.match(r"\s[a-z]{3,}s\b", text[match.end() :]) is None
+    return "may" not in match[0] and _PLURAL.match(text, match.end()) is None
 
 
 def _in_context(text: str, digits: Digits) -> Number | None:
@@ -143,7 +147,7 @@ def _in_context(text: str, digits: Digits) -> Number | None:
         end, negative = end + 1, not negative
     if after is None:
         unit, end = units.unit_after(text, end)
-    if text[start - 1 : start] == "(" and text[end : end + 1] == ")" and _ACCOUNT.search(text[:start]):
+    if text[start - 1 : start] == "(" and text[end : end + 1] == ")" and _ACCOUNT.search(text[max(0, start - _REACH) : start]):
         if not money and unit is None and "." not in text[digits.start : digits.end]:
             return None
         negative = True
@@ -157,17 +161,19 @@ def _lead(text: str, start: int) -> tuple[int, bool, Money] | None:
     signs = 0
     for pattern in (_MINUS, currencies.BEFORE, _MINUS):
         before = text[max(0, start - _REACH) : start]
+        if pattern is _MINUS and (spaced := _SPACED_MINUS.search(before)):
+            signs, start = signs + 1, start - len(spaced["sign"])
+            continue
         match = pattern.search(before)
         if match is None or (pattern is _MINUS and _NO_SIGN.search(before[: match.start()])):
             continue
+        start -= len(match[0])
         if pattern is _MINUS:
             signs += 1
-            start -= len(match[0].lstrip(":=(| "))
         else:
             money = "major"
-            start -= len(match[0])
     before = text[max(0, start - _REACH) : start]
-    if signs > 1 or _REFUSED_BEFORE.search(before) or re.search(r"[\d)]\s(?:minus|-)\s?$", before):
+    if signs > 1 or _REFUSED_BEFORE.search(before) or _OPERATOR.search(before):
         return None
     return start, signs == 1, money
 

@@ -47,10 +47,10 @@ _UNITS: dict[str, Unit] = {
 _UNMEASURED = "gb mb kb tb gib mib w kw kwh mwh v ma mah hz khz mhz ghz px pt pcs pc mph kmh kph rpm bar psi db"
 """Units without a conversion: they may follow digits without a space. `5c` and `5a` may name a seat and are left out."""
 _WORDS = sorted((word for word in [*_UNITS, *_UNMEASURED.split()] if word.isascii() and word.isalpha()), reverse=True)
-GLUED = re.compile(rf"(?:{'|'.join(_WORDS)})(?!\w)")
+GLUED = re.compile(rf"(?:{'|'.join(_WORDS)})(?![^\W²³])")
 """Letters that may follow digits without a space."""
 _UNSPACED = sorted((word for word in _UNITS if not word.isascii()), key=len, reverse=True)
-_AFTER = re.compile(rf"(?P<gap>\s?)-?(?P<word>{'|'.join(_UNSPACED)}|[^\W\d_]+|%)(?P<power>\s?[/²³^])?")
+_AFTER = re.compile(rf"(?P<gap>\s?)-?(?P<word>{'|'.join(_UNSPACED)}|[^\W\d_²³]+|%)(?P<power>\s?[/²³^])?")
 
 
 def unit_after(text: str, position: int) -> tuple[Unit | None, int]:
@@ -64,14 +64,14 @@ def unit_after(text: str, position: int) -> tuple[Unit | None, int]:
     return unit._replace(certain=bool(after["gap"]) or after["word"] != "m"), after.end()
 
 
-def conversion(unit: Unit | None, wanted: str) -> Decimal | None:
-    """What a number in `unit` is multiplied by to be in the wanted one; None if it counts something else.
+def converted(value: Decimal, unit: Unit | None, wanted: str) -> Decimal | None:
+    """A number with its unit, in the wanted unit; None if it counts something else.
 
     Without a known unit on both sides a number is taken as it is.
     """
     target = _UNITS.get(wanted.casefold())
     if unit is None:
-        return Decimal(1)
+        return value
     if target is None:
-        return Decimal(1) if unit.certain and not unit.composed else None
-    return unit.factor / target.factor if unit.dimension == target.dimension else None
+        return value if unit.certain and not unit.composed else None
+    return value * unit.factor / target.factor if unit.dimension == target.dimension else None
