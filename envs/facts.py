@@ -58,9 +58,7 @@ def mentions(text: str, kind: FactKind, value: JsonValue, clock: str) -> bool:
 
 
 @lru_cache(_ANSWERS, typed=True)
-def _contains(
-    text: str, kind: FactKind, value: str | float | bool, clock: str, unit: str, stated: bool
-) -> bool:
+def _contains(text: str, kind: FactKind, value: str | float | bool, clock: str, unit: str, stated: bool) -> bool:
     """Whether a folded text contains the value; with `stated`, whether it does so without denying it."""
     if kind == "text":
         spans = places(text, str(value))

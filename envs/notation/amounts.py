@@ -13,12 +13,12 @@ from envs.notation.numbers import Number, read_numbers
 
 _TEXTS = 256
 """Texts whose amounts are remembered: one answer is asked for many facts."""
-_GAP = re.compile(r",?\s?(?:(?:and|und|y|e|et|en|con)\s)?")
-_AND = r"(?:\s[^\W\d_]+)?\s(?:and|und|y|e|et|en)\s"
-_RANGE = re.compile(r"(?:\s(?:to|through|bis|tot|a|-)\s|~)")
-_BETWEEN = re.compile(r"(?:between|zwischen|entre|tra|fra|tussen)\s$")
-_FROM = re.compile(r"\b(?:from|von|de|da|van)\s$")
-_LESS = re.compile(r"\s(?:less|more|off|each|per|discount|fee|tax|tip)\b")
+_GAP = re.compile(r",?[ ]?(?:(?:and|und|y|e|et|en|con)[ ])?")
+_AND = r"(?:[ ][^\W\d_]+)?[ ](?:and|und|y|e|et|en)[ ]"
+_RANGE = re.compile(r"(?:[ ](?:to|through|bis|tot|a|-)[ ]|~)")
+_BETWEEN = re.compile(r"(?:between|zwischen|entre|tra|fra|tussen)[ ]\Z")
+_FROM = re.compile(r"\b(?:from|von|de|da|van)[ ]\Z")
+_LESS = re.compile(r"[ ](?:less|more|off|each|per|discount|fee|tax|tip)\b")
 _REACH = 12
 
 

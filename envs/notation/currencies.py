@@ -12,19 +12,17 @@ _CODES = (
 _SIGNS = "€£¥₹₩₽₺₴₫฿₪₱₦₡₵₸₿"
 _SIGN = rf"(?:(?<![a-z])(?:us|ca|au|nz|hk|nt|mx|[acsr])?\$|[{_SIGNS}])"
 _NAMES = (
-    "dollars? euros? pounds?(?!\\s(?:of|in\\sweight)\\b) quid bucks? francs? franken frs? yen yuan renminbi rupees? rs kr kronor kronen kroner krona "
+    "dollars? euros? pounds?(?![ ](?:of|in[ ]weight)\\b) quid bucks? francs? franken frs? yen yuan renminbi rupees? rs kr kronor kronen kroner krona "
     "krone pesos? reais roubles? rubles? zlotys? zl lira liras forint baht dolares? dolar dollari dolar euro libras? sterline "
     "pfund franchi francos kroon shekels? rand dirhams?"
 )
 _HUNDREDTHS = "cents? centimes? centavos? centesimi centesimo centimos? pence penny ct cts ore oere paise"
-BEFORE = re.compile(
-    rf"(?:{_SIGN}|(?<![^\W_])(?:{'|'.join(_CODES.split())}|rs|kr|fr|sfr)\.?|人民币|人民幣)\s?$"
-)
+BEFORE = re.compile(rf"(?:{_SIGN}|(?<![^\W_])(?:{'|'.join(_CODES.split())}|rs|kr|fr|sfr)\.?|人民币|人民幣)[ ]?\Z")
 """Searched in what stands before an amount."""
 AFTER = re.compile(
-    rf"""\s?(?:
-        (?P<cents>¢|(?:{'|'.join(_HUNDREDTHS.split())})(?!\w))
-        | (?P<major>{_SIGN}|元|块|塊|圆|圓|円|원|(?:{'|'.join([*_CODES.split(), *_NAMES.split()])})(?![^\W\d_]))
+    rf"""[ ]?(?:
+        (?P<cents>¢|(?:{"|".join(_HUNDREDTHS.split())})(?!\w))
+        | (?P<major>{_SIGN}(?!\d)|元|块|塊|圆|圓|円|원|(?:{"|".join([*_CODES.split(), *_NAMES.split()])})(?![^\W\d_]))
     )""",
     re.VERBOSE,
 )

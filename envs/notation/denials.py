@@ -7,7 +7,7 @@ _FOREIGN = r"(?<![^\W_-])(?:nicht|kein(?:e|er|en|em|es)?|niet|geen|pas|jamais|no
 _RESUMED = "but|only|sure|sondern|nur|sino|solo|mais|seulement|ma|maar|mas|а|только"
 # Up to two words may stand between a negation and what it denies; "not 30 but 40" tells 40.
 _DENIED = re.compile(
-    rf"(?:(?:{NEGATION}|{_FOREIGN})(?:\s+(?!(?:{_RESUMED})\b)[^\W\d_]+){{0,2}}\s+[(\"'$€£]?|(?:不是|並非|并非|而非|沒有|没有|不在|非|不|ไม่ใช่|ไม่)\s?)$"
+    rf"(?:(?:{NEGATION}|{_FOREIGN})(?:\s+(?!(?:{_RESUMED})\b)[^\W\d_]+){{0,2}}\s+[(\"'$€£]?|(?:不是|並非|并非|而非|沒有|没有|不在|非|不|ไม่ใช่|ไม่)\s?)\Z"
 )
 _DENIED_AFTER = re.compile(r"\s?[^\W\d_]{0,2}?(?:(?:では|じゃ|で)(?:な|あり)|이 아니|가 아니|은 아니|는 아니)")
 _REACH = 60
@@ -17,7 +17,7 @@ NOTHING = re.compile(
     r"|\b(?:kein(?:e|er|en)?|nichts|aucune?|rien|ninguno|ninguna|nada|nessuno|nessuna|niente|nenhum|nenhuma|geen|niets)\b|没有|沒有|ありません|없습니다|ไม่มี"
 )
 YES = re.compile(
-    r"\b(?:yes|true|yep|indeed|correct)\b|^\W*(?:ja|oui|si|sim|да|evet|tak|是|是的|对|對|はい|네|예|ใช่)\W*$"
+    r"\b(?:yes|true|yep|indeed|correct)\b|^\W*(?:ja|oui|si|sim|да|evet|tak|是|是的|对|對|はい|네|예|ใช่)\W*\Z"
 )
 NO = re.compile(
     rf"{NEGATION}|\b(?:no|false|nope|none|unable|neither|nor)\b|{_FOREIGN}(?![\w-])"

@@ -24,7 +24,9 @@ _CHARACTERS = str.maketrans(
     | {"٫": ".", "٬": ",", "٪": "%", "；": "; ", "⁄": "/", "∕": "/"}
     | {"ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "đ": "d", "Đ": "D", "ı": "i", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE"}
 )
-_INVISIBLE = re.compile("[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff]")
+_INVISIBLE = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff]"
+)
 _KEYCAP = re.compile("[0-9]\ufe0f?\u20e3")
 _GROUP_SPACE = re.compile("(?<=\\d)[\u00a0\u202f\u2007-\u200a](?=\\d{3}(?!\\d))")
 """Spaces that do not break a line, between digits: they group them."""

@@ -23,13 +23,11 @@ _DAYS_AWAY = {
     **dict.fromkeys("ubermorgen apres-demain dopodomani overmorgen послезавтра 后天 後天 明後日 모레".split(), 2),
     **dict.fromkeys("vorgestern avant-hier eergisteren позавчера 前天 一昨日 그저께".split(), -2),
 }
-_RELATIVE = re.compile(
-    rf"(?<!from )(?<![a-z\d-])(?:{'|'.join(sorted(_DAYS_AWAY, key=len, reverse=True))})(?![a-z-])"
-)
+_RELATIVE = re.compile(rf"(?<!from )(?<![a-z\d-])(?:{'|'.join(sorted(_DAYS_AWAY, key=len, reverse=True))})(?![a-z-])")
 _SPANS = {"day": 1, "days": 1, "week": 7, "weeks": 7, "fortnight": 14, "fortnights": 14}
 _ONE_SPAN = re.compile(r"(?<![\w-])(?:an?|one)\s(?P<span>day|week|fortnight)(?!\w)")
 _SPAN = re.compile(r"[\s-]?(?P<span>days?|weeks?|fortnights?)(?!\w)")
-_IN = re.compile(r"(?<![^\W_])in\s$")
+_IN = re.compile(r"(?<![^\W_])in\s\Z")
 _FROM_NOW = re.compile(r"\s(?:from|after)\s(?:today|now)(?!\w)")
 _FROM = re.compile(r"\s(?:from|after|before|of)\b")
 _AGO = re.compile(r"\sago(?!\w)")
@@ -68,11 +66,19 @@ def _distances(text: str) -> Iterator[tuple[int, int, int]]:
     """Start, end and days of `in 2 weeks`, `a week from today` and `3 days ago`."""
     spans = [(match.start(), match.end(), _SPANS[match["span"]]) for match in _ONE_SPAN.finditer(text)]
     for number in amounts(text):
-        if number.unit is not None and number.unit.composed and (number.value / 86400) == (number.value / 86400).to_integral_value():
+        if (
+            number.unit is not None
+            and number.unit.composed
+            and (number.value / 86400) == (number.value / 86400).to_integral_value()
+        ):
             spans.append((number.start, number.end, int(number.value // 86400)))
             continue
         span = _SPAN.search(text, number.start, min(len(text), number.end + 12))
-        if span is not None and span.end() >= number.end >= span.start() and number.value == number.value.to_integral_value():
+        if (
+            span is not None
+            and span.end() >= number.end >= span.start()
+            and number.value == number.value.to_integral_value()
+        ):
             spans.append((number.start, span.end(), int(number.value) * _SPANS[span["span"]]))
     for start, end, away in spans:
         ahead = _IN.search(text[max(0, start - 4) : start])

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 
-_ONES = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
-_SMALL = {word: number for number, word in enumerate(f"{_ONES} eighteen nineteen".split())}
-_TENS = dict(
-    zip("twenty thirty forty fifty sixty seventy eighty ninety".split(), range(20, 100, 10), strict=True)
+_ONES = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
 )
+_SMALL = {word: number for number, word in enumerate(f"{_ONES} eighteen nineteen".split())}
+_TENS = dict(zip("twenty thirty forty fifty sixty seventy eighty ninety".split(), range(20, 100, 10), strict=True))
 SCALES: dict[str, Decimal] = {
     word: Decimal(value)
     for value, words in (
@@ -34,13 +34,13 @@ _NUMERAL = "|".join([*_SMALL, *_TENS])
 _SCALE = "|".join(_WORD_SCALES)
 _ORDINAL = "first|second|third|fourth|fifth|sixth|seventh|eighth|ninth"
 _RUN = re.compile(
-    rf"""(?<![\w-]) (?:(?P<half>half\s(?:an?\s)?)(?={_SCALE})|an?\s(?={_SCALE})|(?={_NUMERAL}))
+    rf"""(?<![\w-]) (?:(?P<half>half[ ](?:an?[ ])?)(?={_SCALE})|an?[ ](?={_SCALE})|(?={_NUMERAL}))
     (?P<words>(?:{_NUMERAL}|{_SCALE})\b
-      (?:(?:[\s-]|,\s(?:and\s)?(?=(?:{_NUMERAL})\s(?:{_SCALE}))|\sand\s)(?:{_NUMERAL}|{_SCALE})\b)*+)
-    (?P<point>\spoint(?:\s(?:{_NUMERAL})\b)+)?
-    (?P<fraction>\sand\s(?:an?|one)\s(?:half|quarter)\b|\sand\sthree\squarters\b)?
-    (?P<scale>\s(?:{_SCALE})\b)?
-    (?P<joined>-\w+|\s(?:{_ORDINAL})\b)?""",
+      (?:(?:[ -]|,[ ](?:and[ ])?(?=(?:{_NUMERAL})[ ](?:{_SCALE}))|[ ]and[ ])(?:{_NUMERAL}|{_SCALE})\b)*+)
+    (?P<point>[ ]point(?:[ ](?:{_NUMERAL})\b)+)?
+    (?P<fraction>[ ]and[ ](?:an?|one)[ ](?:half|quarter)\b|[ ]and[ ]three[ ]quarters\b)?
+    (?P<scale>[ ](?:{_SCALE})\b)?
+    (?P<joined>-\w+|[ ](?:{_ORDINAL})\b)?""",
     re.VERBOSE,
 )
 _FRACTIONS = {"half": Decimal("0.5"), "quarter": Decimal("0.25"), "quarters": Decimal("0.75")}
@@ -86,7 +86,7 @@ def _alternatives(words: str) -> list[str]:
     groups = [""]
     for part in words.split(" and "):
         previous = groups[-1]
-        if previous and not re.search(rf"(?:{_SCALE})$", previous):
+        if previous and not re.search(rf"(?:{_SCALE})\Z", previous):
             groups.append(part)
         else:
             groups[-1] = f"{previous} and {part}".removeprefix(" and ")

@@ -38,47 +38,45 @@ class Number:
 
 _LETTER = rf"[^\W{UNSPACED}]"
 """A letter, digit or underscore of a script with spaces: beside it no number begins."""
-_MINUS = re.compile(
-    r"(?:-|(?<![^\W_])(?:minus|negative|moins|menos|meno|negativo?)\s|负|負|マイナス|마이너스\s?)$"
-)
-_SPACED_MINUS = re.compile(r"[:=(|]\s*(?P<sign>-\s)$")
+_MINUS = re.compile(r"(?:-|(?<![^\W_])(?:minus|negative|moins|menos|meno|negativo?)[ ]|负|負|マイナス|마이너스[ ]?)\Z")
+_SPACED_MINUS = re.compile(r"[:=(|]\s*(?P<sign>-\s)\Z")
 """A hyphen and a space are a sign only where an amount is expected; elsewhere they are a dash."""
-_NO_SIGN = re.compile(rf"(?:{_LETTER}|[)/+]|\d\s)$")
+_NO_SIGN = re.compile(rf"(?:{_LETTER}|[)/+]|\d[ ])\Z")
 """What makes a hyphen before digits a joint or an operator instead of a sign."""
-_OPERATOR = re.compile(r"[\d)]\s(?:minus\s|-)$")
+_OPERATOR = re.compile(r"[\d)][ ](?:minus[ ]|-)\Z")
 _REFUSED_BEFORE = re.compile(
-    rf"""(?: {_LETTER} | {_LETTER}[-:/] | [.^@%±×·²³)] | [/+]- | \d\s-
-        | [第几幾数數之제] | (?:half|quarter|minutes?)\s(?:past|to|after)\s )$""",
+    rf"""(?: {_LETTER} | {_LETTER}[-:/] | [.^@%±×·²³)] | [/+]- | \d[ ]-
+        | [第几幾数數之제] | (?:half|quarter|minutes?)[ ](?:past|to|after)[ ] )\Z""",
     re.VERBOSE,
 )
 _REFUSED_AFTER = re.compile(
     rf"""{_LETTER} | [²³¹½⁰-⁹ºª‰] | \+(?!\d) | -[a-z]\b | :[a-z] | \.\d
-    | \s?(?:[ap]\.?\s?m\b|o'clock|uhr\b|h\d)
-    | [\s-](?:halves|thirds?|quarters?|fourths?|fifths?|sixths?|sevenths?|eighths?|ninths?|tenths?|hundredths?
-        |thousandths?|scores?(?=\s(?:and|of|years)))\b
+    | [ ]?(?:[ap]\.?[ ]?m\b|o'clock|uhr\b|h\d)
+    | [ -](?:halves|thirds?|quarters?|fourths?|fifths?|sixths?|sevenths?|eighths?|ninths?|tenths?|hundredths?
+        |thousandths?|scores?(?=[ ](?:and|of|years)))\b
     | [月年日号號时時点點分折成番倍几幾多余餘数之](?!间|間|钟|鐘|個|个) | .?半 | [년월일시분호번](?!간)""",
     re.VERBOSE,
 )
 _TRAILING_MINUS = re.compile(r"-(?!\w)")
-_SCALE = re.compile(rf"\s?(?P<word>{'|'.join(sorted(number_words.SCALES, key=len, reverse=True))})(?![^\W\d_])")
+_SCALE = re.compile(rf"[ ]?(?P<word>{'|'.join(sorted(number_words.SCALES, key=len, reverse=True))})(?![^\W\d_])")
 _MONEY_MILLIONS = re.compile(r"m(?!\w)")
 _PARTS = {" and a half": Decimal("0.5"), " and a quarter": Decimal("0.25"), " and one half": Decimal("0.5")}
 _PART = re.compile("|".join(_PARTS))
-_BELOW_ZERO = re.compile(r"\s?(?:°\s?[cf]?|degrees?(?:\s(?:celsius|fahrenheit))?)?\s(?:below|under)\s(?:zero|0)\b")
+_BELOW_ZERO = re.compile(r"[ ]?(?:°[ ]?[cf]?|degrees?(?:[ ](?:celsius|fahrenheit))?)?[ ](?:below|under)[ ](?:zero|0)\b")
 _PRICE_DASH = re.compile(r",-{1,2}(?!\w)")
 _ACCOUNT = re.compile(
-    r"(?:^|[:=|\n]|\b(?:is|are|was|of|to|at|by|now|equals?|totals?|comes to|balance|net|loss|profit|result))\s*\($"
+    r"(?:^|[:=|\n]|\b(?:is|are|was|of|to|at|by|now|equals?|totals?|comes to|balance|net|loss|profit|result))\s*\(\Z"
 )
 """What stands before an amount in brackets if the brackets are its sign. Behind other words they only enclose it."""
-_SCORED = re.compile(r"\b(?:rat(?:ed|ing)|scored?|stars|grade|review(?:s|ed)?)\b[^.]*$")
+_SCORED = re.compile(r"\b(?:rat(?:ed|ing)|scored?|stars|grade|review(?:s|ed)?)\b[^.]*\Z")
 _COUNTERS = "個个個本册冊位名件张張份只隻條条台家間间次天人つ枚匹头頭棵座辆輛篇章节節首部杯瓶元块塊円歳岁歲周週公米小"
-_CLOSES_NUMERAL = re.compile(rf"[{_COUNTERS}]|(?<=..)\s*(?:[.,;!?)]|$)")
+_CLOSES_NUMERAL = re.compile(rf"[{_COUNTERS}]|(?<=..)\s*(?:[.,;!?)]|\Z)")
 _MASKED = re.compile(
     r"https?://\S+|www\.\S+|(?<![\w.+-])[\w.+-]+@[\w-]+\.[\w.-]+"
-    r"|\+\d{1,3}(?=(?:[ ()/-]*\d){6})(?:[ ()/-]*\d)+|\(\d{2,5}\)\s?\d[\d -]{4,}"
+    r"|\+\d{1,3}(?=(?:[ ()/-]*\d){6})(?:[ ()/-]*\d)+|\(\d{2,5}\)[ ]?\d[\d -]{4,}"
 )
 """Addresses and telephone numbers."""
-_PLURAL = re.compile(r"\s[a-z]{3,}s\b")
+_PLURAL = re.compile(r"[ ][a-z]{3,}s\b")
 _LIST_MARKER = re.compile(r"^[ \t>]*\d{1,3}[.)]\s(?=\S)", re.MULTILINE)
 
 
@@ -100,7 +98,12 @@ def _candidates(text: str) -> Iterator[Digits]:
     for numeral in cjk_numerals.NUMERAL.finditer(text):
         counted = _CLOSES_NUMERAL.match(text, numeral.end())
         value = cjk_numerals.numeral_value(numeral[0])
-        if counted and value is not None and numeral[0] != "一" and not text[numeral.start() - 1 : numeral.start()].isdigit():
+        if (
+            counted
+            and value is not None
+            and numeral[0] != "一"
+            and not text[numeral.start() - 1 : numeral.start()].isdigit()
+        ):
             yield Digits(value, numeral.start(), numeral.end())
 
 
@@ -147,7 +150,11 @@ def _in_context(text: str, digits: Digits) -> Number | None:
         end, negative = end + 1, not negative
     if after is None:
         unit, end = units.unit_after(text, end)
-    if text[start - 1 : start] == "(" and text[end : end + 1] == ")" and _ACCOUNT.search(text[max(0, start - _REACH) : start]):
+    if (
+        text[start - 1 : start] == "("
+        and text[end : end + 1] == ")"
+        and _ACCOUNT.search(text[max(0, start - _REACH) : start])
+    ):
         if not money and unit is None and "." not in text[digits.start : digits.end]:
             return None
         negative = True

@@ -56,9 +56,7 @@ _AFTER = {
         "は が を に と も で へ の や か から より まで だ です でした でし である さん さま ちゃん くん という といい など なら ね よ じゃ って"
     ),
     "katakana": "",
-    "thai": _words(
-        "ครับ ค่ะ คะ นะ และ หรือ ที่ ใน เป็น อยู่ มี แล้ว จาก กับ ของ คือ ได้ ถูก ซึ่ง ไม่ จะ ให้ ไป มา เท่านั้น เขียน ด้วย"
-    ),
+    "thai": _words("ครับ ค่ะ คะ นะ และ หรือ ที่ ใน เป็น อยู่ มี แล้ว จาก กับ ของ คือ ได้ ถูก ซึ่ง ไม่ จะ ให้ ไป มา เท่านั้น เขียน ด้วย"),
     "lao": _words("ແລະ ຢູ່ ທີ່ ໃນ ເປັນ ມີ ແລ້ວ ຈາກ ຂອງ ຫຼື ບໍ່ ໄດ້"),
     "khmer": _words("និង នៅ ក្នុង ជា មាន ដែល ហើយ ពី របស់ ទេ ឬ បាន គឺ"),
     "burmese": _words("မှာ တွင် သည် က ကို ၏ နှင့် မှ ပါ ဖြစ် ရှိ သို့ မြို့ ဟု"),
@@ -70,9 +68,11 @@ _PARTICLE = _words(
 _KOREAN_ENDING = re.compile(rf"(?:{_PARTICLE}){{1,3}}(?![{_HANGUL}])")
 _LONGEST = 8
 """Letters of the longest function word."""
-_PRECEDES = {name: re.compile(rf"(?:{words})$") for name, words in _BEFORE.items() if words}
+_PRECEDES = {name: re.compile(rf"(?:{words})\Z") for name, words in _BEFORE.items() if words}
 _FOLLOWS = {name: re.compile(words) for name, words in _AFTER.items() if words}
-_DEPENDENT = re.compile("[\u0e30-\u0e3a\u0e45-\u0e4e\u0eb0-\u0ebc\u0ec6-\u0ecd\u17b6-\u17d3\u102b-\u103e\u0f71-\u0fbc\u3099\u309a]")
+_DEPENDENT = re.compile(
+    "[\u0e30-\u0e3a\u0e45-\u0e4e\u0eb0-\u0ebc\u0ec6-\u0ecd\u17b6-\u17d3\u102b-\u103e\u0f71-\u0fbc\u3099\u309a]"
+)
 """Signs that belong to the letter before them."""
 _LEADING = re.compile("[\u0e40-\u0e44\u0ec0-\u0ec4\u17d2\u1039]")
 """Signs that belong to the letter after them."""

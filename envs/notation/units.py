@@ -50,7 +50,7 @@ _WORDS = sorted((word for word in [*_UNITS, *_UNMEASURED.split()] if word.isasci
 GLUED = re.compile(rf"(?:{'|'.join(_WORDS)})(?![^\W²³])")
 """Letters that may follow digits without a space."""
 _UNSPACED = sorted((word for word in _UNITS if not word.isascii()), key=len, reverse=True)
-_AFTER = re.compile(rf"(?P<gap>\s?)-?(?P<word>{'|'.join(_UNSPACED)}|[^\W\d_²³]+|%)(?P<power>\s?[/²³^])?")
+_AFTER = re.compile(rf"(?P<gap>[ ]?)-?(?P<word>{'|'.join(_UNSPACED)}|[^\W\d_²³]+|%)(?P<power>[ ]?[/²³^])?")
 
 
 def unit_after(text: str, position: int) -> tuple[Unit | None, int]:
