@@ -19,6 +19,8 @@ _NAMES = (
 _HUNDREDTHS = "cents? centimes? centavos? centesimi centesimo centimos? pence penny ct cts ore oere paise"
 BEFORE = re.compile(rf"(?:{_SIGN}|(?<![^\W_])(?:{'|'.join(_CODES.split())}|rs|kr|fr|sfr)\.?|人民币|人民幣)[ ]?\Z")
 """Searched in what stands before an amount."""
+LEADS = (*_SIGNS, "$", *_CODES.split(), *(f"{word}{dot}" for word in ("rs", "kr", "fr") for dot in ("", ".")), "人民币", "人民幣")
+"""How such a text may end."""
 AFTER = re.compile(
     rf"""[ ]?(?:
         (?P<cents>¢|(?:{"|".join(_HUNDREDTHS.split())})(?!\w))

@@ -32,7 +32,10 @@ _DAY = r"(?P<day>\d{1,2})(?:st|nd|rd|th|er|[eº°])?(?!\w|:\d|[.,]\d|-\d)"
 _OPEN = r"(?<![a-z\d_.])(?<![a-z\d]-)"
 """Nothing of a script with spaces before it: `ORD-2026-03-05` holds no date."""
 _YEAR = r"(?:[\s,(/-]+(?:(?:of|in|de|del|do)\s)?(?P<year>\d{4}|'\d\d)(?!\w))?(?![\s,]+\d{5})"
-_PATTERNS = tuple(
+_WORD = re.compile(r"[^\W\d_]+")
+_YEAR_OR_MONTH = re.compile(r"\d{4}|[月월]")
+"""Without one of these a text has no date in numbers, and without a month's name none in words: most have neither."""
+_NUMERIC = tuple(
     re.compile(_OPEN + pattern)
     for pattern in (
         r"(?P<year>\d{4})(?P<gap>[-/.])(?P<month>\d{1,2})(?P=gap)(?P<day>\d{1,2})(?![\d-]|\.\d)",
@@ -41,6 +44,11 @@ _PATTERNS = tuple(
         r"(?<!-)(?P<month>\d{1,2})-(?P<day>\d{1,2})-(?P<year>\d{4})(?![\d-])",
         r"(?P<year>\d{4})\s?[年년.]\s?(?P<month>\d{1,2})\s?[月월.]\s?(?P<day>\d{1,2})\s?[日号號일.]?(?!\d)",
         r"(?P<year>(?!))?(?<!年)(?<!년\s)(?P<month>\d{1,2})\s?[月월]\s?(?P<day>\d{1,2})\s?[日号號일]",
+    )
+)
+_NAMED = tuple(
+    re.compile(_OPEN + pattern)
+    for pattern in (
         rf"(?:(?P<early>\d{{4}}),?[\s-]+)?{_MONTH}[\s-]+(?:the\s+)?{_DAY}{_YEAR}",
         rf"{_DAY}[\s-]+(?:(?:of|de|del|di)\s+)?{_MONTH}{_YEAR}",
         rf"(?P<day>\d{{1,2}})\.\s?(?P<month>{_NOT_ENGLISH})(?![^\W\d_])\.?{_YEAR}",
@@ -51,7 +59,9 @@ _PATTERNS = tuple(
 @lru_cache(_TEXTS)
 def absolute_dates(text: str) -> tuple[re.Match[str], ...]:
     """The places of a folded text that look like dates, each with groups `year`, `month` and `day`."""
-    return tuple(match for pattern in _PATTERNS for match in pattern.finditer(text))
+    numeric = _NUMERIC if _YEAR_OR_MONTH.search(text) else ()
+    named = () if _MONTHS.keys().isdisjoint(_WORD.findall(text)) else _NAMED
+    return tuple(match for pattern in (*numeric, *named) for match in pattern.finditer(text))
 
 
 def calendar_dates(text: str, year: int) -> Iterator[tuple[date, int, int]]:

@@ -6,10 +6,13 @@ numbers of the text. Where neither decides, `1,000` is 1000, and `1.000` has bot
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 from typing import Literal, TypeAlias
 
+_RUNS = 1024
 Mark: TypeAlias = Literal[".", ",", ""]
 """The decimal mark of a text; empty where the text does not show it."""
 _FRACTIONS = "½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅐⅛⅜⅝⅞⅑⅒"
@@ -45,9 +48,9 @@ class Digits:
     """Where `1.000` may be 1000 as well as 1: the value if its mark groups digits. `value` takes it for decimal."""
 
 
-def decimal_mark(text: str) -> Mark:
-    """The decimal mark that the numbers of a text show; empty if they show none, or both."""
-    shown = {mark for run in RUN.finditer(text) if not run["joined"] and (mark := _shown(run["digits"] or ""))}
+def decimal_mark(runs: Iterable[re.Match[str]]) -> Mark:
+    """The decimal mark that the runs of a text show; empty if they show none, or both."""
+    shown = {mark for run in runs if not run["joined"] and (mark := _shown(run["digits"] or ""))}
     return shown.pop() if len(shown) == 1 else ""
 
 
@@ -61,7 +64,7 @@ def read_run(run: re.Match[str], mark: Mark) -> list[Digits]:
     if mark and len(set(readings.values())) > 1:
         readings = {mark: readings[mark]}
     elif "," in run["digits"] and len(readings) > 1:
-        readings.pop(",")  # `1,000` is 1000
+        readings = {".": readings["."]}  # `1,000` is 1000
     values = [_completed(value, run) for value in readings.values()]
     grouped = max(values) if len(set(values)) > 1 else None
     return [Digits(min(values), run.start(), run.end(), grouped)]
@@ -79,6 +82,7 @@ def _completed(value: Decimal, run: re.Match[str]) -> Decimal:
     return value
 
 
+@lru_cache(_RUNS)
 def _readings(digits: str) -> dict[Mark, Decimal]:
     """The value under each decimal mark that the digits allow."""
     readings: dict[Mark, Decimal] = {}

@@ -50,6 +50,8 @@ def fold(text: str) -> str:
     text = (text.casefold() if text.isascii() else _fold_unicode(text)).replace("`", "'")
     if "*" in text or "_" in text or "\\" in text:
         text = _UNDERLINED.sub("", _STRONG.sub("", _ESCAPE.sub("", text)))
+    if "  " not in text and "\t" not in text:
+        return text
     # A wide gap separates the columns of a table; a single space may group the digits of a number.
     return _WORD_GAP.sub(" ", _COLUMN_GAP.sub("\t", text))
 

@@ -41,12 +41,13 @@ _LETTER = rf"[^\W{UNSPACED}]"
 _MINUS = re.compile(r"(?:-|(?<![^\W_])(?:minus|negative|moins|menos|meno|negativo?)[ ]|负|負|マイナス|마이너스[ ]?)\Z")
 _SPACED_MINUS = re.compile(r"[:=(|]\s*(?P<sign>-\s)\Z")
 """A hyphen and a space are a sign only where an amount is expected; elsewhere they are a dash."""
-_NO_SIGN = re.compile(rf"(?:{_LETTER}|[)/+]|\d[ ])\Z")
+_NO_SIGN = re.compile(rf"(?<={_LETTER})|(?<=[)/+])|(?<=\d[ ])")
 """What makes a hyphen before digits a joint or an operator instead of a sign."""
-_OPERATOR = re.compile(r"[\d)][ ](?:minus[ ]|-)\Z")
+_LEADS = tuple("minus negative moins menos meno negativ negativo - 负 負 マイナス 마이너스".split()) + currencies.LEADS
+_OPERATOR = re.compile(r"(?<=[\d)][ ]minus[ ])|(?<=[\d)][ ]-)")
 _REFUSED_BEFORE = re.compile(
-    rf"""(?: {_LETTER} | {_LETTER}[-:/] | [.^@%±×·²³)] | [/+]- | \d[ ]-
-        | [第几幾数數之제] | (?:half|quarter|minutes?)[ ](?:past|to|after)[ ] )\Z""",
+    rf"""(?<={_LETTER}) | (?<={_LETTER}[-:/]) | (?<=[.^@%±×·²³)]) | (?<=[/+]-) | (?<=\d[ ]-) | (?<=[第几幾数數之제])
+    | (?<=[ ]past[ ]) | (?<=quarter[ ]to[ ]) | (?<=minutes[ ]to[ ])""",
     re.VERBOSE,
 )
 _REFUSED_AFTER = re.compile(
@@ -89,8 +90,9 @@ def read_numbers(text: str) -> list[Number]:
 
 
 def _candidates(text: str) -> Iterator[Digits]:
-    mark = decimal_mark(text)
-    for run in RUN.finditer(text):
+    runs = list(RUN.finditer(text))
+    mark = decimal_mark(runs)
+    for run in runs:
         if not run["joined"] or _is_score(text, run):
             yield from read_run(run, mark)
     for words in number_words.number_words(text):
@@ -168,19 +170,20 @@ def _lead(text: str, start: int) -> tuple[int, bool, Money] | None:
     signs = 0
     for pattern in (_MINUS, currencies.BEFORE, _MINUS):
         before = text[max(0, start - _REACH) : start]
+        if not before.rstrip(" ").endswith(_LEADS):
+            break
         if pattern is _MINUS and (spaced := _SPACED_MINUS.search(before)):
             signs, start = signs + 1, start - len(spaced["sign"])
             continue
         match = pattern.search(before)
-        if match is None or (pattern is _MINUS and _NO_SIGN.search(before[: match.start()])):
+        if match is None or (pattern is _MINUS and _NO_SIGN.match(text, start - len(match[0]))):
             continue
         start -= len(match[0])
         if pattern is _MINUS:
             signs += 1
         else:
             money = "major"
-    before = text[max(0, start - _REACH) : start]
-    if signs > 1 or _REFUSED_BEFORE.search(before) or _OPERATOR.search(before):
+    if signs > 1 or _REFUSED_BEFORE.match(text, start) or _OPERATOR.match(text, start):
         return None
     return start, signs == 1, money
 
