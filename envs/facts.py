@@ -1,8 +1,8 @@
 """Whether an answer tells a fact: values are compared after normalization, never as substrings.
 
-A number is read whole or not at all: `327` is not told by `13270`, `1,000` is 1000, `$120.50` is 12050 cents. `March 5`
-is a date of the clock's year, and what is denied (`is not 40`) is not told. `envs.notation` reads the notations. Guessing
-by listing every value is not detected here.
+A number is read whole or not at all: `327` is not told by `13270`, `1,000` is 1000, `$120.50` is 12050 cents. A date
+without a year is one of the clock's year. A denied value (`is not 40`) is not told. `envs.notation` reads notations.
+Guessing by listing every value is not detected here.
 """
 
 import re
@@ -99,8 +99,8 @@ def _is_same(number: Number, value: Decimal, kind: FactKind, unit: str) -> bool:
     # An integer is not written with decimals: `1.000` of them are a thousand, but `1.500 kg` are 1500 g.
     if kind == "integer" and number.grouped is not None and converted(value, number.unit, unit) == value:
         return number.grouped == value
-    amount = converted(number.value, number.unit, unit)
-    return amount is not None and (amount == value or (kind == "number" and _is_rounded(amount, value)))
+    in_unit = converted(number.value, number.unit, unit)
+    return in_unit is not None and (in_unit == value or (kind == "number" and _is_rounded(in_unit, value)))
 
 
 def _is_rounded(amount: Decimal, value: Decimal) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from functools import lru_cache
+from itertools import pairwise
 
 from envs.notation.numbers import Number, read_numbers
 
@@ -63,7 +64,7 @@ def _join(text: str, first: Number, second: Number) -> Number | None:
 
 
 def _with_ranges(text: str, numbers: list[Number]) -> list[Number]:
-    for index, (first, second) in enumerate(zip(numbers, numbers[1:], strict=False)):
+    for index, (first, second) in enumerate(pairwise(numbers)):
         before = text[max(0, first.start - _REACH) : first.start]
         gap = text[first.end : second.start]
         between = re.fullmatch(_AND, gap) and _BETWEEN.search(before)

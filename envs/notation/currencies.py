@@ -12,14 +12,21 @@ _CODES = (
 _SIGNS = "€£¥₹₩₽₺₴₫฿₪₱₦₡₵₸₿"
 _SIGN = rf"(?:(?<![a-z])(?:us|ca|au|nz|hk|nt|mx|[acsr])?\$|[{_SIGNS}])"
 _NAMES = (
-    "dollars? euros? pounds?(?![ ](?:of|in[ ]weight)\\b) quid bucks? francs? franken frs? yen yuan renminbi rupees? rs kr kronor kronen kroner krona "
-    "krone pesos? reais roubles? rubles? zlotys? zl lira liras forint baht dolares? dolar dollari dolar euro libras? sterline "
-    "pfund franchi francos kroon shekels? rand dirhams?"
+    "dollars? euros? pounds?(?![ ](?:of|in[ ]weight)\\b) quid bucks? francs? franken frs? yen yuan renminbi rupees? "
+    "rs kr kronor kronen kroner krona krone pesos? roubles? rubles? zlotys? zl liras? forint baht dolares? dolar "
+    "dollari dolar euro libras? sterline pfund franchi francos kroon shekels? rand dirhams?"
 )
 _HUNDREDTHS = "cents? centimes? centavos? centesimi centesimo centimos? pence penny ct cts ore oere paise"
 BEFORE = re.compile(rf"(?:{_SIGN}|(?<![^\W_])(?:{'|'.join(_CODES.split())}|rs|kr|fr|sfr)\.?|人民币|人民幣)[ ]?\Z")
 """Searched in what stands before an amount."""
-LEADS = (*_SIGNS, "$", *_CODES.split(), *(f"{word}{dot}" for word in ("rs", "kr", "fr") for dot in ("", ".")), "人民币", "人民幣")
+LEADS = (
+    *_SIGNS,
+    "$",
+    *_CODES.split(),
+    *(f"{word}{dot}" for word in ("rs", "kr", "fr") for dot in ("", ".")),
+    "人民币",
+    "人民幣",
+)
 """How such a text may end."""
 AFTER = re.compile(
     rf"""[ ]?(?:

@@ -37,7 +37,8 @@ _OPTIONAL_POINTS = re.compile("[\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c
 """Vowel points of Hebrew and Arabic, which are mostly left out."""
 _MINUS = re.compile(r"(?<![\w)\]])(?<![\d)\]]\s)−\s?(?=[\d$€£¥₹.])")
 """A minus sign before an amount with no other before it."""
-_ESCAPE = re.compile(r"\\(?=[_*$~#+.()\[\]-])")
+_ESCAPE = re.compile(r"\\(?:[()\[\]]|(?=[_*$~#+.-]))")
+"""Backslashes of Markdown, and the brackets of formulas."""
 _STRONG = re.compile(r"(?<!\d)\*\*|\*\*(?!\d)")
 _UNDERLINED = re.compile(r"(?<!\w)_+(?=\w)|(?<=\w)_+(?!\w)")
 _COLUMN_GAP = re.compile(r"(?<=\d)(?: {2,}| *\t[ \t]*)(?=\d)")

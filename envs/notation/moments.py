@@ -17,16 +17,24 @@ _DAYS_AWAY = {
     "day after tomorrow": 2,
     "the day before yesterday": -2,
     "day before yesterday": -2,
-    **dict.fromkeys("heute aujourd'hui hoy oggi hoje vandaag сегодня 今天 今日 오늘".split(), 0),
-    **dict.fromkeys("demain domani amanha завтра 明天 明日 내일".split(), 1),
-    **dict.fromkeys("gestern ayer ieri ontem gisteren вчера 昨天 昨日 어제".split(), -1),
-    **dict.fromkeys("ubermorgen apres-demain dopodomani overmorgen послезавтра 后天 後天 明後日 모레".split(), 2),
-    **dict.fromkeys("vorgestern avant-hier eergisteren позавчера 前天 一昨日 그저께".split(), -2),
+    **{
+        word: away
+        for away, words in (
+            (0, "heute aujourd'hui hoy oggi hoje vandaag сегодня 今天 今日 오늘"),
+            (1, "demain domani amanha завтра 明天 明日 내일"),
+            (-1, "gestern ayer ieri ontem gisteren вчера 昨天 昨日 어제"),
+            (2, "ubermorgen apres-demain dopodomani overmorgen послезавтра 后天 後天 明後日 모레"),
+            (-2, "vorgestern avant-hier eergisteren позавчера 前天 一昨日 그저께"),
+        )
+        for word in words.split()
+    },
 }
 _RELATIVE = re.compile(rf"(?<!from )(?<![a-z\d-])(?:{'|'.join(sorted(_DAYS_AWAY, key=len, reverse=True))})(?![a-z-])")
 _SPANS = {"day": 1, "days": 1, "week": 7, "weeks": 7, "fortnight": 14, "fortnights": 14}
 _ONE_SPAN = re.compile(r"(?<![\w-])(?:an?|one)\s(?P<span>day|week|fortnight)(?!\w)")
 _SPAN = re.compile(r"[\s-]?(?P<span>days?|weeks?|fortnights?)(?!\w)")
+_LONGEST_SPAN = 12
+_SECONDS_OF_DAY = 86400
 _IN = re.compile(r"(?<![^\W_])in\s\Z")
 _FROM_NOW = re.compile(r"\s(?:from|after)\s(?:today|now)(?!\w)")
 _FROM = re.compile(r"\s(?:from|after|before|of)\b")
@@ -66,20 +74,15 @@ def _distances(text: str) -> Iterator[tuple[int, int, int]]:
     """Start, end and days of `in 2 weeks`, `a week from today` and `3 days ago`."""
     spans = [(match.start(), match.end(), _SPANS[match["span"]]) for match in _ONE_SPAN.finditer(text)]
     for number in amounts(text):
-        if (
-            number.unit is not None
-            and number.unit.composed
-            and (number.value / 86400) == (number.value / 86400).to_integral_value()
-        ):
-            spans.append((number.start, number.end, int(number.value // 86400)))
+        span = _SPAN.search(text, number.start, min(len(text), number.end + _LONGEST_SPAN))
+        if number.unit is not None and number.unit.composed and number.unit.dimension == "time":
+            distance, end = number.value / _SECONDS_OF_DAY, number.end
+        elif span is not None and span.start() <= number.end <= span.end():
+            distance, end = number.value * _SPANS[span["span"]], span.end()
+        else:
             continue
-        span = _SPAN.search(text, number.start, min(len(text), number.end + 12))
-        if (
-            span is not None
-            and span.end() >= number.end >= span.start()
-            and number.value == number.value.to_integral_value()
-        ):
-            spans.append((number.start, span.end(), int(number.value) * _SPANS[span["span"]]))
+        if distance == distance.to_integral_value():
+            spans.append((number.start, end, int(distance)))
     for start, end, away in spans:
         ahead = _IN.search(text[max(0, start - 4) : start])
         if away > 0 and ((ahead and not _FROM.match(text, end)) or _FROM_NOW.match(text, end)):
@@ -103,7 +106,7 @@ def states_moment(text: str, clock: str, day: tuple[date, int, int], moment: dat
 
 
 def _distance(text: str, time: re.Match[str], day: tuple[date, int, int]) -> tuple[int, int]:
-    """How far a time stands from a day; a comma or an `and` between them counts as more. On equal terms the day before it wins."""
+    """How far a time stands from a day, more with a comma or `and` between. Of two days as far the earlier wins."""
     after = time.start() >= day[2]
     between = text[day[2] : time.start()] if after else text[time.end() : day[1]]
     return len(between) + (_APART_COST if _APART.search(between) else 0), 0 if after else 1

@@ -9,22 +9,30 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 
-_ONES = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
-)
-_SMALL = {word: number for number, word in enumerate(f"{_ONES} eighteen nineteen".split())}
-_TENS = dict(zip("twenty thirty forty fifty sixty seventy eighty ninety".split(), range(20, 100, 10), strict=True))
+from envs.notation.folding import fold
+
+_ONES = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
+_SMALL = {word: number for number, word in enumerate(f"{_ONES} seventeen eighteen nineteen".split())}
+_TENS = {"twenty": 20, "thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80, "ninety": 90}
 SCALES: dict[str, Decimal] = {
-    word: Decimal(value)
+    fold(word): Decimal(value)
     for value, words in (
         ("12", "dozen dozens"),
-        ("100", "hundred hundreds hundert honderd cientos cien"),
-        ("1e3", "thousand thousands k tsd tausend duizend mille mil mila tys"),
-        ("1e5", "lakh lakhs lac"),
-        ("1e6", "million millions mn mio mln millionen millones millon milioni milione milhoes milhao miljoen"),
-        ("1e7", "crore crores"),
-        ("1e9", "billion billions bn mrd milliarde milliarden milliards miljard miliardi"),
-        ("1e12", "trillion trillions tn"),
+        ("100", "hundred hundreds hundert honderd hundra cientos"),
+        ("1e3", "thousand thousands k tsd tausend duizend tusen tusind mille mil mila tys ribu"),
+        ("1e3", "тыс тысяч тысячи हज़ार ألف"),
+        ("1e5", "lakh lakhs lac लाख"),
+        (
+            "1e6",
+            "million millions mn mio mln millionen millones millon milioni milione milhoes milhao miljoen miljoner",
+        ),
+        ("1e6", "millioner milyon juta млн миллион миллиона миллионов مليون"),
+        ("1e7", "crore crores करोड़"),
+        (
+            "1e9",
+            "billion billions bn mrd milliarde milliarden milliards miljard miliardi milyar млрд миллиард миллиарда",
+        ),
+        ("1e12", "trillion trillions tn billionen billones"),
     )
     for word in words.split()
 }
@@ -128,7 +136,7 @@ def _value(words: str) -> Decimal | None:
             previous = factor
             continue
         number = _SMALL.get(token, _TENS.get(token, 0))
-        follows = number < 10 and 20 <= previous <= 90 or previous >= 100
+        follows = (number < 10 and 20 <= previous <= 90) or previous >= 100
         if not follows or (number == 0 and len(tokens) > 1):
             return None
         group, previous = group + number, number

@@ -43,7 +43,8 @@ _SPACED_MINUS = re.compile(r"[:=(|]\s*(?P<sign>-\s)\Z")
 """A hyphen and a space are a sign only where an amount is expected; elsewhere they are a dash."""
 _NO_SIGN = re.compile(rf"(?<={_LETTER})|(?<=[)/+])|(?<=\d[ ])")
 """What makes a hyphen before digits a joint or an operator instead of a sign."""
-_LEADS = tuple("minus negative moins menos meno negativ negativo - 负 負 マイナス 마이너스".split()) + currencies.LEADS
+_SIGN_WORDS = "minus negative moins menos meno negativ negativo - 负 負 マイナス 마이너스"
+_LEADS = (*_SIGN_WORDS.split(), *currencies.LEADS)
 _OPERATOR = re.compile(r"(?<=[\d)][ ]minus[ ])|(?<=[\d)][ ]-)")
 _REFUSED_BEFORE = re.compile(
     rf"""(?<={_LETTER}) | (?<={_LETTER}[-:/]) | (?<=[.^@%±×·²³)]) | (?<=[/+]-) | (?<=\d[ ]-) | (?<=[第几幾数數之제])
@@ -98,15 +99,11 @@ def _candidates(text: str) -> Iterator[Digits]:
     for words in number_words.number_words(text):
         yield Digits(words.value, words.start, words.end)
     for numeral in cjk_numerals.NUMERAL.finditer(text):
-        counted = _CLOSES_NUMERAL.match(text, numeral.end())
+        start, end = numeral.span()
         value = cjk_numerals.numeral_value(numeral[0])
-        if (
-            counted
-            and value is not None
-            and numeral[0] != "一"
-            and not text[numeral.start() - 1 : numeral.start()].isdigit()
-        ):
-            yield Digits(value, numeral.start(), numeral.end())
+        is_counted = _CLOSES_NUMERAL.match(text, end) is not None and not text[start - 1 : start].isdigit()
+        if value is not None and is_counted and numeral[0] != "一":
+            yield Digits(value, start, end)
 
 
 def _is_score(text: str, run: re.Match[str]) -> bool:

@@ -48,7 +48,7 @@ def places(text: str, value: str) -> Iterator[tuple[int, int]]:
 
 @lru_cache(_VALUES)
 def _parts(value: str) -> tuple[str, ...]:
-    """The folded words of a value. Hyphens at its ends are its own; a full stop that ends an abbreviation may be missing."""
+    """The folded words of a value. Hyphens at its ends are its own; the stop of an abbreviation may be missing."""
     folded = re.sub(r"(?<=[a-z]{2})\.$", "", fold(value).strip())
     core = folded.strip("-_ ")
     if not core:

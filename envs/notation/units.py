@@ -45,7 +45,7 @@ _UNITS: dict[str, Unit] = {
     for word in words.split()
 }
 _UNMEASURED = "gb mb kb tb gib mib w kw kwh mwh v ma mah hz khz mhz ghz px pt pcs pc mph kmh kph rpm bar psi db"
-"""Units without a conversion: they may follow digits without a space. `5c` and `5a` may name a seat and are left out."""
+"""Units without a conversion: they may follow digits without a space. `5c` may name a seat and is left out."""
 _WORDS = sorted((word for word in [*_UNITS, *_UNMEASURED.split()] if word.isascii() and word.isalpha()), reverse=True)
 GLUED = re.compile(rf"(?:{'|'.join(_WORDS)})(?![^\W²³])")
 """Letters that may follow digits without a space."""
