@@ -45,7 +45,7 @@ def _join(text: str, first: Number, second: Number) -> Number | None:
     gap = text[first.end : second.start]
     if second.value < 0:
         return None
-    sign = -1 if first.value < 0 else 1
+    sign = -1 if first.value.is_signed() else 1  # `minus 0 dollars and 5 cents`
     if first.money == "major" and second.money == "cents":
         if first.value == first.value.to_integral_value() and second.value < 100 and not _LESS.match(text, second.end):
             return replace(first, value=first.value + sign * second.value / 100, end=second.end)
