@@ -19,6 +19,8 @@ _AND = r"(?:[ ][^\W\d_]+)?[ ](?:and|und|y|e|et|en)[ ]"
 _RANGE = re.compile(r"(?:[ ](?:to|through|bis|tot|a|-)[ ]|~)")
 _BETWEEN = re.compile(r"(?:between|zwischen|entre|tra|fra|tussen)[ ]\Z")
 _FROM = re.compile(r"\b(?:from|von|de|da|van)[ ]\Z")
+_BARE_CENTS = re.compile(r"[ ]\d\d(?![\w,.]*\d|[ ]\w|%)")
+"""The cents of `5 euros 20`, with nothing that they could count."""
 _LESS = re.compile(r"[ ](?:less|more|off|each|per|discount|fee|tax|tip)\b")
 _REACH = 12
 
@@ -50,10 +52,15 @@ def _join(text: str, first: Number, second: Number) -> Number | None:
         if first.value == first.value.to_integral_value() and second.value < 100 and not _LESS.match(text, second.end):
             return replace(first, value=first.value + sign * second.value / 100, end=second.end)
         return None
+    if first.money == "major" and _BARE_CENTS.match(text, first.end) and (second.money, second.unit) == ("", None):
+        return replace(first, value=first.value + sign * second.value / 100, end=second.end)
     if first.unit and second.unit and first.unit.dimension == second.unit.dimension:
         units = first.unit, second.unit
-        if units[0].factor <= units[1].factor or (units[0].dimension != "time" and gap.strip()):
+        joint = gap.strip()
+        if units[0].factor <= units[1].factor or (joint and units[0].dimension != "time"):
             return None
+        if joint == "," and not units[0].certain:
+            return None  # `twice a day, 30 minutes`
         value = first.value * units[0].factor + sign * second.value * units[1].factor
         unit = first.unit._replace(factor=Decimal(1), composed=True)
         return replace(second, value=value, start=first.start, unit=unit, grouped=None)

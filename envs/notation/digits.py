@@ -12,13 +12,15 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Literal, TypeAlias
 
+from envs.notation.scripts import UNSPACED
+
 _RUNS = 1024
 Mark: TypeAlias = Literal[".", ",", ""]
 """The decimal mark of a text; empty where the text does not show it."""
 _FRACTIONS = "½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅐⅛⅜⅝⅞⅑⅒"
 RUN = re.compile(
     rf"""(?P<digits>
-        (?<![\d.,:/])(?<!\w-)[1-9]\d{{0,2}}(?P<spaced>(?:\ \d{{3}})+)(?!\d)(?:[.,]\d+)?
+        (?<![\d.,:/])(?<![^\W{UNSPACED}]-)[1-9]\d{{0,2}}(?P<spaced>(?:\ \d{{3}})+)(?!\d)(?:[.,]\d+)?
         | (?:\d|(?<![\w.])\.(?=\d)) (?:\d|[.,'_](?=\d))*
     )
     (?P<power>e[+-]?\d{{1,3}}(?!\w) | [ ]?[x×*·][ ]?10(?:\^[+-]?\d{{1,2}}(?!\d)|⁻?[⁰¹²³⁴⁵⁶⁷⁸⁹]{{1,2}}))?
@@ -46,6 +48,8 @@ class Digits:
     end: int
     grouped: Decimal | None = None
     """Where `1.000` may be 1000 as well as 1: the value if its mark groups digits. `value` takes it for decimal."""
+    is_article: bool = False
+    """Whether it is `one` or `a`, which are numbers only with a sign, money or a unit."""
 
 
 def decimal_mark(runs: Iterable[re.Match[str]]) -> Mark:

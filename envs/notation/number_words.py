@@ -1,7 +1,6 @@
 """Numbers in English words, whole: `two thousand three hundred and five`, `three point two`, `half a million`.
 
-A run of number words that make no number together, such as `twelve fifty`, is not read. `one` alone is not read either:
-it is a pronoun more often than a number.
+A run of number words that make no number together, such as `twelve fifty`, is not read.
 """
 
 import re
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from envs.notation.folding import fold
+from envs.notation.scripts import UNSPACED
 
 _ONES = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
 _SMALL = {word: number for number, word in enumerate(f"{_ONES} seventeen eighteen nineteen".split())}
@@ -42,7 +42,7 @@ _NUMERAL = "|".join([*_SMALL, *_TENS])
 _SCALE = "|".join(_WORD_SCALES)
 _ORDINAL = "first|second|third|fourth|fifth|sixth|seventh|eighth|ninth"
 _RUN = re.compile(
-    rf"""(?<![\w-]) (?:(?P<half>half[ ](?:an?[ ])?)(?={_SCALE})|an?[ ](?={_SCALE})|(?={_NUMERAL}))
+    rf"""(?<![^\W{UNSPACED}])(?<!-) (?:(?P<half>half[ ](?:an?[ ])?)(?={_SCALE})|an?[ ](?={_SCALE})|(?={_NUMERAL}))
     (?P<words>(?:{_NUMERAL}|{_SCALE})\b
       (?:(?:[ -]|,[ ](?:and[ ])?(?=(?:{_NUMERAL})[ ](?:{_SCALE}))|[ ]and[ ])(?:{_NUMERAL}|{_SCALE})\b)*+)
     (?P<point>[ ]point(?:[ ](?:{_NUMERAL})\b)+)?
@@ -68,8 +68,6 @@ def number_words(text: str) -> Iterator[Words]:
     for run in _RUN.finditer(text):
         if run["joined"] and (run["joined"][0] == "-" or run["words"].endswith((*_TENS, *_WORD_SCALES))):
             continue  # `two-seater`, `twenty first`
-        if run["words"] == "one" and not (run["point"] or run["fraction"]):
-            continue
         groups = _alternatives(run["words"])
         if run["half"] or run["point"] or run["fraction"] or run["scale"] or len(groups) == 1:
             value = _completed(run)
@@ -84,7 +82,7 @@ def _enumerated(run: re.Match[str], groups: list[str]) -> Iterator[Words]:
     start = run.start("words")
     for group in groups:
         value = _value(group)
-        if group != "one" and value is not None:
+        if value is not None:
             yield Words(value, start, start + len(group))
         start += len(group) + len(" and ")
 

@@ -59,6 +59,7 @@ _REFUSED_AFTER = re.compile(
     | [月年日号號时時点點分折成番倍几幾多余餘数之](?!间|間|钟|鐘|個|个) | .?半 | [년월일시분호번](?!간)""",
     re.VERBOSE,
 )
+_ARTICLE = re.compile(r"(?<![\w'-])an?(?=[ ][a-z])")
 _TRAILING_MINUS = re.compile(r"-(?!\w)")
 _SCALE = re.compile(rf"[ ]?(?P<word>{'|'.join(sorted(number_words.SCALES, key=len, reverse=True))})(?![^\W\d_])")
 _MONEY_MILLIONS = re.compile(r"m(?!\w)")
@@ -97,13 +98,15 @@ def _candidates(text: str) -> Iterator[Digits]:
         if not run["joined"] or _is_score(text, run):
             yield from read_run(run, mark)
     for words in number_words.number_words(text):
-        yield Digits(words.value, words.start, words.end)
+        yield Digits(words.value, words.start, words.end, is_article=text[words.start : words.end] == "one")
+    for article in _ARTICLE.finditer(text):
+        yield Digits(Decimal(1), *article.span(), is_article=True)
     for numeral in cjk_numerals.NUMERAL.finditer(text):
         start, end = numeral.span()
         value = cjk_numerals.numeral_value(numeral[0])
         is_counted = _CLOSES_NUMERAL.match(text, end) is not None and not text[start - 1 : start].isdigit()
-        if value is not None and is_counted and numeral[0] != "一":
-            yield Digits(value, start, end)
+        if value is not None and is_counted:
+            yield Digits(value, start, end, is_article=numeral[0] == "一")
 
 
 def _is_score(text: str, run: re.Match[str]) -> bool:
@@ -149,6 +152,12 @@ def _in_context(text: str, digits: Digits) -> Number | None:
         end, negative = end + 1, not negative
     if after is None:
         unit, end = units.unit_after(text, end)
+    if digits.is_article:
+        if not (negative or money or unit):
+            return None
+        unit = unit and unit._replace(certain=False)
+    if part := _PART.match(text, end):
+        value, grouped, end = value + _PARTS[part[0]], None, part.end()
     if (
         text[start - 1 : start] == "("
         and text[end : end + 1] == ")"

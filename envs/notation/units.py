@@ -11,7 +11,7 @@ class Unit(NamedTuple):
     dimension: str
     factor: Decimal
     certain: bool = True
-    """False for the letter of `5m`, which are meters or millions."""
+    """False for `5m`, which may be millions, and for `a day`: compared with a fact in such a unit only."""
     composed: bool = False
     """Whether the number was worked out from several units, such as hours and minutes."""
 

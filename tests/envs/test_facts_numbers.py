@@ -233,7 +233,6 @@ NO_NUMBERS = {
         "two and a half",
         "2 and a half",
         "two thirds",
-        "1. ORD-3\n2. ORD-5",
         "5**2",
         "120 m²",
     ),
@@ -325,6 +324,7 @@ MONEY = [
     (123_400, ("1.234 €", "1,234 USD", "$1,234")),
     (150_000, ("$1.5k", "1.5 thousand dollars", "$1 500")),
     (500_000_000, ("$5M", "$5 million", "five million dollars")),
+    (120, ("one dollar and 20 cents", "a dollar and twenty cents", "1 dollar 20")),
     (520, ("$5 and 20 cents", "5 dollars and 20 cents", "five dollars and twenty cents", "5 dollars, 20 cents")),
     (50, ("$.50", "50 cents", "50¢", "fifty cents", "0,50 €")),
     (12_050, (r"\$120.50", "**$120.50**", "１２０．５０ ＥＵＲ", "$120.50—paid")),
@@ -408,6 +408,13 @@ def test_the_decimal_mark_is_decided_by_the_number_or_by_the_others_in_the_answe
         (5, "m", "5m", True),
         (5, "kg", "5m", False),
         (500, "g", "a bag of 3 kg and 500 g", True),
+        (90, "minutes", "an hour and a half", True),
+        (90, "minutes", "one hour and thirty minutes", True),
+        (30, "minutes", "an hour and 30 minutes", False),
+        (60, "minutes", "an hour", True),
+        (60, "minutes", "2 hours and a half", False),
+        (30, "minutes", "twice a day, 30 minutes each", True),
+        (1, "", "Give me a minute, one day I will know.", False),
     ],
     ids=row_id,
 )
@@ -444,13 +451,16 @@ def in_indian_groups(number: int) -> str:
     return sign + ",".join([*pairs, tail])
 
 
+ONES = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen"
+)
+
+
 def in_words(number: int) -> str:
     if number < 0:
         return f"minus {in_words(-number)}"
-    small = (
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-        "seventeen eighteen nineteen"
-    ).split()
+    small = ONES.split()
     tens = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
     if number < 20:
         return small[number]
@@ -522,7 +532,7 @@ NEAR = (1, -1, 10, -10, 100, 1000)
 def test_every_integer_is_told_in_every_notation_and_no_other_is(
     writer: Writer, number: int, frame: str, other: int
 ) -> None:
-    if (writer is in_words and number == 1) or (writer is in_chinese and number in (1, -1)):
+    if number == 1 and writer in (in_words, in_chinese):
         return  # `one` is a pronoun more often than a number
     answer = frame.format(writer(number))
     assert tells_number(answer, "integer", number)
@@ -565,8 +575,6 @@ def test_every_amount_of_money_is_told_in_every_notation_and_no_other_is(
     writer: Writer, cents: int, other: int
 ) -> None:
     written = writer(cents)
-    if written.startswith(("one dollars", "minus one dollars")):
-        return
     answer = f"The balance is {written}."
     assert tells_number(answer, "cents", cents)
     others = {other, -cents, *(cents + step for step in NEAR), cents // 100, cents * 100, cents % 100}
