@@ -38,7 +38,9 @@ class Number:
 
 _LETTER = rf"[^\W{UNSPACED}]"
 """A letter, digit or underscore of a script with spaces: beside it no number begins."""
-_MINUS = re.compile(r"(?:-|(?<![^\W_])(?:minus|negative|moins|menos|meno|negativo?)[ ]|负|負|マイナス|마이너스[ ]?)\Z")
+_MINUS = re.compile(
+    rf"(?:-|(?<!{_LETTER})(?:minus|negative|moins|menos|meno|negativo?)[ ]|负|負|マイナス|마이너스[ ]?)\Z"
+)
 _SPACED_MINUS = re.compile(r"[:=(|]\s*(?P<sign>-\s)\Z")
 """A hyphen and a space are a sign only where an amount is expected; elsewhere they are a dash."""
 _NO_SIGN = re.compile(rf"(?<={_LETTER})|(?<=[)/+])|(?<=\d[ ])")
