@@ -10,14 +10,14 @@ _CODES = (
     "twd krw rub uah thb idr myr php vnd ils aed sar egp ngn kes"
 )
 _SIGNS = "€£¥₹₩₽₺₴₫฿₪₱₦₡₵₸₿"
-_SIGN = rf"(?:(?<![a-z])(?:us|ca|au|nz|hk|nt|mx|[acsr])?\$|[{_SIGNS}])"
+SIGN = rf"(?:(?<![a-z])(?:us|ca|au|nz|hk|nt|mx|[acsr])?\$|[{_SIGNS}])"
 _NAMES = (
     "dollars? euros? pounds?(?![ ](?:of|in[ ]weight)\\b) quid bucks? francs? franken frs? yen yuan renminbi rupees? "
     "rs kr kronor kronen kroner krona krone pesos? roubles? rubles? zlotys? zl liras? forint baht dolares? dolar "
     "dollari dolar euro libras? sterline pfund franchi francos kroon shekels? rand dirhams?"
 )
 _HUNDREDTHS = "cents? centimes? centavos? centesimi centesimo centimos? pence penny ct cts ore oere paise"
-BEFORE = re.compile(rf"(?:{_SIGN}|(?<![^\W_])(?:{'|'.join(_CODES.split())}|rs|kr|fr|sfr)\.?|人民币|人民幣)[ ]?\Z")
+BEFORE = re.compile(rf"(?:{SIGN}|(?<![^\W_])(?:{'|'.join(_CODES.split())}|rs|kr|fr|sfr)\.?|人民币|人民幣)[ ]?\Z")
 """Searched in what stands before an amount."""
 LEADS = (
     *_SIGNS,
@@ -31,7 +31,7 @@ LEADS = (
 AFTER = re.compile(
     rf"""[ ]?(?:
         (?P<cents>¢|(?:{"|".join(_HUNDREDTHS.split())})(?!\w))
-        | (?P<major>{_SIGN}(?!\d)|元|块|塊|圆|圓|円|원|(?:{"|".join([*_CODES.split(), *_NAMES.split()])})(?![^\W\d_]))
+        | (?P<major>{SIGN}(?!\d)|元|块|塊|圆|圓|円|원|(?:{"|".join([*_CODES.split(), *_NAMES.split()])})(?![^\W\d_]))
     )""",
     re.VERBOSE,
 )

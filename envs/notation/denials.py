@@ -13,7 +13,7 @@ _DENIED = re.compile(
     rf"(?:(?:{NEGATION}|{_FOREIGN})(?:\s+(?!(?:{_RESUMED})\b)[^\W\d_]+){{0,2}}\s+[(\"'$€£]?"
     r"|(?:不是|並非|并非|而非|沒有|没有|不在|非|不|ไม่ใช่|ไม่)\s?)\Z"
 )
-_DENIED_AFTER = re.compile(r"\s?[^\W\d_]{0,2}?(?:(?:では|じゃ|で)(?:な|あり)|이 아니|가 아니|은 아니|는 아니)")
+_DENIED_AFTER = re.compile(r"\s?[^\W\d_]{0,2}?(?:(?:では|じゃ|で)(?:な|あり)|[이가은는] 아[니닙닌])")
 _REACH = 60
 """Characters before a value in which its denial is looked for."""
 NOTHING = re.compile(

@@ -23,7 +23,7 @@ RUN = re.compile(
         (?<![\d.,:/])(?<![^\W{UNSPACED}]-)[1-9]\d{{0,2}}(?P<spaced>(?:\ \d{{3}})+)(?!\d)(?:[.,]\d+)?
         | (?:\d|(?<![\w.])\.(?=\d)) (?:\d|[.,'_](?=\d))*
     )
-    (?P<power>e[+-]?\d{{1,3}}(?!\w) | [ ]?[x×*·][ ]?10(?:\^[+-]?\d{{1,2}}(?!\d)|⁻?[⁰¹²³⁴⁵⁶⁷⁸⁹]{{1,2}}))?
+    (?P<power>e[+-]?\d{{1,3}}(?!\w) | [ ]?[x×*·][ ]?10(?:(?:\^|\*\*)[+-]?\d{{1,2}}(?!\d)|⁻?[⁰¹²³⁴⁵⁶⁷⁸⁹]{{1,2}}))?
     (?P<fraction>[ ]?[{_FRACTIONS}] | [ ](?:and[ ])?[1-9]/[1-9]\d?(?![\d/]))?
     (?P<joined>(?:(?:[-:/·×^+~]|\*{{1,2}}|(?<=\d)x)\d[\w.,]*)+ | (?(spaced)(?:\ \d+)+|(?!)))?
     | (?<![^\W_])[{_FRACTIONS}]""",
@@ -77,7 +77,7 @@ def read_run(run: re.Match[str], mark: Mark) -> list[Digits]:
 def _completed(value: Decimal, run: re.Match[str]) -> Decimal:
     """The value with the exponent and the fraction that follow its digits."""
     if run["power"]:
-        exponent = re.split(r"\^|10(?=[⁰¹²³⁴⁵⁶⁷⁸⁹⁻])|e", run["power"])[-1]
+        exponent = re.split(r"\^|\*\*|10(?=[⁰¹²³⁴⁵⁶⁷⁸⁹⁻])|e", run["power"])[-1]
         value = value.scaleb(int(exponent.translate(_SUPERSCRIPTS)))
     if run["fraction"]:
         fraction = run["fraction"].removeprefix(" and").strip()

@@ -27,6 +27,7 @@ _CHARACTERS = str.maketrans(
 _INVISIBLE = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff]"
 )
+_EURO_AS_MARK = re.compile(r"(\d)€(\d\d)(?!\d)")
 _KEYCAP = re.compile("[0-9]\ufe0f?\u20e3")
 _GROUP_SPACE = re.compile("(?<=\\d)[\u00a0\u202f\u2007-\u200a](?=\\d{3}(?!\\d))")
 """Spaces that do not break a line, between digits: they group them."""
@@ -45,9 +46,14 @@ _COLUMN_GAP = re.compile(r"(?<=\d)(?: {2,}| *\t[ \t]*)(?=\d)")
 _WORD_GAP = re.compile(r"(?<!\d)[ \t]+|[ \t]+(?=\D)| +")
 
 
+_MILLIONS = re.compile(r"(?<![\w.-])(\d[\d.,]*) ?M(?!\w)")
+"""An upper-case `M`; in lower case they are meters."""
+
+
 @lru_cache(_FOLDED_TEXTS)
 def fold(text: str) -> str:
     """The text without case, accents, emphasis and typographic variants."""
+    text = _MILLIONS.sub(r"\1 million", text)
     text = (text.casefold() if text.isascii() else _fold_unicode(text)).replace("`", "'")
     if "*" in text or "_" in text or "\\" in text:
         text = _UNDERLINED.sub("", _STRONG.sub("", _ESCAPE.sub("", text)))
@@ -58,6 +64,7 @@ def fold(text: str) -> str:
 
 
 def _fold_unicode(text: str) -> str:
+    text = _EURO_AS_MARK.sub(r"\1.\2 €", text)
     text = _INVISIBLE.sub("", _KEYCAP.sub("•", text))
     text = _WIDE_COMMA.sub(", ", _GROUP_SPACE.sub("_", text)).translate(_CHARACTERS)
     pieces = _KEPT.split(text)

@@ -63,14 +63,15 @@ _REFUSED_AFTER = re.compile(
 )
 _ARTICLE = re.compile(r"(?<![\w'-])an?(?=[ ][a-z])")
 _TRAILING_MINUS = re.compile(r"-(?!\w)")
-_SCALE = re.compile(rf"[ ]?(?P<word>{'|'.join(sorted(number_words.SCALES, key=len, reverse=True))})(?![^\W\d_])")
+_SCALE = re.compile(rf"[ -]?(?P<word>{'|'.join(sorted(number_words.SCALES, key=len, reverse=True))})(?![^\W\d_])")
 _MONEY_MILLIONS = re.compile(r"m(?!\w)")
 _PARTS = {" and a half": Decimal("0.5"), " and a quarter": Decimal("0.25"), " and one half": Decimal("0.5")}
 _PART = re.compile("|".join(_PARTS))
 _BELOW_ZERO = re.compile(r"[ ]?(?:°[ ]?[cf]?|degrees?(?:[ ](?:celsius|fahrenheit))?)?[ ](?:below|under)[ ](?:zero|0)\b")
 _PRICE_DASH = re.compile(r",-{1,2}(?!\w)")
 _ACCOUNT = re.compile(
-    r"(?:^|[:=|\n]|\b(?:is|are|was|of|to|at|by|now|equals?|totals?|comes to|balance|net|loss|profit|result))\s*\(\Z"
+    r"(?P<lead>^|[:=|\n]|\b(?:is|are|was|of|to|at|by|now|equals?|totals?|comes to|balance|net|loss|profit|result))\s*"
+    rf"(?P<money>{currencies.SIGN}?)\(\Z"
 )
 """What stands before an amount in brackets if the brackets are its sign. Behind other words they only enclose it."""
 _SCORED = re.compile(r"\b(?:rat(?:ed|ing)|scored?|stars|grade|review(?:s|ed)?)\b[^.]*\Z")
@@ -186,6 +187,8 @@ def _lead(text: str, start: int) -> tuple[int, bool, Money] | None:
         match = pattern.search(before)
         if match is None or (pattern is _MINUS and _NO_SIGN.match(text, start - len(match[0]))):
             continue
+        if match[0].endswith(" ") and before[: match.start()].rstrip(" ")[-1:].isdigit():
+            continue  # `12 € 50`: the money of the number before
         start -= len(match[0])
         if pattern is _MINUS:
             signs += 1
