@@ -42,9 +42,11 @@ _NUMERAL = "|".join([*_SMALL, *_TENS])
 _SCALE = "|".join(_WORD_SCALES)
 _ORDINAL = "first|second|third|fourth|fifth|sixth|seventh|eighth|ninth"
 _RUN = re.compile(
-    rf"""(?<![^\W{UNSPACED}])(?<!-)(?<!(?<!this\ )(?<!that\ )point\ ) (?:(?P<half>half[ ](?:an?[ ])?)(?={_SCALE})|an?[ ](?={_SCALE})|(?={_NUMERAL}))
+    rf"""(?<![^\W{UNSPACED}])(?<!-)(?<!(?<!this[ ])(?<!that[ ])point[ ])
+    (?:(?P<half>half[ ](?:an?[ ])?)(?={_SCALE})|an?[ ](?={_SCALE})|(?={_NUMERAL}))
     (?P<words>(?:{_NUMERAL}|{_SCALE})\b
-      (?:(?:[ -]|\n(?=(?:{_SCALE}))|,[ ](?:and[ ])?(?=(?:{_NUMERAL})[ ](?:{_SCALE}))|[ ]and[ ])(?:{_NUMERAL}|{_SCALE})\b)*+)
+      (?:(?:[ -]|\n(?=(?:{_SCALE}))|,[ ](?:and[ ])?(?=(?:{_NUMERAL})[ ](?:{_SCALE}))|[ ]and[ ])
+        (?:{_NUMERAL}|{_SCALE})\b)*+)
     (?P<point>[ ]point(?:[ ](?:{_NUMERAL})\b)+)?
     (?P<fraction>[ ]and[ ](?:an?|one)[ ](?:half|quarter)\b|[ ]and[ ]three[ ]quarters\b)?
     (?P<scale>[ ](?:{_SCALE})\b)?

@@ -137,40 +137,55 @@ def _in_context(text: str, digits: Digits) -> Number | None:
     lead = _lead(text, digits.start)
     if lead is None:
         return None
-    start, negative, money = lead
+    start, is_negative, money = lead
     value, grouped, end, scale = _scaled(text, digits, bool(money))
-    if value is None:
+    has_decimals = "." in text[digits.start : digits.end]
+    tail = _tail(text, end, bool(money) or has_decimals)
+    if value is None or tail is None:
         return None
-    after = currencies.AFTER.match(text, end)
-    unit = None
-    if after is not None:
-        end, money = after.end(), "cents" if after["cents"] else "major"
-    if below := _BELOW_ZERO.match(text, end):
-        end, negative = below.end(), True
-    if units.GLUED.match(text, end) is None and _REFUSED_AFTER.match(text, end):
-        return None
-    if _TRAILING_MINUS.match(text, end):
-        if not (money or "." in text[digits.start : digits.end]):
-            return None
-        end, negative = end + 1, not negative
-    if after is None:
-        unit, end = units.unit_after(text, end)
+    money, unit = tail.money or money, tail.unit
     if digits.is_article:
-        if not (negative or money or unit):
+        if not (is_negative or money or unit):
             return None
         unit = unit and unit._replace(certain=False)
-    if part := _PART.match(text, end):
-        value, grouped, end = value + _PARTS[part[0]], None, part.end()
-    if (
-        text[start - 1 : start] == "("
-        and text[end : end + 1] == ")"
-        and _ACCOUNT.search(text[max(0, start - _REACH) : start])
-    ):
-        if not money and unit is None and "." not in text[digits.start : digits.end]:
-            return None
-        negative = True
-    sign = -1 if negative else 1
+    if part := _PART.match(text, tail.end):
+        value, grouped = value + _PARTS[part[0]], None
+    end = part.end() if part else tail.end
+    account = _ACCOUNT.search(text[max(0, start - _REACH) : start]) if text[end : end + 1] == ")" else None
+    is_amount = bool(money or unit or has_decimals or (account and account["money"]))
+    if account and account["lead"].strip() and not is_amount:
+        return None  # five, or minus five
+    if account and account["money"]:
+        money = "major"
+    sign = -1 if is_negative != tail.is_negative or (account and is_amount) else 1
     return Number(value * sign, start, end, money, unit, grouped and grouped * sign, scale)
+
+
+@dataclass(frozen=True)
+class _Tail:
+    """What belongs to a number behind its digits or words."""
+
+    end: int
+    money: Money
+    unit: Unit | None
+    is_negative: bool
+
+
+def _tail(text: str, end: int, is_amount: bool) -> _Tail | None:
+    """The money, the unit and the sign behind a number; None if what stands there makes it no number."""
+    unit, money = None, currencies.AFTER.match(text, end)
+    end = money.end() if money else end
+    below = _BELOW_ZERO.match(text, end)
+    end = below.end() if below else end
+    if units.GLUED.match(text, end) is None and _REFUSED_AFTER.match(text, end):
+        return None
+    is_minus = _TRAILING_MINUS.match(text, end) is not None
+    if is_minus and not (money or is_amount):
+        return None
+    if money is None:
+        unit, end = units.unit_after(text, end + is_minus)
+        return _Tail(end, "", unit, is_minus or below is not None)
+    return _Tail(end + is_minus, "cents" if money["cents"] else "major", None, is_minus or below is not None)
 
 
 def _lead(text: str, start: int) -> tuple[int, bool, Money] | None:
