@@ -36,7 +36,7 @@ def numeral_value(numeral: str) -> Decimal | None:
             section, digit, last_scale, largest, padded = Decimal(0), None, scale, scale, False
         elif token in "〇零" and last_scale:
             padded = True
-        elif digit is not None:
+        elif digit is not None or not (token in _DIGITS or token[0].isdigit()):
             return None
         else:
             digit = Decimal(_DIGITS[token]) if token in _DIGITS else Decimal(token.replace(",", ""))

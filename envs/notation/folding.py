@@ -46,7 +46,7 @@ _COLUMN_GAP = re.compile(r"(?<=\d)(?: {2,}| *\t[ \t]*)(?=\d)")
 _WORD_GAP = re.compile(r"(?<!\d)[ \t]+|[ \t]+(?=\D)| +")
 
 
-_MILLIONS = re.compile(r"(?<![\w.-])(\d[\d.,]*) ?M(?!\w)")
+_MILLIONS = re.compile(r"(?<![\w.,-])(\d[\d.,]*+) ?M(?!\w)")
 """An upper-case `M`; in lower case they are meters."""
 
 

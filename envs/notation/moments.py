@@ -1,6 +1,7 @@
 """Days and times of day that a text states, on the calendar or counted from the clock: `in two weeks`, `yesterday`."""
 
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from functools import lru_cache
@@ -93,9 +94,11 @@ def _distances(text: str) -> Iterator[tuple[int, int, int]]:
 
 def states_moment(text: str, clock: str, day: tuple[date, int, int], moment: datetime) -> bool:
     """Whether the text gives a day this time of day. A time belongs to the day it stands nearest to."""
-    others = days(text, clock)
-    start, end = max(0, day[1] - _NEAR), day[2] + _NEAR
-    for time in _TIME.finditer(text, start, min(len(text), end)):
+    named = days(text, clock)
+    first = bisect_left(named, day[1] - 2 * _NEAR, key=lambda other: other[1])
+    others = named[first : bisect_right(named, day[2] + 2 * _NEAR, key=lambda other: other[1])]
+    start, end = max(0, day[1] - _NEAR), min(len(text), day[2] + _NEAR)
+    for time in _TIME.finditer(text, start, end):
         overlaps = any(a < time.end() and time.start() < b for _, a, b in others)
         if overlaps or (time["minute"] is None and time["half"] is None):
             continue

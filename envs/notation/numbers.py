@@ -89,7 +89,7 @@ _LIST_MARKER = re.compile(r"^[ \t>]*\d{1,3}[.)]\s(?=\S)", re.MULTILINE)
 def read_numbers(text: str) -> list[Number]:
     """The numbers of a folded text one by one, in their order."""
     masked = _masked(text)
-    candidates = [digits for digits in _candidates(text) if not any(a <= digits.start < b for a, b in masked)]
+    candidates = [digits for digits in _candidates(text) if digits.start not in masked]
     read = (_in_context(text, digits) for digits in sorted(candidates, key=lambda digits: digits.start))
     return [number for number in read if number is not None]
 
@@ -119,10 +119,12 @@ def _is_score(text: str, run: re.Match[str]) -> bool:
     return "." in run["digits"] or _SCORED.search(text[max(0, run.start() - 2 * _REACH) : run.start()]) is not None
 
 
-def _masked(text: str) -> list[tuple[int, int]]:
-    markers = [marker.span() for marker in _LIST_MARKER.finditer(text)]
-    dates = [match.span() for match in absolute_dates(text) if _is_surely_date(text, match)]
-    return [*(match.span() for match in _MASKED.finditer(text)), *dates, *(markers if len(markers) > 1 else [])]
+def _masked(text: str) -> set[int]:
+    """The positions of a text inside dates, addresses and list markers."""
+    markers = list(_LIST_MARKER.finditer(text))
+    dates = (match for match in absolute_dates(text) if _is_surely_date(text, match))
+    matches = [*_MASKED.finditer(text), *dates, *(markers if len(markers) > 1 else [])]
+    return {position for match in matches for position in range(*match.span())}
 
 
 def _is_surely_date(text: str, match: re.Match[str]) -> bool:
@@ -157,7 +159,7 @@ def _in_context(text: str, digits: Digits) -> Number | None:
         return None  # five, or minus five
     if account and account["money"]:
         money = "major"
-    sign = -1 if is_negative != tail.is_negative or (account and is_amount) else 1
+    sign = -1 if is_negative or tail.is_negative or (account and is_amount) else 1
     return Number(value * sign, start, end, money, unit, grouped and grouped * sign, scale)
 
 
