@@ -34,6 +34,7 @@ _RELATIVE = re.compile(rf"(?<!from )(?<![a-z\d-])(?:{'|'.join(sorted(_DAYS_AWAY,
 _SPANS = {"day": 1, "days": 1, "week": 7, "weeks": 7, "fortnight": 14, "fortnights": 14}
 _ONE_SPAN = re.compile(r"(?<![\w-])(?:an?|one)\s(?P<span>day|week|fortnight)(?!\w)")
 _SPAN = re.compile(r"[\s-]?(?P<span>days?|weeks?|fortnights?)(?!\w)")
+_SPAN_WORD = re.compile(r"(?<![a-z])(?:day|week|fortnight)")
 _LONGEST_SPAN = 12
 _SECONDS_OF_DAY = 86400
 _IN = re.compile(r"(?<![^\W_])in\s\Z")
@@ -73,6 +74,8 @@ def _named(text: str) -> Iterator[tuple[int, int, int]]:
 
 def _distances(text: str) -> Iterator[tuple[int, int, int]]:
     """Start, end and days of `in 2 weeks`, `a week from today` and `3 days ago`."""
+    if _SPAN_WORD.search(text) is None:
+        return  # most texts: their numbers need not be read
     spans = [(match.start(), match.end(), _SPANS[match["span"]]) for match in _ONE_SPAN.finditer(text)]
     for number in amounts(text):
         span = _SPAN.search(text, number.start, min(len(text), number.end + _LONGEST_SPAN))
