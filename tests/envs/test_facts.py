@@ -1,6 +1,8 @@
 """What an answer tells and what it does not. Each pair is one a careless matcher gets wrong."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import JsonValue
 
 from envs.facts import mentions, tells
@@ -168,3 +170,94 @@ def test_a_denied_value_is_mentioned_though_not_told() -> None:
     text = "I cannot find ORD-3."
     assert mentions(text, "text", "ORD-3", CLOCK)
     assert not tells(text, Fact(label="order", kind="text", value="ORD-3"), CLOCK)
+
+
+PIECES = st.sampled_from(
+    (
+        *(
+            "5",
+            "1 000",
+            "1.000",
+            "9" * 30,
+            "1e999",
+            ",",
+            ".",
+            "-",
+            "−",
+            " ",
+            "\n",
+            "\t",
+            "$",
+            "€",
+            " usd",
+            "minus ",
+            "one ",
+            "a ",
+        ),
+        *(
+            "two hundred",
+            " thousand",
+            " and ",
+            "half",
+            " point ",
+            "(",
+            ")",
+            "½",
+            "10²",
+            "x10^",
+            "万",
+            "三百",
+            "本",
+            "第",
+            "5月",
+        ),
+        *(
+            "March 5",
+            " 2026",
+            " in ",
+            " days",
+            " ago",
+            " from today",
+            "14:30",
+            " pm",
+            "%",
+            "kg",
+            "m",
+            "not ",
+            "不是",
+            "北京",
+        ),
+        *(
+            "*",
+            "_",
+            "\\",
+            "\u0301",
+            "が",
+            "서울",
+            "เ",
+            "\u200b",
+            "﷼",
+            "①",
+            "\ud800",
+            "٣",
+            "/",
+            "+",
+            "~",
+            "'",
+            "http://",
+            "@",
+        ),
+    )
+)
+VALUES: tuple[tuple[FactKind, JsonValue], ...] = (
+    *(("integer", 5), ("number", 5.25), ("cents", 500), ("date", "2026-03-05"), ("datetime", "2026-03-05T14:30:00")),
+    *(("text", "A-"), ("text", "北京"), ("text", []), ("boolean", True)),
+)
+
+
+@given(
+    pieces=st.lists(PIECES, max_size=25), clock=st.sampled_from((CLOCK, "9999-12-31T00:00:00", "0001-01-01T00:00:00"))
+)
+def test_every_answer_can_be_judged(pieces: list[str], clock: str) -> None:
+    for kind, value in VALUES:
+        assert tells("".join(pieces), Fact(label="x", kind=kind, value=value), clock) in (True, False)

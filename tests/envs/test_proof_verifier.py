@@ -141,7 +141,7 @@ class NoSeparators(Environment):
     """A verifier that takes no thousands separator."""
 
     def judge_replay(self, task: Task, replay: Replay, answer: str) -> Verdict:
-        return super().judge_replay(task, replay, answer.replace(",", " "))
+        return super().judge_replay(task, replay, answer.replace(",", "|"))
 
 
 def test_accepts_alternative_fails_when_a_notation_is_not_understood() -> None:

@@ -1,0 +1,88 @@
+"""Dates of the calendar in a text, in the notations and month names of the usual languages.
+
+`3/5/2026` is March 5; where the first number is no month, the day comes first. `05-03-2026` is read only if one of its
+numbers is no month. Dates are days of the Gregorian calendar, 0001 to 9999.
+"""
+
+import re
+from collections.abc import Iterator
+from datetime import date
+from functools import lru_cache
+
+_TEXTS = 256
+_NAMES = (
+    "january jan januar januari janner janvier janv enero ene gennaio janeiro января",
+    "february feb februar februari fevrier fevr febrero febbraio fevereiro fev февраля",
+    "march mar marz maerz mrz mars marzo marco maart mrt марта",
+    "april apr avril avr abril abr aprile апреля",
+    "may mai mayo maggio maio mei maj мая",
+    "june jun juni juin junio giugno junho июня",
+    "july jul juli juillet juil julio luglio julho июля",
+    "august aug aout agosto augustus augusti августа",
+    "september sep sept septembre septiembre setiembre settembre setembro сентября",
+    "october oct oktober okt octobre octubre ottobre outubro октября",
+    "november nov novembre noviembre novembro ноября",
+    "december dec dezember dez decembre diciembre dicembre dezembro desember декабря",
+)
+_MONTHS = {name: number for number, names in enumerate(_NAMES, start=1) for name in names.split()}
+_LONGEST_FIRST = sorted(_MONTHS, key=len, reverse=True)
+_MONTH = rf"(?P<month>{'|'.join(_LONGEST_FIRST)})(?![^\W\d_])\.?"
+_NOT_ENGLISH = "|".join(name for name in _LONGEST_FIRST if name not in ("may", "march", "mar"))
+_DAY = r"(?P<day>\d{1,2})(?:st|nd|rd|th|er|[eº°])?(?!\w|:\d|[.,]\d|-\d)"
+_OPEN = r"(?<![a-z\d_.])(?<![a-z\d]-)"
+"""Nothing of a script with spaces before it: `ORD-2026-03-05` holds no date."""
+_YEAR = r"(?:[\s,(/-]+(?:(?:of|in|de|del|do)\s)?(?P<year>\d{4}|'\d\d)(?!\w))?(?![\s,]+\d{5})"
+_WORD = re.compile(r"[^\W\d_]+")
+_YEAR_OR_MONTH = re.compile(r"\d{4}|[月월]")
+"""Without one of these a text has no date in numbers, and without a month's name none in words: most have neither."""
+_NUMERIC = tuple(
+    re.compile(_OPEN + pattern)
+    for pattern in (
+        r"(?P<year>\d{4})(?P<gap>[-/.])(?P<month>\d{1,2})(?P=gap)(?P<day>\d{1,2})(?![\d-]|\.\d)",
+        r"(?<!/)(?P<month>\d{1,2})/(?P<day>\d{1,2})/(?P<year>\d{4})(?!\d)",
+        r"(?P<day>\d{1,2})\.\s?(?P<month>\d{1,2})\.\s?(?P<year>\d{4})(?!\d)",
+        r"(?<!-)(?P<month>\d{1,2})-(?P<day>\d{1,2})-(?P<year>\d{4})(?![\d-])",
+        r"(?P<year>\d{4})\s?[年년.]\s?(?P<month>\d{1,2})\s?[月월.]\s?(?P<day>\d{1,2})\s?[日号號일.]?(?!\d)",
+        r"(?P<year>(?!))?(?<!年)(?<!년\s)(?P<month>\d{1,2})\s?[月월]\s?(?P<day>\d{1,2})\s?[日号號일]",
+    )
+)
+_NAMED = tuple(
+    re.compile(_OPEN + pattern)
+    for pattern in (
+        rf"(?:(?P<early>\d{{4}}),?[\s-]+)?{_MONTH}[\s-]+(?:the\s+)?{_DAY}{_YEAR}",
+        rf"{_DAY}[\s-]+(?:(?:of|de|del|di)\s+)?{_MONTH}{_YEAR}",
+        rf"(?P<day>\d{{1,2}})\.\s?(?P<month>{_NOT_ENGLISH})(?![^\W\d_])\.?{_YEAR}",
+    )
+)
+
+
+@lru_cache(_TEXTS)
+def absolute_dates(text: str) -> tuple[re.Match[str], ...]:
+    """The places of a folded text that look like dates, each with groups `year`, `month` and `day`."""
+    numeric = _NUMERIC if _YEAR_OR_MONTH.search(text) else ()
+    named = () if _MONTHS.keys().isdisjoint(_WORD.findall(text)) else _NAMED
+    return tuple(match for pattern in (*numeric, *named) for match in pattern.finditer(text))
+
+
+def calendar_dates(text: str, year: int) -> Iterator[tuple[date, int, int]]:
+    """The dates of a folded text with their start and end. `year` is taken where a date has none."""
+    for match in absolute_dates(text):
+        parts = match.groupdict()
+        written = parts["year"] or parts.get("early") or str(year)
+        month, day = _month_and_day(match)
+        try:
+            yield date(int(f"20{written[1:]}" if written.startswith("'") else written), month, day), *match.span()
+        except ValueError:
+            continue  # no such day
+
+
+def _month_and_day(match: re.Match[str]) -> tuple[int, int]:
+    name, day = match["month"], int(match["day"])
+    if name in _MONTHS:
+        return _MONTHS[name], day
+    month = int(name)
+    by_numbers = re.fullmatch(r"\d+([/-])\d+\1\d{4}", match[0])
+    if by_numbers and month > 12:
+        return day, month
+    # With hyphens either may come first: a date only where one of both is no month.
+    return (0, 0) if by_numbers and by_numbers[1] == "-" and day <= 12 and month != day else (month, day)

@@ -1,0 +1,77 @@
+"""Units after a number: what they measure, and how a number in one is compared with a fact in another."""
+
+import re
+from decimal import Decimal
+from typing import NamedTuple
+
+
+class Unit(NamedTuple):
+    """A dimension, and how much of the dimension's first unit this one stands for."""
+
+    dimension: str
+    factor: Decimal
+    certain: bool = True
+    """False for `5m`, which may be millions, and for `a day`: compared with a fact in such a unit only."""
+    composed: bool = False
+    """Whether the number was worked out from several units, such as hours and minutes."""
+
+
+_UNITS: dict[str, Unit] = {
+    word: Unit(dimension, Decimal(factor))
+    for dimension, factor, words in (
+        ("mass", "0.001", "mg milligram milligrams"),
+        ("mass", "1", "g gram grams gramm gramme grammes gramo gramos grammi 克 グラム"),
+        ("mass", "1000", "kg kilo kilos kilogram kilograms kilogramm kilogrammes kilogramos 公斤 千克 キロ"),
+        ("mass", "1000000", "t ton tons tonne tonnes tonnen toneladas 吨 噸"),
+        ("mass", "28.349523125", "oz ounce ounces"),
+        ("mass", "453.59237", "lb lbs"),
+        ("length", "0.001", "mm millimeter millimeters millimetre millimetres"),
+        ("length", "0.01", "cm centimeter centimeters centimetre centimetres zentimeter centimetros 厘米 公分"),
+        ("length", "0.0254", "inch inches"),
+        ("length", "0.3048", "ft foot feet"),
+        ("length", "0.9144", "yd yard yards"),
+        ("length", "1", "m meter meters metre metres metros metri 米 公尺 メートル"),
+        ("length", "1000", "km kilometer kilometers kilometre kilometres kilometros 公里 千米"),
+        ("length", "1609.344", "mi mile miles"),
+        ("time", "1", "s sec secs second seconds sekunde sekunden secondes segundos secondi 秒"),
+        ("time", "60", "min mins minute minutes minuten minutos minuti 分钟 分鐘 分間"),
+        ("time", "3600", "h hr hrs hour hours stunde stunden heure heures hora horas uur 小时 小時 時間"),
+        ("time", "86400", "d day days tag tage tagen jour jours dia dias giorni dagen 天 日間"),
+        ("time", "604800", "week weeks woche wochen semaine semaines semana semanas settimane weken 周 週間 星期"),
+        ("volume", "1", "ml milliliter milliliters millilitre millilitres 毫升"),
+        ("volume", "1000", "l liter liters litre litres litros litri 升 公升"),
+        ("share", "1", "% percent pct prozent procent"),
+    )
+    for word in words.split()
+}
+_UNMEASURED = "gb mb kb tb gib mib w kw kwh mwh v ma mah hz khz mhz ghz px pt pcs pc mph kmh kph rpm bar psi db"
+"""Units without a conversion: they may follow digits without a space. `5c` may name a seat and is left out."""
+_WORDS = sorted((word for word in [*_UNITS, *_UNMEASURED.split()] if word.isascii() and word.isalpha()), reverse=True)
+GLUED = re.compile(rf"(?:{'|'.join(_WORDS)})(?![^\W²³])")
+"""Letters that may follow digits without a space."""
+_UNSPACED = sorted((word for word in _UNITS if not word.isascii()), key=len, reverse=True)
+_AFTER = re.compile(rf"(?P<gap>[ ]?)-?(?P<word>{'|'.join(_UNSPACED)}|[^\W\d_²³]+|%)(?P<power>[ ]?[/²³^])?")
+
+
+def unit_after(text: str, position: int) -> tuple[Unit | None, int]:
+    """The unit that follows a number, and where it ends; none is known for most words."""
+    after = _AFTER.match(text, position)
+    unit = _UNITS.get(after["word"]) if after else None
+    if after is None or unit is None:
+        return None, position
+    if after["power"]:
+        return Unit(after["word"] + after["power"], Decimal(1)), after.end()
+    return unit._replace(certain=bool(after["gap"]) or after["word"] != "m"), after.end()
+
+
+def converted(value: Decimal, unit: Unit | None, wanted: str) -> Decimal | None:
+    """A number with its unit, in the wanted unit; None if it counts something else.
+
+    Without a known unit on both sides a number is taken as it is.
+    """
+    target = _UNITS.get(wanted.casefold())
+    if unit is None:
+        return value
+    if target is None:
+        return value if unit.certain and not unit.composed else None
+    return value * unit.factor / target.factor if unit.dimension == target.dimension else None
