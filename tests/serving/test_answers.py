@@ -244,6 +244,6 @@ def test_a_list_of_models_is_one_or_an_error(models: object) -> None:
 
 def test_a_key_that_the_endpoint_repeats_is_in_no_error() -> None:
     with replying(Reply({"error": {"message": "bad key secret-7"}}, 401)) as (endpoint, _):
-        with pytest.raises(EndpointError, match="bad key …") as error:
+        with pytest.raises(EndpointError, match=r"bad key \*\*\*") as error:
             ask(endpoint.model_copy(update={"api_key": "secret-7"}))
         assert "secret-7" not in str(error.value)
