@@ -196,13 +196,13 @@ def load_campaign(name: str) -> Campaign:
     try:
         content = read_yaml(file)
     except YamlUnreadable as error:
-        raise CampaignError(f"{file}: {error}") from error
+        raise CampaignError(f"{file}: {error}") from None
     if not isinstance(content, dict):
         raise CampaignError(f"{file}: must be a mapping of settings, such as `domains: [library]`.")
     try:
         return validated(Campaign, content)
     except FieldsInvalid as error:
-        raise CampaignError("\n".join(f"{file}: {each.where}: {each.message}." for each in error.problems)) from error
+        raise CampaignError("\n".join(f"{file}: {problem.sentence}" for problem in error.problems)) from None
 
 
 def reseeded(name: str, seed: int) -> str:

@@ -43,13 +43,18 @@ class Problem:
         """The path for people: `rollouts.workers.count`."""
         return ".".join(str(part)[:40] for part in self.path)
 
+    @property
+    def sentence(self) -> str:
+        """Field and finding; the finding alone where it concerns the whole file."""
+        return f"{self.where}: {self.message}." if self.path else f"{self.message}."
+
 
 class FieldsInvalid(ValueError):
     """Fields cannot be used; `problems` has all of them."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = list(problems)
-        super().__init__("; ".join(f"{problem.where}: {problem.message}" for problem in self.problems))
+        super().__init__(" ".join(problem.sentence for problem in self.problems))
 
 
 def validated(model: type[Model], content: dict[str, Any]) -> Model:
