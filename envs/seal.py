@@ -10,6 +10,7 @@ from time import monotonic
 import apsw
 
 from envs import search
+from envs.cells import MAX_VALUE_BYTES
 
 STEP_BUDGET = 2_000_000
 """Virtual-machine steps one statement may take (tens of milliseconds)."""
@@ -17,8 +18,6 @@ STEP_TICK = 500
 """Steps between two looks at the budgets: more than a point query takes."""
 MAX_STATEMENT_S = 3.0
 """Time one statement may take on the wall: far more than its steps need, unless each of them chews on long texts."""
-MAX_VALUE_BYTES = 100_000
-"""Of a value, and of a row. SQLite's functions on texts take quadratic time at worst, and cannot be interrupted."""
 MAX_TRIMMED = 100
 """Characters that trim may be told to take off."""
 HEAP_LIMIT_BYTES = 1 << 30

@@ -15,9 +15,9 @@ from collections.abc import Collection, Mapping, Sequence
 from pydantic import JsonValue
 
 from envs.experts import Advice, expert_tool
-from envs.record import Record
+from envs.record import MAX_INTEGER, Record
 from envs.spec import EnvironmentSpec, Parameter, Tool
-from envs.strict_json import MAX_DEPTH, MAX_INTEGER
+from envs.strict_json import MAX_DEPTH
 from envs.task import Expert, Preference, Task, Toolbox, ToolCall
 from envs.tools import ToolResult
 
