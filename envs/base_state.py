@@ -14,7 +14,7 @@ import apsw
 from envs.cells import MAX_VALUE_BYTES, is_datetime
 from envs.errors import SpecError
 from envs.schema import create_table, highest_number, insert_rows
-from envs.search import create_index, index_name
+from envs.search import MAX_REPEATS, create_index, index_name, most_repeated
 from envs.spec import EnvironmentSpec
 
 _FIRST_YEAR, _LAST_YEAR = 1000, 9000
@@ -54,6 +54,14 @@ def _check_clock(clock: str) -> None:
         raise SpecError("clock", what, f"Choose a year from {_FIRST_YEAR} to {_LAST_YEAR}")
 
 
+def _check_repeats(connection: apsw.Connection, table: str) -> None:
+    repeated = most_repeated(connection, table)
+    if repeated is not None:
+        row, word = repeated
+        what = f"the word {word!r} stands there more than {MAX_REPEATS} times"
+        raise SpecError(f"rows.{table}[{row}]", what, "Split the text into several rows")
+
+
 @dataclass(frozen=True)
 class BaseState:
     """The seeded database as bytes, with what a connection to it needs to know."""
@@ -91,6 +99,7 @@ class BaseState:
             for table in spec.tables:
                 if table.full_text:
                     create_index(connection, table)
+                    _check_repeats(connection, table.name)
             content = connection.serialize("main")
         finally:
             connection.close()

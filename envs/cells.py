@@ -46,10 +46,6 @@ def text_problem(text: object) -> str | None:
 
 def check_rows(spec: EnvironmentSpec) -> None:
     """Every value of every row against its column. Raises SpecError naming it, as `rows.trip[1].n`."""
-    ids = {
-        table.name: {row[0] for row in spec.rows.get(table.name, ()) if row and _hashable(row[0])}
-        for table in spec.tables
-    }
     for table in spec.tables:
         columns = (_ID, *table.columns)
         values_of = {column.name: set[JsonValue]() for column in columns if column.unique}
@@ -60,13 +56,21 @@ def check_rows(spec: EnvironmentSpec) -> None:
                 raise SpecError(place, f"has {len(row)} values for {len(columns)} columns", f"Give {names}")
             for column, value in zip(columns, row, strict=True):
                 _check_cell(f"{place}.{column.name}", column, value)
-                if value is None:
-                    continue
-                if column.references is not None and value not in ids[column.references]:
-                    what = f"refers to a row of {column.references} that does not exist"
-                    raise SpecError(f"{place}.{column.name}", what, f"Use an id seeded in {column.references}")
-                if column.name in values_of:
+                if value is not None and column.name in values_of:
                     _check_new(f"{place}.{column.name}", table, column, value, values_of[column.name])
+
+
+def check_references(spec: EnvironmentSpec) -> None:
+    """Every reference to a row. Raises SpecError naming it."""
+    ids = {table.name: {row[0] for row in spec.rows.get(table.name, ())} for table in spec.tables}
+    for table in spec.tables:
+        referring = [(at, c, c.references) for at, c in enumerate(table.columns, start=1) if c.references is not None]
+        for number, row in enumerate(spec.rows.get(table.name, ())):
+            for position, column, parent in referring:
+                if row[position] is not None and row[position] not in ids[parent]:
+                    place = f"rows.{table.name}[{number}].{column.name}"
+                    what = f"refers to a row of {parent} that does not exist"
+                    raise SpecError(place, what, f"Use an id seeded in {parent}")
 
 
 def _check_cell(place: str, column: Column, value: JsonValue) -> None:
@@ -98,10 +102,6 @@ def _check_new(place: str, table: Table, column: Column, value: JsonValue, value
     if value in values:
         raise SpecError(place, f"another row of {table.name} already has this {column.name}", "Give it another")
     values.add(value)
-
-
-def _hashable(value: JsonValue) -> bool:
-    return not isinstance(value, list | dict)
 
 
 def _parses(kind: type[date], text: str) -> bool:

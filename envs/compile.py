@@ -136,6 +136,7 @@ def _try_search(place: str, tool: Tool, state: State, constants: dict[str, str |
     """Search once: where bm25 or snippet cannot be computed shows only when a row is found."""
     if not (queries := _queries(tool)) or tool.returns is None:
         return
+    state.begin_call()
     table = next(table for table in state.base.searched if index_name(table) in tool.returns.sql.casefold())
     text = " ".join(map(str, next(iter(state.run(f"SELECT * FROM {quoted(table)}", {}, rows=1)), ("a",))))
     words = match_expression(" ".join(text.split()[:MAX_WORDS]))

@@ -143,6 +143,7 @@ class Environment:
             columns = self._reader.inspect(sql, may_write=False).columns
         except apsw.Error as error:
             raise EnvironmentBroken(f"{self._reader.seal.refused or error}: {sql}") from error
+        self._reader.begin_call()
         found = self._reader.run(sql, bindings, can_cache=False)
         booleans = {name for name, table, origin in columns if (table, origin) in self.base.booleans}
         names = [name for name, _, _ in columns]

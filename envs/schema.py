@@ -9,7 +9,7 @@ import sys
 import apsw
 from pydantic import JsonValue
 
-from envs.cells import check_rows
+from envs.cells import check_references, check_rows
 from envs.errors import SpecError
 from envs.record import MAX_INTEGER
 from envs.spec import Column, EnvironmentSpec, Table
@@ -45,6 +45,7 @@ def insert_rows(connection: apsw.Connection, spec: EnvironmentSpec) -> None:
                 connection.execute(f"INSERT INTO {quoted(table.name)} VALUES ({marks})", row)
             except apsw.TooBigError as error:
                 raise SpecError(f"rows.{table.name}[{number}]", "is longer than a row may be", "Shorten it") from error
+    check_references(spec)
 
 
 def highest_number(table: Table, rows: tuple[tuple[JsonValue, ...], ...]) -> int:

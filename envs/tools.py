@@ -75,6 +75,7 @@ class CompiledTool:
         bindings: dict[str, JsonValue] = {**self.constants, **arguments, "now": clock, "today": clock[:10]}
         for name in self.queries:
             bindings[name] = match_expression(str(arguments[name]))
+        state.begin_call()
         try:
             # A guard or a read cannot change anything (its SQL was prepared under a seal that refuses it).
             for guard in self.tool.guards:
