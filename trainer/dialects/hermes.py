@@ -15,7 +15,7 @@ class Hermes(NativeDialect):
     results_role = "tool"
     markers = (_OPEN, _CLOSE, "<tool_response>", "</tool_response>")
     arguments = "arguments"
-    opening = re.compile(_OPEN)
+    opening = re.compile(rf"{_OPEN}\s*(?=\{{)")
     form = f'{_OPEN}{{"name": ..., "arguments": {{...}}}}{_CLOSE}'
 
     def payloads(self, spoken: str) -> list[str] | None:

@@ -116,18 +116,18 @@ class NativeDialect(ABC):
     def _after_thinking(self, text: str) -> str:
         """The text after `</think>`, whether the template or the model began to think. Raises Unreadable.
 
-        A `</think>` inside a call ends nothing, also where the call is broken or cut off.
+        A `</think>` inside a call ends nothing, also where the call is broken or cut off, unless it is thought of only.
         """
-        start = 0
+        start, thinking = 0, text.startswith(_THINKING)
         while (end := text.find(_THOUGHT, start)) >= 0:
             call = self.opening.search(text, start, end)
             if call is None:
                 return text[end + len(_THOUGHT) :].strip()
             start, whole = json_end(text, call.end())
-            if not whole and (call.start() == 0 or _INTERRUPTED.match(text, start)):
+            if not whole and not thinking and (call.start() == 0 or _INTERRUPTED.match(text, start)):
                 break
             start = max(start if whole else 0, call.end())
-        if text.startswith(_THINKING):
+        if thinking:
             raise Unreadable(f"thinking without {_THOUGHT}")
         return text
 
