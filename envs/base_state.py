@@ -11,12 +11,14 @@ from functools import cache
 
 import apsw
 
+from envs.cells import MAX_VALUE_BYTES, is_datetime
 from envs.errors import SpecError
 from envs.schema import create_table, highest_number, insert_rows
-from envs.seal import MAX_VALUE_BYTES
-from envs.search import create_index, index_name
+from envs.search import MAX_REPEATS, create_index, index_name, most_repeated
 from envs.spec import EnvironmentSpec
 
+_FIRST_YEAR, _LAST_YEAR = 1000, 9000
+"""Of a clock: the calendar of Python and SQLite ends with the year 9999."""
 _UNIX_EPOCH_JULIAN_MS = 210_866_760_000_000
 
 
@@ -42,6 +44,22 @@ def _frozen_clock(clock: str) -> tuple[str, _FrozenClock]:
 def connect(clock: str) -> apsw.Connection:
     """An empty database in memory whose clock stands at this instant, ISO without zone."""
     return apsw.Connection(":memory:", vfs=_frozen_clock(clock)[0], statementcachesize=1024)
+
+
+def _check_clock(clock: str) -> None:
+    if not is_datetime(clock):
+        raise SpecError("clock", f"{clock!r} is no instant", "Write 2026-03-02T09:00:00")
+    if not _FIRST_YEAR <= int(clock[:4]) <= _LAST_YEAR:
+        what = f"{clock} leaves no room for the days before and after it"
+        raise SpecError("clock", what, f"Choose a year from {_FIRST_YEAR} to {_LAST_YEAR}")
+
+
+def _check_repeats(connection: apsw.Connection, table: str) -> None:
+    repeated = most_repeated(connection, table)
+    if repeated is not None:
+        row, word = repeated
+        what = f"the word {word!r} stands there more than {MAX_REPEATS} times"
+        raise SpecError(f"rows.{table}[{row}]", what, "Split the text into several rows")
 
 
 @dataclass(frozen=True)
@@ -71,10 +89,7 @@ class BaseState:
     @classmethod
     def build(cls, spec: EnvironmentSpec) -> "BaseState":
         """Create the tables and seed the rows under the frozen clock. Raises SpecError naming the table or row."""
-        try:
-            datetime.fromisoformat(spec.clock)
-        except ValueError as error:
-            raise SpecError("clock", f"{spec.clock!r} is no instant", "Write 2026-03-02T09:00:00") from error
+        _check_clock(spec.clock)
         connection = connect(spec.clock)
         connection.limit(apsw.SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES)
         try:
@@ -84,6 +99,7 @@ class BaseState:
             for table in spec.tables:
                 if table.full_text:
                     create_index(connection, table)
+                    _check_repeats(connection, table.name)
             content = connection.serialize("main")
         finally:
             connection.close()

@@ -5,6 +5,7 @@ and every table, which costs more than the calls of a short episode themselves.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from sys import getsizeof
 from typing import Any, Literal, TypeAlias
 
 import apsw
@@ -12,7 +13,11 @@ from pydantic import JsonValue
 
 from envs.task import Change
 
+MAX_LOG_BYTES = 64 << 20
+"""Memory that the rows before and after all changes of an episode may take."""
 _CHANGES_KEPT = 1_000
+_UNMEASURED = 128
+"""Changes whose size is not looked at: more than nearly every episode makes, and at most a third of the bound."""
 Row: TypeAlias = tuple[Any, ...]
 """All columns of a row, `id` first."""
 _Rows: TypeAlias = dict[tuple[str, str], tuple[Row | None, Row | None]]
@@ -24,11 +29,15 @@ class ChangeLog:
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._entries: list[tuple[str, Row | None, Row | None]] = []
+        self._bytes = 0
+        self.full = False
+        """Whether changes were too large to be noted: the statement that made them must be undone."""
         connection.preupdate_hook(self._note, id="changes")
 
     def clear(self) -> None:
         """Begin anew."""
         self._entries.clear()
+        self._bytes, self.full = 0, False
 
     def mark(self) -> int:
         """Where the log stands: what `forget` goes back to."""
@@ -36,6 +45,8 @@ class ChangeLog:
 
     def forget(self, mark: int) -> None:
         """Drop what came after a mark, because it was rolled back: SQLite reports changes, not their undoing."""
+        self._bytes -= sum(_size(old) + _size(new) for _, old, new in self._entries[max(mark, _UNMEASURED) :])
+        self.full = False
         del self._entries[mark:]
 
     def net(self) -> Iterator[tuple[str, Row | None, Row | None]]:
@@ -52,7 +63,18 @@ class ChangeLog:
                 yield table, old, new
 
     def _note(self, update: apsw.PreUpdate) -> None:
-        self._entries.append((update.table_name, update.old, update.new))
+        if self.full:
+            return
+        old, new = update.old, update.new
+        self._entries.append((update.table_name, old, new))
+        if len(self._entries) > _UNMEASURED:
+            self._bytes += _size(old) + _size(new)
+            self.full = self._bytes > MAX_LOG_BYTES
+
+
+def _size(row: Row | None) -> int:
+    """Bytes of memory."""
+    return 0 if row is None else getsizeof(row) + sum(map(getsizeof, row))
 
 
 def _follow(

@@ -9,9 +9,11 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
+from envs.cells import text_problem
 from envs.errors import EnvironmentBroken, SpecError
 from envs.program import GIVEN, ProgramRefused, read_program
 from envs.python_tools import PythonBody
+from envs.record import problems
 from envs.schema import IDENTIFIER, quoted
 from envs.search import MAX_WORDS, index_name, match_expression
 from envs.spec import Column, EnvironmentSpec, Program, Rule, Table, Tool
@@ -26,7 +28,9 @@ _NO_SUCH = re.compile(r"no such (?:column|table): (?:\w+\.)?(\w+)")
 
 
 def check_structure(spec: EnvironmentSpec) -> None:
-    """Names, references and enums of the tables. Raises SpecError."""
+    """Texts, numbers, names, references and enums of all but the rows. Raises SpecError."""
+    for place, problem in problems(spec.model_dump(exclude={"rows"}), problem_of=text_problem):
+        raise SpecError(place, problem, "Give a finite number up to 2**53 - 1, or Unicode text without NUL")
     if not spec.tables:
         raise SpecError("tables", "there is none", "Declare at least one table")
     _distinct("tables", (table.name for table in spec.tables), "name")
@@ -36,7 +40,7 @@ def check_structure(spec: EnvironmentSpec) -> None:
     known = {table.name for table in spec.tables}
     for name in spec.rows:
         if name not in known:
-            raise SpecError(f"rows.{name}", "there is no such table", f"Use one of {', '.join(sorted(known))}")
+            raise SpecError(f"rows.{name!a}", "there is no such table", f"Use one of {', '.join(sorted(known))}")
     for table in spec.tables:
         place = f"tables.{table.name}"
         _named(place, table.name)
@@ -132,6 +136,7 @@ def _try_search(place: str, tool: Tool, state: State, constants: dict[str, str |
     """Search once: where bm25 or snippet cannot be computed shows only when a row is found."""
     if not (queries := _queries(tool)) or tool.returns is None:
         return
+    state.begin_call()
     table = next(table for table in state.base.searched if index_name(table) in tool.returns.sql.casefold())
     text = " ".join(map(str, next(iter(state.run(f"SELECT * FROM {quoted(table)}", {}, rows=1)), ("a",))))
     words = match_expression(" ".join(text.split()[:MAX_WORDS]))
@@ -194,6 +199,9 @@ def _check_column(place: str, column: Column, tables: set[str]) -> None:
     _named(place, column.name)
     if column.name == "id":
         raise SpecError(place, "every table has `id` already", "Remove it")
+    if column.name in ("rowid", "oid"):
+        raise SpecError(place, "SQLite calls the place of a row by this name", "Rename it")
+    _distinct(f"{place}.values", column.values, "value")
     if column.type == "enum" and not column.values:
         raise SpecError(place, "an enum without values", "List them in `values`")
     if column.type != "enum" and column.values:
@@ -215,6 +223,10 @@ def _check_parameters(place: str, tool: Tool, spec: EnvironmentSpec) -> None:
             raise SpecError(where, "the engine binds this name itself", "Choose another name")
         if (parameter.enum or parameter.format) and parameter.type != "string":
             raise SpecError(where, f"`enum` or `format` on a {parameter.type}", "Only a string has them")
+        _distinct(f"{where}.enum", parameter.enum, "value")
+        low, high = parameter.minimum, parameter.maximum
+        if low is not None and high is not None and low > high:
+            raise SpecError(where, f"nothing is at least {low:g} and at most {high:g}", "Correct the bounds")
         if parameter.source is not None:
             table, _, column = parameter.source.partition(".")
             columns = {f"{t.name}.{name}" for t in spec.tables for name in _column_names(t)}
@@ -270,7 +282,8 @@ def _column_names(table: Table) -> list[str]:
 
 def _named(place: str, name: str) -> None:
     if not IDENTIFIER.fullmatch(name) or name.startswith("sqlite_"):
-        raise SpecError(place, f"{name!r} is no name", "Use lower-case letters, digits and underscores")
+        rule = "at most 63 lower-case letters, digits and underscores, a letter first"
+        raise SpecError(place, f"{name!r} is no name", f"Rename it: {rule}")
 
 
 def _distinct(place: str, names: Iterable[str], what: str) -> None:

@@ -1,5 +1,6 @@
 """A specification brought to life: checked, compiled, and ready for any number of episodes."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,8 @@ from envs.state import State, open_state
 from envs.task import Change, Task, ToolCall
 from envs.tools import CompiledTool, ToolResult
 from envs.verdict import Outcome, Verdict
+
+_REMEDY = "Correct it, or write the file anew with `envloom env show --json`"
 
 
 class Replay(Record):
@@ -66,13 +69,19 @@ class Environment:
     def open(cls, path: str | Path) -> "Environment":
         """Load the specification in a JSON file. Raises OSError, and SpecError naming file and place."""
         try:
-            spec = EnvironmentSpec.model_validate_json(Path(path).read_bytes())
+            # Python's reader takes what is JSON only nearly, such as NaN: `load` then names its place.
+            content = json.loads(Path(path).read_bytes(), object_pairs_hook=_object)
+            spec = EnvironmentSpec.model_validate(content)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             place = ".".join(str(part) for part in first["loc"])
-            remedy = "Correct it, or write the file anew with `envloom env show --json`"
-            raise SpecError(f"{path}: {place}" if place else str(path), first["msg"], remedy) from error
-        return cls.load(spec)
+            raise SpecError(f"{path}: {place}" if place else str(path), first["msg"], _REMEDY) from error
+        except (ValueError, RecursionError) as error:
+            raise SpecError(str(path), f"Invalid JSON ({error})", _REMEDY) from error
+        try:
+            return cls.load(spec)
+        except SpecError as error:
+            raise SpecError(f"{path}: {error.place}", error.what, error.remedy) from error
 
     def fork(self) -> "Environment":
         """The same environment with connections of its own: what is compiled and the base state's bytes are shared."""
@@ -134,6 +143,7 @@ class Environment:
             columns = self._reader.inspect(sql, may_write=False).columns
         except apsw.Error as error:
             raise EnvironmentBroken(f"{self._reader.seal.refused or error}: {sql}") from error
+        self._reader.begin_call()
         found = self._reader.run(sql, bindings, can_cache=False)
         booleans = {name for name, table, origin in columns if (table, origin) in self.base.booleans}
         names = [name for name, _, _ in columns]
@@ -175,3 +185,10 @@ class Environment:
             raise ValueError(f"environment {self.spec.domain} ({self.id}) is closed. Load it again, or fork it")
         idle = self._idle[reverse_unordered_selects]
         return idle.pop() if idle else open_state(self.base, reverse_unordered_selects)
+
+
+def _object(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        raise ValueError(f"one object has the same key twice, among {', '.join(sorted(values))[:200]}")
+    return values

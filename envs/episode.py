@@ -59,6 +59,7 @@ class Episode:
         constants = self._tools[call.tool].constants if call.tool in self._tools else {}
         bindings = {**constants, **call.arguments, "now": self._clock, "today": self._clock[:10]}
         broken = []
+        self._state.begin_call()
         for rule in self._rules:
             if rule.tool == call.tool:
                 rows = self._state.run(rule.sql, bindings, rows=1)

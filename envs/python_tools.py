@@ -6,7 +6,6 @@ program there and then, so nothing can be caught, swallowed or carried on with. 
 """
 
 import re
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
 
 MAX_RUN_S = 2.0
 """Time a program may compute, host calls not counted."""
-MAX_CALL_S = 10.0
-"""Time a call may take in all."""
 MAX_MEMORY_BYTES = 32 << 20
 MAX_DEPTH = 200
 """Calls inside calls."""
@@ -86,7 +83,6 @@ class PythonBody:
         """
         from pydantic_monty import FunctionSnapshot, MontyComplete
 
-        ends_at = time.monotonic() + MAX_CALL_S
         calls = 0
         with self._explained(), workers.session(_limits(), _policy(state.base.clock)) as session:
             step: SyncSnapshot = session.feed_start(
@@ -96,8 +92,8 @@ class PythonBody:
                 calls += 1
                 if calls > MAX_HOST_CALLS:
                     raise EnvironmentBroken(f"more than {MAX_HOST_CALLS} calls of host functions")
-                if time.monotonic() > ends_at:
-                    raise EnvironmentBroken(f"took longer than {MAX_CALL_S:g} s")
+                if (overdue := state.seal.call_overdue()) is not None:
+                    raise EnvironmentBroken(overdue)
                 step = step.resume({"return_value": self._host_call(state, step.args)})
             if not isinstance(step, MontyComplete):
                 asked = getattr(step, "function_name", None) or getattr(step, "variable_name", "a future")

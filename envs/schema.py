@@ -4,16 +4,17 @@ Names are checked here too, because they end up in SQL text.
 """
 
 import re
+import sys
 
 import apsw
 from pydantic import JsonValue
 
+from envs.cells import check_references, check_rows
 from envs.errors import SpecError
+from envs.record import MAX_INTEGER
 from envs.spec import Column, EnvironmentSpec, Table
 
 IDENTIFIER = re.compile(r"[a-z][a-z0-9_]{0,62}")
-DATE_GLOB = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"
-DATETIME_GLOB = f"{DATE_GLOB}T[0-9][0-9]:[0-9][0-9]:[0-9][0-9]"
 _STORAGE = {"integer": "INTEGER", "boolean": "INTEGER", "cents": "INTEGER", "real": "REAL"}
 
 
@@ -34,29 +35,17 @@ def create_table(connection: apsw.Connection, table: Table) -> None:
 
 
 def insert_rows(connection: apsw.Connection, spec: EnvironmentSpec) -> None:
-    """Seed every table, then check references, so that tables may point at each other in any order.
-
-    Raises SpecError naming the row.
-    """
+    """Seed every table; tables may point at each other in any order. Raises SpecError naming the value or row."""
+    check_rows(spec)
     connection.execute("PRAGMA foreign_keys = OFF")
     for table in spec.tables:
-        width = len(table.columns) + 1
-        marks = ", ".join("?" * width)
+        marks = ", ".join("?" * (len(table.columns) + 1))
         for number, row in enumerate(spec.rows.get(table.name, ())):
-            place = f"rows.{table.name}[{number}]"
-            if len(row) != width:
-                names = ", ".join(["id", *(column.name for column in table.columns)])
-                raise SpecError(place, f"has {len(row)} values for {width} columns", f"Give {names}")
-            _check_scalars(place, table, row)
             try:
                 connection.execute(f"INSERT INTO {quoted(table.name)} VALUES ({marks})", row)
-            except apsw.ConstraintError as error:
-                raise SpecError(place, explain_constraint(error), "Correct the value") from error
             except apsw.TooBigError as error:
-                raise SpecError(place, "is longer than a row may be", "Shorten its texts") from error
-    for name, rowid, parent, _ in connection.execute("PRAGMA foreign_key_check").fetchall():
-        place = f"rows.{name}[{int(str(rowid)) - 1}]"
-        raise SpecError(place, f"refers to a row of {parent} that does not exist", f"Use an id seeded in {parent}")
+                raise SpecError(f"rows.{table.name}[{number}]", "is longer than a row may be", "Shorten it") from error
+    check_references(spec)
 
 
 def highest_number(table: Table, rows: tuple[tuple[JsonValue, ...], ...]) -> int:
@@ -104,15 +93,14 @@ def _check_sql(column: Column) -> str | None:
         return f"{name} IN (0, 1)"
     if column.type == "enum":
         return f"{name} IN ({', '.join(literal(value) for value in column.values)})"
-    # The shape comes first: date('now') inside a CHECK would be an error, not a refusal.
+    # What a tool computes must be carried by JSON as well: goals, results and rollouts are stored as such.
+    if column.type in ("integer", "cents"):
+        return f"{name} BETWEEN -{MAX_INTEGER} AND {MAX_INTEGER}"
+    if column.type == "real":
+        return f"abs({name}) <= {sys.float_info.max!r}"
+    # The length comes first: date('now') inside a CHECK would be an error, not a refusal. There is no year 0.
     if column.type == "date":
-        return f"{name} GLOB '{DATE_GLOB}' AND date({name}) = {name}"
+        return f"length({name}) = 10 AND date({name}) = {name} AND {name} > '0001'"
     if column.type == "datetime":
-        return f"{name} GLOB '{DATETIME_GLOB}' AND strftime('%Y-%m-%dT%H:%M:%S', {name}) = {name}"
+        return f"length({name}) = 19 AND strftime('%Y-%m-%dT%H:%M:%S', {name}) = {name} AND {name} > '0001'"
     return None
-
-
-def _check_scalars(place: str, table: Table, row: tuple[JsonValue, ...]) -> None:
-    for name, value in zip(["id", *(column.name for column in table.columns)], row, strict=True):
-        if isinstance(value, list | dict):
-            raise SpecError(f"{place}.{name}", "is not a scalar", "Give text, a number, a boolean or null")

@@ -4,38 +4,28 @@ A seal is installed once per connection. The engine's own statements run with th
 specification runs only between `close` and `open`.
 """
 
-from collections.abc import Callable, Collection, Iterable
+import math
+from collections.abc import Collection, Iterable
 from time import monotonic
 
 import apsw
 
 from envs import search
+from envs.cells import MAX_VALUE_BYTES
+from envs.functions import FUNCTIONS, MAX_ARGUMENTS, MAX_PATTERN_BYTES, bound_comparisons
 
 STEP_BUDGET = 2_000_000
 """Virtual-machine steps one statement may take (tens of milliseconds)."""
 STEP_TICK = 500
 """Steps between two looks at the budgets: more than a point query takes."""
+SEARCH_TICK = 25
+"""The same where there is a full-text index: ranking and cutting out of one document can take 0.1 s."""
 MAX_STATEMENT_S = 3.0
 """Time one statement may take on the wall: far more than its steps need, unless each of them chews on long texts."""
-MAX_VALUE_BYTES = 100_000
-"""Of a value, and of a row. SQLite's functions on texts take quadratic time at worst, and cannot be interrupted."""
-MAX_TRIMMED = 100
-"""Characters that trim may be told to take off."""
+MAX_CALL_S = 10.0
+"""Time a call of any tool may take in all: guards, effects, answer, program."""
 HEAP_LIMIT_BYTES = 1 << 30
 """For all SQLite memory of the process: a runaway sort fails instead of taking the machine with it."""
-
-_FUNCTION_NAMES = """
-abs coalesce concat concat_ws format glob hex ifnull iif if instr length like lower ltrim max min nullif
-octet_length printf quote replace round rtrim sign substr substring trim typeof unhex unicode upper char
-date time datetime julianday strftime unixepoch timediff current_date current_time current_timestamp
-avg count group_concat string_agg sum total median percentile percentile_cont percentile_disc
-row_number rank dense_rank percent_rank cume_dist ntile lag lead first_value last_value nth_value
-ceil ceiling floor trunc mod pow power sqrt exp ln log log10 log2
-json json_array json_array_length json_extract json_group_array json_group_object json_object json_type json_valid
--> ->>
-"""
-FUNCTIONS = frozenset(_FUNCTION_NAMES.split())
-"""Everything else is refused: random functions, extension loading, and what counts across episodes (total_changes)."""
 
 _LIMITS = {
     apsw.SQLITE_LIMIT_LENGTH: MAX_VALUE_BYTES,
@@ -44,29 +34,12 @@ _LIMITS = {
     apsw.SQLITE_LIMIT_EXPR_DEPTH: 100,
     apsw.SQLITE_LIMIT_COMPOUND_SELECT: 50,
     apsw.SQLITE_LIMIT_VARIABLE_NUMBER: 64,
-    apsw.SQLITE_LIMIT_LIKE_PATTERN_LENGTH: 1_000,
+    apsw.SQLITE_LIMIT_LIKE_PATTERN_LENGTH: MAX_PATTERN_BYTES,
+    apsw.SQLITE_LIMIT_FUNCTION_ARG: MAX_ARGUMENTS,
     apsw.SQLITE_LIMIT_ATTACHED: 0,
     apsw.SQLITE_LIMIT_WORKER_THREADS: 0,
 }
 _WRITES = {apsw.SQLITE_INSERT: "insert", apsw.SQLITE_UPDATE: "update", apsw.SQLITE_DELETE: "delete"}
-
-
-def _trim(strip: Callable[[str, str], str]) -> Callable[..., str | None]:
-    """SQLite's own compares every character with every other: minutes for two texts as long as values may be."""
-
-    def trim(text: object, characters: object) -> str | None:
-        if text is None or characters is None:
-            return None
-        if not isinstance(text, str | int) or not isinstance(characters, str | int):
-            raise apsw.SQLError("trim takes text")
-        if len(str(characters)) > MAX_TRIMMED:
-            raise apsw.SQLError(f"trim takes off at most {MAX_TRIMMED} different characters")
-        return strip(str(text), str(characters))
-
-    return trim
-
-
-_TRIMS = {"trim": _trim(str.strip), "ltrim": _trim(str.lstrip), "rtrim": _trim(str.rstrip)}
 
 
 class Seal:
@@ -85,11 +58,15 @@ class Seal:
         self._may_write = False
         self._running = False
         self._ticks = 0
-        self._ends_at = 0.0
+        self._steps_a_tick = SEARCH_TICK if searched else STEP_TICK
+        self._call_ends_at = math.inf
+        self._ends_at: float | None = None
         self.refused: str | None = None
         """Why the last statement was refused, in words; None if it was not."""
         self.wrote = False
         """Whether the last statement that was prepared changes rows."""
+        self.stopped: str | None = None
+        """Which budget ended the last statement; None if none did."""
         for limit, value in _LIMITS.items():
             connection.limit(limit, value)
         for option, on in (
@@ -103,10 +80,9 @@ class Seal:
             (apsw.SQLITE_DBCONFIG_DQS_DDL, 0),
         ):
             connection.config(option, on)
-        for name, strip in _TRIMS.items():
-            connection.create_scalar_function(name, strip, 2, deterministic=True)
+        bound_comparisons(connection, self._look_at_clock)
         connection.authorizer = self._authorize
-        connection.set_progress_handler(self._tick, STEP_TICK)
+        connection.set_progress_handler(self._tick, self._steps_a_tick)
         if not 0 < apsw.hard_heap_limit(-1) <= HEAP_LIMIT_BYTES:
             apsw.hard_heap_limit(HEAP_LIMIT_BYTES)
 
@@ -116,19 +92,40 @@ class Seal:
         `running` is False where SQL is prepared for the first time; only SQL that passed there is ever run.
         """
         self._closed, self._may_write, self._running, self._ticks = True, may_write, running, 0
-        self.refused, self.wrote = None, False
+        self.refused, self.wrote, self.stopped, self._ends_at = None, False, None, None
 
     def open(self) -> None:
         """From here statements are the engine's own."""
         self._closed = False
 
+    def begin_call(self) -> None:
+        """From here the statements of one call are counted against `MAX_CALL_S`."""
+        self._call_ends_at = monotonic() + MAX_CALL_S
+
+    def call_overdue(self) -> str | None:
+        """Why the call may not go on; None if it may."""
+        return f"the call took longer than {MAX_CALL_S:g} s in all" if monotonic() > self._call_ends_at else None
+
     def _tick(self) -> bool:
         if not self._closed:
             return False
         self._ticks += 1
-        if self._ticks == 1:
+        if self._ticks * self._steps_a_tick > STEP_BUDGET:
+            self.stopped = f"more than {STEP_BUDGET:,} steps"
+        return self.stopped is not None or self._overdue()
+
+    def _overdue(self) -> bool:
+        if self._ends_at is None:
             self._ends_at = monotonic() + MAX_STATEMENT_S
-        return self._ticks * STEP_TICK > STEP_BUDGET or monotonic() > self._ends_at
+        if monotonic() > self._ends_at:
+            self.stopped = f"it took longer than {MAX_STATEMENT_S:g} s"
+        else:
+            self.stopped = self.call_overdue()
+        return self.stopped is not None
+
+    def _look_at_clock(self) -> None:
+        if self._closed and self._overdue():
+            raise apsw.InterruptError(f"stopped: {self.stopped}")
 
     def _authorize(
         self, action: int, first: str | None, second: str | None, database: str | None, _trigger: str | None

@@ -19,6 +19,8 @@ SHADOWS = ("config", "data", "docsize", "idx")
 """Tables in which SQLite keeps an index; the index reads them itself."""
 MAX_WORDS = 32
 """Different words and phrases of one query."""
+MAX_REPEATS = 200
+"""How often one word may stand in the indexed texts of a row: snippet() compares every match with every other."""
 _TERMS = re.compile(r'"([^"]*)"|([^\s"]+)')
 _WORD = re.compile(r"[^\W_]+")
 _ENDS = r"(?=\s*(?:$|[);]|(?:AND|ORDER|LIMIT)\b))"
@@ -42,6 +44,15 @@ def create_index(connection: apsw.Connection, table: Table) -> None:
     )
     connection.execute(f"INSERT INTO {index} ({index}) VALUES ('rebuild')")
     connection.execute(f"INSERT INTO {index} ({index}) VALUES ('optimize')")
+
+
+def most_repeated(connection: apsw.Connection, table: str) -> tuple[int, str] | None:
+    """The row (counted from 0) and the word of a table that stands in it more than `MAX_REPEATS` times, if any."""
+    connection.execute(f"CREATE VIRTUAL TABLE temp.words USING fts5vocab(main, {quoted(index_name(table))}, instance)")
+    counted = "SELECT doc - 1, term FROM temp.words GROUP BY doc, term HAVING count(*) > ? ORDER BY 1, 2 LIMIT 1"
+    repeated = connection.execute(counted, (MAX_REPEATS,)).fetchone()
+    connection.execute("DROP TABLE temp.words")
+    return repeated
 
 
 def open_index(connection: apsw.Connection, table: str) -> None:

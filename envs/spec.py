@@ -5,7 +5,7 @@ A specification is plain JSON: a synthesiser writes it, a person reads it, `Envi
 
 from typing import Literal, TypeAlias
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, StrictFloat, StrictInt, StrictStr
 
 from envs.record import Record
 
@@ -137,7 +137,7 @@ class Constant(Record):
     """A number or word of the domain that SQL binds as `:name` and the policy tells, such as a limit or a fee."""
 
     name: str
-    value: str | int | float
+    value: StrictStr | StrictInt | StrictFloat
     description: str
     """What it means, in one line of the policy."""
 

@@ -15,7 +15,7 @@ import apsw
 from pydantic import JsonValue
 
 from envs.base_state import BaseState, connect
-from envs.changes import ChangeLog, ChangeNaming
+from envs.changes import MAX_LOG_BYTES, ChangeLog, ChangeNaming
 from envs.errors import EnvironmentBroken
 from envs.schema import quoted
 from envs.seal import Seal
@@ -24,6 +24,8 @@ from envs.task import Change
 
 EXTRA_PAGES = 4_096
 """Pages of 4 KiB an episode may add to its base state."""
+MAX_CHARACTERS = 16_000_000
+"""Characters of all texts that one statement may answer with, where nothing lower is asked for."""
 _TEXTS = (str, bytes)
 
 
@@ -93,6 +95,10 @@ class State:
         self._counters[table] += 1
         return f"{self.base.prefixes[table]}-{self._counters[table]}"
 
+    def begin_call(self) -> None:
+        """Begin to count the time of one call: its statements share `seal.MAX_CALL_S`."""
+        self.seal.begin_call()
+
     def run(
         self,
         sql: str,
@@ -100,41 +106,46 @@ class State:
         *,
         may_write: bool = False,
         rows: int | None = None,
-        characters: int | None = None,
+        characters: int = MAX_CHARACTERS,
         can_cache: bool = True,
     ) -> list[tuple[Any, ...]]:
         """Run one statement of a specification under the seal; at most `rows` result rows, in all of `characters`.
 
         Raises apsw.ConstraintError when the declared tables refuse the values, EnvironmentBroken for all else.
         """
+        if (overdue := self.seal.call_overdue()) is not None:
+            raise EnvironmentBroken(f"{overdue}: {sql}")
         mark = self._changes.mark()
         self.seal.close(may_write)
         try:
-            cursor = self._connection.execute(sql, bindings, can_cache=can_cache)
-            if rows is None:
-                return cursor.fetchall()
-            found = []
-            for row in cursor:
-                if characters is not None:
-                    for value in row:
-                        if isinstance(value, _TEXTS):
-                            characters -= len(value)
-                    if characters < 0:
-                        raise EnvironmentBroken("the rows hold too much text; select fewer rows or columns")
-                found.append(row)
-                if len(found) == rows:
-                    break
-            cursor.close()
-            return found
+            fetched = self._fetch(self._connection.execute(sql, bindings, can_cache=can_cache), rows, characters)
         except apsw.ConstraintError:
             self._changes.forget(mark)  # SQLite undoes a refused statement whole
             raise
         except apsw.InterruptError as error:
-            raise EnvironmentBroken(f"stopped after too many steps or for too long: {sql}") from error
+            raise EnvironmentBroken(f"stopped, {self.seal.stopped or error}: {sql}") from error
         except (apsw.Error, MemoryError, UnicodeDecodeError) as error:
             raise EnvironmentBroken(f"{self.seal.refused or error}: {sql}") from error
         finally:
             self.seal.open()
+        if self._changes.full:
+            limit = f"{MAX_LOG_BYTES >> 20} MiB"
+            raise EnvironmentBroken(f"the rows changed by the episode take more than {limit}; change fewer: {sql}")
+        return fetched
+
+    def _fetch(self, cursor: apsw.Cursor, rows: int | None, characters: int) -> list[tuple[Any, ...]]:
+        fetched: list[tuple[Any, ...]] = []
+        for row in cursor:
+            for value in row:
+                if isinstance(value, _TEXTS):
+                    characters -= len(value)
+            if characters < 0:
+                raise EnvironmentBroken("the rows hold too much text; select fewer rows or columns")
+            fetched.append(row)
+            if len(fetched) == rows:
+                cursor.close()
+                break
+        return fetched
 
     def changed_rows(self) -> int:
         """How many rows the last INSERT, UPDATE or DELETE changed."""

@@ -43,4 +43,6 @@ def check_statement(sql: str, state: State, may_write: bool, queries: Collection
         raise StatementRefused(fault, "Ask an index once, with MATCH and a parameter of format query")
     if may_write and not seen.writes:
         raise StatementRefused("an effect that changes nothing", "Write an INSERT, UPDATE or DELETE")
+    if may_write and seen.columns:
+        raise StatementRefused("a write with RETURNING", "Remove it, and select the rows afterwards")
     return seen

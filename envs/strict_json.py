@@ -5,14 +5,13 @@ like something else. What is checked here besides the grammar is what RFC 8785 a
 """
 
 import json
-import math
 
 from pydantic import JsonValue
 
+from envs.record import scalar_problem
+
 MAX_CHARACTERS = 65_536
 MAX_DEPTH = 32
-MAX_INTEGER = 2**53 - 1
-"""The integers JSON can carry between any two programs (RFC 8785)."""
 
 
 class NotJson(ValueError):
@@ -69,12 +68,5 @@ def _check(value: JsonValue) -> None:
 
 
 def _check_scalar(value: JsonValue) -> None:
-    if isinstance(value, float) and not math.isfinite(value):
-        raise NotJson(f"holds {value}, which is not JSON")
-    if isinstance(value, int) and abs(value) > MAX_INTEGER:
-        raise NotJson("holds an integer beyond 2**53 - 1, which JSON does not carry safely")
-    if isinstance(value, str) and not value.isascii():
-        try:
-            value.encode()
-        except UnicodeEncodeError as error:
-            raise NotJson("holds a surrogate without its pair") from error
+    if problem := scalar_problem(value):
+        raise NotJson(f"holds a value that {problem}")

@@ -10,19 +10,18 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import date, datetime
 
 import apsw
 from pydantic import JsonValue, SkipValidation
 
+from envs.cells import is_date, is_datetime
 from envs.errors import EnvironmentBroken
 from envs.python_tools import CallRefused, PythonBody
-from envs.record import Record
+from envs.record import MAX_INTEGER, Record
 from envs.schema import explain_constraint
 from envs.search import match_expression, query_problem
 from envs.spec import Guard, Parameter, Tool
 from envs.state import State
-from envs.strict_json import MAX_INTEGER
 
 MAX_ROWS = 50
 """Rows a `many` answer shows at most; a tool that needs more must be asked more narrowly."""
@@ -31,8 +30,6 @@ MAX_ANSWER = 1_000_000
 MAX_TEXT = 4_000
 """Characters of one text argument."""
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
-_DATETIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}")
 _TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),
     "integer": (int,),
@@ -78,6 +75,7 @@ class CompiledTool:
         bindings: dict[str, JsonValue] = {**self.constants, **arguments, "now": clock, "today": clock[:10]}
         for name in self.queries:
             bindings[name] = match_expression(str(arguments[name]))
+        state.begin_call()
         try:
             # A guard or a read cannot change anything (its SQL was prepared under a seal that refuses it).
             for guard in self.tool.guards:
@@ -207,9 +205,9 @@ def _text_problem(parameter: Parameter, value: str) -> str | None:
         return f"must be one of {', '.join(parameter.enum)}, not {_json(value)}"
     if parameter.format == "query":
         return query_problem(value)
-    if parameter.format == "date" and not _is_date(value):
+    if parameter.format == "date" and not is_date(value):
         return f"must be a date like 2026-03-02, not {_json(value)}"
-    if parameter.format == "datetime" and not _is_datetime(value):
+    if parameter.format == "datetime" and not is_datetime(value):
         return f"must be a date and time like 2026-03-02T09:00:00, not {_json(value)}"
     return None
 
@@ -222,22 +220,6 @@ def _number_problem(parameter: Parameter, value: object) -> str | None:
     if parameter.maximum is not None and value > parameter.maximum:
         return f"must be at most {parameter.maximum:g}, not {value}"
     return None
-
-
-def _is_date(text: str) -> bool:
-    return bool(_DATE.fullmatch(text)) and _parses(date, text)
-
-
-def _is_datetime(text: str) -> bool:
-    return bool(_DATETIME.fullmatch(text)) and _parses(datetime, text)
-
-
-def _parses(kind: type[date], text: str) -> bool:
-    try:
-        kind.fromisoformat(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _json(value: JsonValue) -> str:

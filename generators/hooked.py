@@ -16,7 +16,7 @@ from faker import Faker
 
 from envs.environment import Environment
 from envs.errors import SpecError
-from envs.record import content_id, derive_seed
+from envs.record import NotCanonical, Record, content_id, derive_seed
 from envs.schema import highest_number
 from envs.spec import EnvironmentSpec, Table, Tool
 from generators.brief import Brief
@@ -110,7 +110,16 @@ class DomainHooks:
             if not isinstance(each, kind):
                 remedy = f"Give objects of {kind.__module__}.{kind.__qualname__}"
                 raise self._error(function, f"item {number} is {_article(each)}", remedy)
+            if isinstance(each, Record):
+                self._carried(function, number, each)
         return [each for each in made if isinstance(each, kind)]
+
+    def _carried(self, function: str, number: int, record: Record) -> None:
+        try:
+            record.canonical()
+        except NotCanonical as error:
+            remedy = "Use finite numbers up to 2**53 - 1, and Unicode text"
+            raise self._error(function, f"item {number}: {error}", remedy) from error
 
     def _as_rows(self, function: str, table: Table, made: Sequence[object], generated: Rows) -> Rows:
         if not made:

@@ -42,7 +42,7 @@ COLUMN_TYPES: dict[str, ColumnType] = {
 }  # fmt: skip
 PEOPLE = re.compile(r"person|people|customer|member|user|patient|student|client|guest|passenger|employee|staff")
 MAX_COLUMNS = 7
-RESERVED = {"id", "new_id", "today", "now", "order_by", "group", "select", "values", "index"}
+RESERVED = {"id", "rowid", "oid", "new_id", "today", "now", "order_by", "group", "select", "values", "index"}
 NOT_A_TABLE = re.compile(r"^(.{0,2}|new|sqlite_.*)$")
 """`new` would give its rows' parameter the name of the id that is minted; SQLite keeps names for itself."""
 BOOKKEEPING = re.compile(r"^(is_)?deleted$|^(created|updated|deleted|modified)(_at|_on|_date)?$")

@@ -36,7 +36,7 @@ class Tokenizer(Protocol):
     added_tokens_decoder: dict[int, Any]
 
     def apply_chat_template(self, conversation: list[dict[str, Any]], **options: Any) -> Any: ...
-    def encode(self, text: str, *, add_special_tokens: bool) -> list[int]: ...
+    def encode(self, text: str, *, add_special_tokens: bool, split_special_tokens: bool = False) -> list[int]: ...
     def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool) -> str: ...
 
 
@@ -106,9 +106,10 @@ class Conversation:
 
         A quoted sentence is in the tokens of the sentence itself. A policy that hands on what it was told copies
         token by token: it writes the full stop alone, and must have learnt that the closing quote can come after that.
+        A special token that the words mention is spelled, so that it does not end the turn.
         """
         pieces = _END_OF_QUOTED_SENTENCE.split(text)
-        return [*(token_id for piece in pieces for token_id in self._encode(piece)), *self.end_ids]
+        return [*(token_id for piece in pieces for token_id in self._spell(piece)), *self.end_ids]
 
     def text(self, completion_ids: Sequence[int]) -> str:
         """What a completion says, without special tokens."""
@@ -153,7 +154,8 @@ class Conversation:
         # With a tool, since some models have another template for conversations with tools.
         tools = [_ANY_TOOL] if self.dialect.native else []
         rendered = self._render(history, generation_prompt=bool(messages), tools=tools)
-        _, mark, after = rendered.rpartition(_ASSISTANT_MARK)
+        # The first one: what is heard afterwards may hold any text.
+        _, mark, after = rendered.partition(_ASSISTANT_MARK)
         if not mark or not after:
             raise TemplateUnusable("the chat template drops or rewrites the assistant's words; use another template.")
         return after
@@ -172,6 +174,10 @@ class Conversation:
 
     def _encode(self, text: str) -> list[int]:
         return list(self._tokenizer.encode(text, add_special_tokens=False))
+
+    def _spell(self, text: str) -> list[int]:
+        """The tokens of a text in which no special token is one token."""
+        return list(self._tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True))
 
     def _plain(self, text: str) -> str:
         """`text` with special tokens broken up: a tool result must not be able to end the turn or speak as the user."""

@@ -8,23 +8,31 @@ and people who play are told everything in this one. Chat templates and tokens a
 import ast
 import json
 import math
+import re
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 
 from pydantic import JsonValue
 
 from envs.experts import Advice, expert_tool
-from envs.record import Record
+from envs.record import MAX_INTEGER, Record
 from envs.spec import EnvironmentSpec, Parameter, Tool
+from envs.strict_json import MAX_DEPTH
 from envs.task import Expert, Preference, Task, Toolbox, ToolCall
 from envs.tools import ToolResult
 
 ANSWER = "Answer:"
 ASK = "Ask:"
 ABOUT_EXPERTS = "An expert sees your calls and results. Give it the whole request."
-MAX_TURN_CHARS = 8_000
+MAX_TURN_CHARS = 32_768
+"""More than any text argument takes (`envs.tools.MAX_TEXT`), even if every character of it is escaped in six."""
 MAX_CALLS_A_TURN = 8
-_SAFE_INTEGER = 2**53 - 1  # beyond it JSON numbers are no longer exact
+_NAMED = re.compile(
+    r"""('{3}(?:[^\\]|\\.)*?'{3}|"{3}(?:[^\\]|\\.)*?"{3}|'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*"|\#[^\n]*)"""
+    r"|(?<!\w)([^\W\d]\w*)(?=\s*(?:\(|=(?!=)))",
+    re.DOTALL,
+)
+"""A string or a comment, which is skipped, or a name that is called or given a value."""
 _TYPE_WORDS = {"string": "", "integer": "integer", "number": "number", "boolean": "True/False"}
 _FORMATS = {"date": "YYYY-MM-DD", "datetime": "YYYY-MM-DDTHH:MM:SS", "query": "words"}
 
@@ -146,6 +154,10 @@ def render_advice(advice: Advice) -> str:
 
 
 def _literal(value: JsonValue) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_literal, value))}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{_literal(key)}: {_literal(inner)}' for key, inner in value.items())}}}"
     # JSON's string escapes are all Python string escapes too, and double quotes are what models write.
     return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
 
@@ -193,38 +205,62 @@ class Unreadable(ValueError):
 
 
 def _calls(text: str) -> tuple[ToolCall, ...]:
+    names: dict[str, str] = {}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SyntaxWarning)  # "\d" in a string is the policy's affair
-            statements = ast.parse(text).body
+            statements = ast.parse(_with_plain_names(text, names)).body
     # Deep nesting exhausts the parser rather than being a SyntaxError; it is unreadable all the same.
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise Unreadable(f'neither calls such as name(key="value") nor "{ANSWER} ..."') from None
     if not 1 <= len(statements) <= MAX_CALLS_A_TURN:
         raise Unreadable(f"write 1 to {MAX_CALLS_A_TURN} calls a turn")
-    return tuple(_call(statement) for statement in statements)
+    return tuple(_call(statement, names) for statement in statements)
 
 
-def _call(statement: ast.stmt) -> ToolCall:
+def _with_plain_names(text: str, names: dict[str, str]) -> str:
+    """The text with a plain name for every name of a tool or an argument, which `names` maps back.
+
+    Python's parser refuses its own words (`class`, `from`) as names, and rewrites some letters (`ﬁ` becomes `fi`).
+    """
+
+    def plain(match: re.Match[str]) -> str:
+        if match[2] is None:
+            return match[0]
+        name = f"_name_{len(names)}_"
+        names[name] = match[2]
+        return name
+
+    return _NAMED.sub(plain, text)
+
+
+def _call(statement: ast.stmt, names: Mapping[str, str]) -> ToolCall:
     if not isinstance(statement, ast.Expr) or not isinstance(statement.value, ast.Call):
         raise Unreadable(f"line {statement.lineno} is not a tool call")
     call = statement.value
     if not isinstance(call.func, ast.Name):
         raise Unreadable(f"line {statement.lineno} does not call a tool by its name")
-    name = call.func.id
+    tool = names.get(call.func.id, call.func.id)
     if call.args:
-        raise Unreadable(f"{name}: name every argument, such as key=value")
+        raise Unreadable(f"{tool}: name every argument, such as key=value")
     arguments: dict[str, JsonValue] = {}
     for keyword in call.keywords:
         if keyword.arg is None:
-            raise Unreadable(f"{name}: ** is not allowed")
-        if keyword.arg in arguments:
-            raise Unreadable(f"{name}: {keyword.arg} is given twice")
-        arguments[keyword.arg] = _value(keyword.value, f"{name}: {keyword.arg}")
-    return ToolCall(tool=name, arguments=arguments)
+            raise Unreadable(f"{tool}: ** is not allowed")
+        name = names.get(keyword.arg, keyword.arg)
+        if name in arguments:
+            raise Unreadable(f"{tool}: {name} is given twice")
+        arguments[name] = _value(keyword.value, f"{tool}: {name}")
+    return ToolCall(tool=tool, arguments=arguments)
 
 
-def _value(node: ast.expr, where: str) -> JsonValue:
+def _value(node: ast.expr, where: str, depth: int = 1) -> JsonValue:
+    if depth > MAX_DEPTH:
+        raise Unreadable(f"{where} is nested deeper than {MAX_DEPTH}")
+    if isinstance(node, ast.List):
+        return [_value(item, where, depth + 1) for item in node.elts]
+    if isinstance(node, ast.Dict):
+        return _object(node, where, depth + 1)
     sign = 1
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
         node, sign = node.operand, -1
@@ -235,11 +271,23 @@ def _value(node: ast.expr, where: str) -> JsonValue:
             return plain
         case str() as string if not any("\ud800" <= char <= "\udfff" for char in string):
             return string
-        case int() as number if abs(number) <= _SAFE_INTEGER:
+        case int() as number if abs(number) <= MAX_INTEGER:
             return sign * number
         case float() as number if math.isfinite(number):
             return sign * number
     raise Unreadable(f"{where} must be text, a number, True, False or None")
+
+
+def _object(node: ast.Dict, where: str, depth: int) -> dict[str, JsonValue]:
+    pairs: dict[str, JsonValue] = {}
+    for key_node, inner in zip(node.keys, node.values, strict=True):
+        key = _value(key_node, where) if key_node is not None else None
+        if not isinstance(key, str):
+            raise Unreadable(f"{where} has a key that is not text")
+        if key in pairs:
+            raise Unreadable(f"{where} has the key {key} twice")
+        pairs[key] = _value(inner, where, depth)
+    return pairs
 
 
 def _is_number(value: object) -> bool:

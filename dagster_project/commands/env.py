@@ -1,5 +1,6 @@
 """`envloom env`: see the environments there are, play one by hand, serve its tools to any MCP client."""
 
+import io
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -131,19 +132,22 @@ def _warehouse() -> "Warehouse":
 
 
 def _environment(warehouse: "Warehouse", name: str) -> "Environment":
-    """The environment of that name, loaded; an unknown name ends the command with 2."""
+    """The environment of that name, loaded; an unknown name, or one that loads no more, ends the command with 2."""
     from dagster_project.finding import NotFound, find_environment
     from envs.environment import Environment
+    from envs.errors import SpecError
 
     try:
         return Environment.load(find_environment(warehouse, name))
-    except NotFound as error:
+    except (NotFound, SpecError) as error:
         raise fail(error, 2) from error
 
 
 def _lines(play: "Play") -> Iterator[str]:
     """Lines of the terminal, with editing, history and completion; or of the pipe, as they come."""
     if not sys.stdin.isatty():
+        if isinstance(sys.stdin, io.TextIOWrapper):
+            sys.stdin.reconfigure(errors="surrogateescape")  # a line that is not UTF-8 is answered as unreadable
         yield from sys.stdin
         return
     from prompt_toolkit import PromptSession

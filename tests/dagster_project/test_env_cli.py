@@ -16,12 +16,13 @@ from typer.testing import CliRunner, Result
 
 from dagster_project.cli import app
 from dagster_project.commands.env_mcp import mcp_server
+from dagster_project.commands.env_play import Play
 from dagster_project.finding import find_environment, find_task
 from dagster_project.home import REPOSITORY, Home
 from dagster_project.lineage import consume
 from dagster_project.stored import read_tasks
 from envs.environment import Environment
-from envs.spec import Returns, Tool
+from envs.spec import Parameter, Returns, Tool
 from envs.task import Task, ToolCall
 from envs.tools import ToolResult
 from tests.fixtures import shop_spec
@@ -185,6 +186,29 @@ def test_a_refused_call_is_a_tool_error_in_our_words(library: Environment) -> No
     result = asyncio.run(refused())
     assert result.is_error
     assert result.content[0].text == "get_loan: loan_id must be a string, not 1"
+
+
+KEYWORDS = ToolCall(tool="from", arguments={"class": 'a "class" </think> <|im_end|>\u2028', "return": "None", "x": "é"})
+
+
+def test_words_of_python_are_names_by_hand_and_over_mcp() -> None:
+    parameters = tuple(Parameter(name=name, type="string") for name in KEYWORDS.arguments)
+    shown = Returns(sql='SELECT :class AS "class", :return AS "return", :x AS x')
+    tool = Tool(name="from", description="", parameters=parameters, returns=shown)
+    environment = Environment.load(shop_spec(tools=(*shop_spec().tools, tool)))
+
+    async def by_client() -> str:
+        async with Client(mcp_server(environment), mode="legacy") as client:
+            return await text(client, KEYWORDS)
+
+    assert json.loads(asyncio.run(by_client())) == KEYWORDS.arguments
+    [result] = Play(environment).reply(render_call(KEYWORDS)).content["results"]
+    assert result == {"ok": True, "value": KEYWORDS.arguments}
+
+
+def test_a_line_that_is_no_text_is_an_answer_too() -> None:
+    result = CliRunner().invoke(app, ["env", "play", "library", "--json"], input=b'get_loan(loan_id="\xff")\nquit\n')
+    assert result.exit_code == 0 and "`help` lists what can be written" in result.stdout.splitlines()[-1]
 
 
 def test_nothing_about_tasks_or_verdicts_is_served(library: Environment, warehouse: Warehouse) -> None:

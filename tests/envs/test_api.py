@@ -60,7 +60,18 @@ def test_a_specification_in_a_file_is_the_same_environment(shop: Environment, tm
 
 
 @pytest.mark.parametrize(
-    ("content", "place"), [("{", "shop.json: Invalid JSON"), ('{"domain": 1}', "shop.json: domain: ")]
+    ("content", "place"),
+    [
+        ("{", "shop.json: Invalid JSON"),
+        ('{"domain": 1}', "shop.json: domain: "),
+        ('{"domain": "a", "domain": "b"}', "shop.json: Invalid JSON .*same key twice"),
+        (SHOP.spec.model_copy(update={"seed": 2**53}).model_dump_json(), "shop.json: seed: is an integer beyond"),
+        (SHOP.spec.model_dump_json().replace("12050", "NaN"), r"shop.json: rows.products\[\d\].price_cents"),
+        (
+            SHOP.spec.model_dump_json().replace("Linen", r"Li\ud800nen"),
+            r"shop.json: rows.products\[\d\].name: holds",
+        ),
+    ],
 )
 def test_a_wrong_file_is_named_with_the_place(tmp_path: Path, content: str, place: str) -> None:
     file = tmp_path / "shop.json"

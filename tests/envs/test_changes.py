@@ -1,5 +1,6 @@
 """The log of changes tells what SQLite's session extension tells, whatever the statements."""
 
+import tracemalloc
 from contextlib import suppress
 
 import apsw
@@ -7,10 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from envs.changes import ChangeLog, Row
+from envs.changes import MAX_LOG_BYTES, ChangeLog, Row
 from envs.environment import Environment
-from envs.errors import EnvironmentBroken
+from envs.errors import EnvironmentBroken, SpecError
 from envs.spec import Parameter, Returns, Tool
+from tests.envs.programs import needs_workers, shop_with, unread
 from tests.fixtures import call, shop_spec
 
 KEYS = st.sampled_from(["a", "b", "c", "d"])
@@ -112,3 +114,62 @@ def test_a_statement_refused_half_way_leaves_nothing_behind(clause: str) -> None
             assert episode.changeset() == kept
     with environment.episode() as episode:
         assert episode.content_hash() == before
+
+
+LONG_ROWS = (
+    "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 150) "
+    "INSERT INTO customers SELECT 'X-' || i, printf('%.90000c', 'x'), i, '' FROM n"
+)
+LONGER = "UPDATE customers SET name = printf('%.90000c', 'y')"
+
+
+def refused_within_memory(environment: Environment) -> str:
+    """What broke the second call, and that the first is kept; fails if Python needed more than twice the bound."""
+    tracemalloc.start()
+    try:
+        with environment.episode() as episode:
+            assert episode.call("cancel_order", order_id="ORD-1").ok
+            before = episode.content_hash()
+            tracemalloc.reset_peak()
+            with pytest.raises(EnvironmentBroken) as broken:
+                episode.call("program")
+            assert tracemalloc.get_traced_memory()[1] < 2 * MAX_LOG_BYTES
+            assert episode.content_hash() == before
+    finally:
+        tracemalloc.stop()
+    return str(broken.value)
+
+
+def test_changes_that_take_more_memory_than_they_may_are_undone() -> None:
+    effects = (LONG_ROWS, *[LONGER] * 20)
+    tool = Tool(name="program", description="", effects=effects, returns=Returns(sql="SELECT 1 AS x"))
+    with Environment.load(shop_with(tool)) as environment:
+        assert "take more than 64 MiB; change fewer" in refused_within_memory(environment)
+        assert environment.replay([call("cancel_order", order_id="ORD-1")]).changeset
+
+
+@needs_workers
+def test_changes_of_a_program_are_bounded_alike() -> None:
+    code = f"db_exec({LONG_ROWS!r})\nfor _ in range(20):\n    db_exec({LONGER!r})\nreturn 1"
+    with unread(code, writes=True) as environment:
+        assert "take more than 64 MiB; change fewer" in refused_within_memory(environment)
+
+
+def test_room_for_changes_comes_back_when_they_are_undone() -> None:
+    """A refused call and an episode that ended count no more."""
+    effects = (LONG_ROWS, LONGER)
+    fine = Tool(name="grow", description="", effects=effects, returns=Returns(sql="SELECT 1 AS x"))
+    refused = fine.model_copy(update={"name": "refused", "effects": (*effects, "UPDATE customers SET email = ''")})
+    with Environment.load(shop_with(fine, refused)) as environment:
+        for _ in range(2):
+            with environment.episode() as episode:
+                for _ in range(3):
+                    assert episode.call("refused").error == "refused: another row of customers already has this email"
+                assert episode.call("grow").ok
+
+
+def test_a_write_gives_no_rows_back() -> None:
+    sql = f"{LONG_ROWS} RETURNING printf('%.99000c', 'x')"
+    tool = Tool(name="program", description="", effects=(sql,), returns=Returns(sql="SELECT 1 AS x"))
+    with pytest.raises(SpecError, match=r"tools.program.effects\[0\]: a write with RETURNING. Remove it"):
+        Environment.load(shop_with(tool))

@@ -57,6 +57,10 @@ SQL = {
     "trim a long text with a long one": "SELECT trim(printf('%.90000c', 'a'), printf('%.90000c', 'b') || 'a') AS x",
     "search a long text for a long one, often": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) "
     "SELECT sum(instr(printf('%.90000c', 'a'), printf('%.45000c', 'a') || i)) AS x FROM n",
+    "spell a long text out of a long one": "SELECT unhex(printf('%.90000c', 'z'), printf('%.90000c', 'y') || 'z') AS x",
+    "replace a long text in a long one": "SELECT replace(printf('%.90000c', 'a'), printf('%.45000c', 'a'), '') AS x",
+    "liken a long text to a long pattern": "SELECT printf('%.90000c', 'a') LIKE printf('%.900c', 'a') || 'b' AS x",
+    "sort on the stack": "SELECT median(quantity) AS x FROM orders",
     "endless long texts": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) "
     "SELECT max(length(printf('%.90000c', i))) AS x FROM n",
     "sort endless long texts": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) "
@@ -92,6 +96,7 @@ WRITES = {
     "defers the foreign keys": "PRAGMA defer_foreign_keys = ON",
     "the engine's savepoint": "ROLLBACK TO call",
     "tells the schema": "UPDATE orders SET quantity = 1 RETURNING (SELECT sql FROM sqlite_master)",
+    "gives rows back": "UPDATE orders SET quantity = 1 RETURNING printf('%.99000c', 'x')",
     "by chance": "DELETE FROM orders WHERE quantity > random()",
     "of two": "DELETE FROM orders; DELETE FROM products",
     "writes the schema": "UPDATE sqlite_master SET sql = ''",

@@ -1,5 +1,8 @@
 """What the seal puts in place of SQLite's own functions answers alike, and its budgets end what they should."""
 
+from collections.abc import Callable
+from itertools import count
+
 import apsw
 import pytest
 from hypothesis import given
@@ -9,33 +12,89 @@ from envs import seal
 from envs.base_state import BaseState
 from envs.environment import Environment
 from envs.errors import EnvironmentBroken, SpecError
-from envs.seal import MAX_TRIMMED, MAX_VALUE_BYTES
+from envs.functions import COMPARING
+from envs.seal import MAX_VALUE_BYTES
+from envs.spec import Guard, Returns, Tool
 from envs.state import open_state
-from tests.fixtures import shop_spec
+from tests.fixtures import call, shop_spec
 
 _SEALED = open_state(BaseState.build(shop_spec()))
 _PLAIN = apsw.Connection(":memory:")
-TEXTS = st.none() | st.text(alphabet="ab -é0", max_size=8) | st.integers(-1000, 1000)
+VALUES = (
+    st.none()
+    | st.text(alphabet="ab -é0%_*[]?", max_size=8)
+    | st.integers(-1000, 1000)
+    | st.floats(-1e3, 1e3)
+    | st.binary(max_size=4)
+)
+CALLS = st.one_of(
+    [
+        st.tuples(st.just(name), st.lists(VALUES, min_size=count, max_size=count))
+        for name, counts in COMPARING.items()
+        for count in counts
+    ]
+)
 
 
-@given(TEXTS, TEXTS, st.sampled_from(["trim", "ltrim", "rtrim"]))
-def test_trim_answers_like_sqlites_own(text: str | int | None, characters: str | int | None, function: str) -> None:
-    sql, bindings = f"SELECT {function}(:text, :characters)", {"text": text, "characters": characters}
-    assert _SEALED.run(sql, bindings) == _PLAIN.execute(sql, bindings).fetchall()
+def outcome(run: Callable[[], list[tuple]]) -> list[tuple] | str:
+    try:
+        return run()
+    except (apsw.Error, EnvironmentBroken, UnicodeDecodeError):
+        return "an error"
 
 
-@pytest.mark.parametrize("sql", ["SELECT trim('x', 1.5)", "SELECT trim(x'00', 'x')", "SELECT trim('x', :long)"])
-def test_trim_takes_text_and_few_characters(sql: str) -> None:
-    with pytest.raises(EnvironmentBroken, match="trim takes"):
-        _SEALED.run(sql, {"long": "x" * (MAX_TRIMMED + 1)})
+@given(CALLS)
+def test_a_bounded_function_answers_like_sqlites_own(written: tuple[str, list]) -> None:
+    name, arguments = written
+    sql = f"SELECT {name}({', '.join(f':a{place}' for place in range(len(arguments)))})"
+    bindings = {f"a{place}": argument for place, argument in enumerate(arguments)}
+    own = outcome(lambda: _PLAIN.execute(sql, bindings).fetchall())
+    assert outcome(lambda: _SEALED.run(sql, bindings)) == own
+
+
+@pytest.mark.parametrize("name", COMPARING)
+def test_no_function_compares_a_long_text_with_a_long_one(name: str) -> None:
+    rest = ", 'x'" * (max(COMPARING[name]) - 2)
+    with pytest.raises(EnvironmentBroken, match=rf"{name}\(\) is asked to compare .* shorten one"):
+        _SEALED.run(f"SELECT {name}(:long, :long || 'y'{rest})", {"long": "x" * 60_000})
+
+
+@pytest.mark.parametrize("name", COMPARING)
+def test_a_function_that_takes_long_looks_at_the_clock_between_two_calls(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One step of a statement may hold hundreds of calls, and SQLite looks only between steps."""
+    clock = count()
+    monkeypatch.setattr(seal, "monotonic", lambda: next(clock))
+    rest = ", 'x'" * (max(COMPARING[name]) - 2)
+    with pytest.raises(EnvironmentBroken, match="it took longer than 3 s"):
+        _SEALED.run(f"SELECT {', '.join([f'{name}(:text, :text{rest})'] * 5)}", {"text": "x"})
+
+
+@pytest.mark.parametrize("name", ["median", "percentile", "percentile_cont", "percentile_disc", "unknown", "random"])
+def test_a_function_that_nothing_bounds_is_refused_by_name(name: str) -> None:
+    with pytest.raises(EnvironmentBroken, match=rf"function {name}\(\)|no such function: {name}"):
+        _SEALED.run(f"SELECT {name}(quantity{', 0.5' if 'perc' in name else ''}) FROM orders", {})
 
 
 def test_steps_that_are_few_and_slow_end_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(seal, "STEP_BUDGET", 10**12)
     numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)"
-    with pytest.raises(EnvironmentBroken, match="too many steps or for too long"):
+    with pytest.raises(EnvironmentBroken, match="it took longer than 3 s"):
         _SEALED.run(f"{numbers} SELECT sum(length(hex(printf('%.40000c', i)))) FROM n", {})
     assert _SEALED.run("SELECT count(*) FROM orders", {}) == [(5,)]
+
+
+def test_all_statements_of_a_call_share_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards, effects and answer together, of which none alone takes too long."""
+    clock = count()
+    monkeypatch.setattr(seal, "monotonic", lambda: next(clock))
+    guards = (Guard(sql="SELECT count(*) FROM orders", message=""),) * 30
+    slow = Tool(name="slow", description="", guards=guards, returns=Returns(sql="SELECT 1 AS done"))
+    with Environment.load(shop_spec(tools=(*shop_spec().tools, slow))) as environment:
+        replay = environment.replay([call("slow")])
+        assert replay.broken is not None and "the call took longer than 10 s in all" in replay.broken
+        assert environment.replay([call("cancel_order", order_id="ORD-1")]).broken is None
 
 
 def test_a_row_longer_than_any_answer_may_be_is_refused_at_load() -> None:

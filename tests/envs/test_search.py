@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from envs.environment import Environment
 from envs.errors import SpecError
 from envs.proof import CheckOutcome, prove
+from envs.search import MAX_REPEATS
 from envs.spec import Column, Parameter, Program, Returns, Table, Tool
 from envs.task import Fact, ToolCall
 from tests.envs.archive import QUERY, SEARCH, TABLE, archive_spec, opened, question, search, search_tool
@@ -212,3 +213,14 @@ def test_a_query_is_a_text_for_those_who_call_over_json_schema() -> None:
 
     schema = input_schema(search_tool())
     assert schema["properties"][QUERY.name] == {"type": "string"}
+
+
+def test_a_text_that_repeats_one_word_too_often_is_refused_at_load() -> None:
+    """Cutting a snippet out of it would take minutes, which nothing can interrupt."""
+    text = "The waves, and the waves. " * (MAX_REPEATS // 2 + 1)
+    spec = archive_spec()
+    spec = spec.model_copy(update={"rows": {"document": (*spec.rows["document"], ("DOC-40", "Waves", text))}})
+    with pytest.raises(
+        SpecError, match=rf"rows.document\[5\]: the word '\w+' stands there more than {MAX_REPEATS} times"
+    ):
+        Environment.load(spec)

@@ -120,31 +120,186 @@ WRONG: dict[str, tuple[Callable[[], EnvironmentSpec], str, str]] = {
     "row too short": (lambda: with_row("customers", "CUS-9"), "rows.customers[3]", "1 values for 4 columns"),
     "row refers to nothing": (
         lambda: with_row("orders", "ORD-9", "CUS-77", "PRD-1", 1, "paid", "2026-03-01"),
-        "rows.orders[5]",
+        "rows.orders[5].customer_id",
         "a row of customers that does not exist",
     ),
     "row of another type": (
         lambda: with_row("products", "PRD-9", "Stool", "cheap", 1, True),
-        "rows.products[4]",
-        "cannot store TEXT value",
+        "rows.products[4].price_cents",
+        "is 'cheap', and the column holds integers",
     ),
     "row with another status": (
         lambda: with_row("orders", "ORD-9", "CUS-1", "PRD-1", 1, "lost", "2026-03-01"),
-        "rows.orders[5]",
-        "not allowed for status of orders",
+        "rows.orders[5].status",
+        "is 'lost', which is not allowed. Use one of",
     ),
     "row with no such day": (
         lambda: with_row("orders", "ORD-9", "CUS-1", "PRD-1", 1, "paid", "2026-02-30"),
-        "rows.orders[5]",
-        "not allowed for placed_on of orders",
+        "rows.orders[5].placed_on",
+        "is '2026-02-30', which is no day of the calendar",
     ),
     "row twice": (
         lambda: with_row("customers", "CUS-1", "A", "a@b.c", "X"),
-        "rows.customers[3]",
+        "rows.customers[3].id",
         "already has this id",
     ),
     "clock": (lambda: shop_spec(clock="Monday"), "clock", "is no instant"),
+    "clock without a time": (lambda: shop_spec(clock="2026-03-02"), "clock", "is no instant"),
+    "clock with a zone": (lambda: shop_spec(clock="2026-03-02T09:00:00+01:00"), "clock", "is no instant"),
+    "clock on no day": (lambda: shop_spec(clock="2026-02-30T09:00:00"), "clock", "is no instant"),
+    "clock at hour 24": (lambda: shop_spec(clock="2026-03-02T24:00:00"), "clock", "is no instant"),
+    "clock at the end of time": (lambda: shop_spec(clock="9999-12-31T23:59:59"), "clock", "leaves no room"),
+    "seed": (lambda: shop_spec(seed=2**53), "seed", "integer beyond 2**53 - 1"),
+    "half a letter in the policy": (lambda: shop_spec(policy="a\ud800"), "policy", "surrogate without its pair"),
+    "half a letter in a description": (
+        lambda: with_tool(description="\udfff"),
+        "tools.extra.description",
+        "surrogate without its pair",
+    ),
+    "NUL in a message": (
+        lambda: with_tool(guards=(Guard(sql="SELECT :order_id", message="\x00"),)),
+        "tools.extra.guards[0].message",
+        "holds NUL",
+    ),
+    "NUL in an enum": (
+        lambda: with_column(type="enum", values=("a\x00b",)),
+        "tables.notes.columns.body.values[0]",
+        "holds NUL",
+    ),
+    "enum value twice": (
+        lambda: with_column(type="enum", values=("a", "a")),
+        "tables.notes.columns.body.values",
+        "'a' is there twice",
+    ),
+    "endless bound": (
+        lambda: with_tool(parameters=(Parameter(name="order_id", type="number", maximum=float("inf")),)),
+        "tools.extra.parameters.order_id.maximum",
+        "is inf, which is not JSON",
+    ),
+    "bounds that nothing meets": (
+        lambda: with_tool(parameters=(Parameter(name="order_id", type="integer", minimum=2, maximum=1),)),
+        "tools.extra.parameters.order_id",
+        "nothing is at least 2 and at most 1",
+    ),
+    "constant beyond JSON": (
+        lambda: shop_spec(constants=(Constant(name="fee", value=2**53, description="x"),)),
+        "constants.fee.value",
+        "integer beyond 2**53 - 1",
+    ),
+    "column that hides the rowid": (lambda: with_column(name="rowid"), "tables.notes.columns.rowid", "Rename it"),
 }
+
+
+CELLS = (
+    Column(name="n", type="integer", nullable=True),
+    Column(name="cents", type="cents", nullable=True),
+    Column(name="km", type="real", nullable=True),
+    Column(name="paid", type="boolean", nullable=True),
+    Column(name="city", type="text", nullable=True),
+    Column(name="day", type="date", nullable=True),
+    Column(name="at", type="datetime", nullable=True),
+    Column(name="class", type="enum", values=("first", "second"), nullable=True),
+)
+
+
+def trip_spec(*row: JsonValue, tools: tuple[Tool, ...] = ()) -> EnvironmentSpec:
+    """One table with a column of every type, and a row after a good one."""
+    table = Table(name="trip", id_prefix="T", columns=CELLS)
+    good = ("T-1", 2**53 - 1, -(2**53) + 1, 1, True, "\u2028😀", "0001-01-01", "9999-12-31T23:59:59", "first")
+    return shop_spec(tables=(table,), rows={"trip": (good, row)}, tools=tools)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "problem"),
+    [
+        *((column, 2**53, "integer beyond 2**53 - 1") for column in ("n", "cents", "km")),
+        *((column, -(2**70), "integer beyond 2**53 - 1") for column in ("n", "cents", "km")),
+        *((column, value, "holds integers") for column in ("n", "cents") for value in ("5", True, 5.0, float("nan"))),
+        *(("km", value, "which is not JSON") for value in (float("inf"), float("-inf"), float("nan"))),
+        *(("km", value, "holds numbers") for value in ("1.5", False)),
+        *(("paid", value, "holds true or false") for value in (1, 0, "true")),
+        *(("city", value, "holds text") for value in (2, 1.5, True)),
+        ("city", "a\ud800", "surrogate without its pair"),
+        ("city", "a\x00b", "holds NUL"),
+        ("city", "é" * 50_001, "has 100002 bytes"),
+        ("city", ["a"], "holds text"),
+        *(("day", value, "no day of the calendar") for value in ("2026-02-29", "0000-01-01", "2026-1-1", "now")),
+        ("day", "٢٠٢٦-٠١-٠١", "no day of the calendar"),
+        *(("at", value, "is no instant") for value in ("2026-03-02", "2026-03-02T24:00:00", "2026-03-02 09:00:00")),
+        ("class", "third", "Use one of first, second"),
+        ("id", 2, "holds text"),
+        ("id", None, "has no value"),
+        ("id", "T-1", "already has this id"),
+    ],
+)  # fmt: skip
+def test_a_value_that_cannot_be_carried_is_named_by_row_and_column(column: str, value: JsonValue, problem: str) -> None:
+    cells: dict[str, JsonValue] = {"id": "T-2", **dict.fromkeys(c.name for c in CELLS), column: value}
+    with pytest.raises(SpecError) as refused:
+        Environment.load(trip_spec(*cells.values()))
+    assert refused.value.place == f"rows.trip[1].{column}"
+    assert problem in str(refused.value) and refused.value.remedy
+    str(refused.value).encode()
+
+
+def test_values_at_the_edges_are_carried_to_the_answer() -> None:
+    get = Tool(name="list", description="", returns=Returns(sql="SELECT * FROM trip ORDER BY id", shape="many"))
+    spec = trip_spec("T-2", *[None] * len(CELLS), tools=(get,))
+    with Environment.load(spec).episode() as episode:
+        rows = episode.call("list").value
+    assert isinstance(rows, list) and isinstance(rows[0], dict)
+    assert [*rows[0].values()] == [*spec.rows["trip"][0]]
+
+
+@pytest.mark.parametrize(
+    ("change", "argument"),
+    [
+        ("SET n = n + :step", 1),
+        ("SET n = n * :step", 2),
+        ("SET cents = cents - :step", 1),
+        ("SET km = 1e308 * 10 * :step", 1),
+        ("SET day = date(day, '-' || :step || ' days')", 1),
+        ("SET at = strftime('%Y-%m-%dT%H:%M:%S', day, '-' || :step || ' days')", 1),
+    ],
+)
+def test_a_write_that_cannot_be_carried_is_refused_as_any_other_value(change: str, argument: int) -> None:
+    """The caller reads a reason, and the episode goes on: nothing in it has no JSON."""
+    step = Parameter(name="step", type="integer")
+    returns = Returns(sql="SELECT 1 AS done")
+    tool = Tool(name="grow", description="", parameters=(step,), effects=(f"UPDATE trip {change}",), returns=returns)
+    spec = trip_spec("T-2", *[None] * len(CELLS), tools=(tool,))
+    with Environment.load(spec).episode() as episode:
+        result = episode.call("grow", step=argument)
+        assert not result.ok and "this value is not allowed for" in str(result.error)
+        assert episode.changeset() == ()
+
+
+NO_NAMES = [
+    "get order",
+    "get-order",
+    "get.order",
+    "1st",
+    "Order",
+    "ﬁle",
+    "straße",
+    "",
+    "_x",
+    "x" * 64,
+    "x\n",
+    "x\ud800",
+]
+
+
+@pytest.mark.parametrize("name", NO_NAMES)
+def test_a_name_that_some_reader_cannot_read_is_refused_with_the_rule(name: str) -> None:
+    for spec in (
+        with_tool(name=name),
+        with_tool(parameters=(Parameter(name=name, type="string"),)),
+        with_column(name=name),
+    ):
+        with pytest.raises(SpecError) as refused:
+            Environment.load(spec)
+        str(refused.value).encode()
+        assert refused.value.remedy
 
 
 @pytest.mark.parametrize("case", WRONG)

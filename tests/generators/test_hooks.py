@@ -229,6 +229,10 @@ def test_wrong_hooks_are_told_with_file_function_and_remedy(
         ("return [1]", "generators.hooks.TaskDraft"),
         ("yield environment.query('SELECT nothing FROM boat')", "hooks.py:6"),
         ("yield TaskDraft(instruction='', golden=())", "ValidationError"),
+        (
+            "yield TaskDraft(instruction='Go.', golden=(call('get_boat', boat_id=2**53),))",
+            "item 0: TaskDraft.golden[0].arguments.boat_id is an integer beyond 2**53 - 1",
+        ),
     ],
 )
 def test_wrong_drafts_are_told_likewise(made_with: Callable[[str], Synthesis], body: str, said: str) -> None:

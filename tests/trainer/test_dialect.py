@@ -1,5 +1,8 @@
 """What a small policy reads and writes."""
 
+import ast
+from keyword import kwlist
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +10,7 @@ from hypothesis import strategies as st
 from envs.environment import Environment
 from envs.experts import Advice
 from envs.task import Expert, Preference, Task, ToolCall
-from envs.tools import ToolResult
+from envs.tools import MAX_TEXT, ToolResult
 from trainer.dialect import (
     parse_turn,
     render_advice,
@@ -19,22 +22,49 @@ from trainer.dialect import (
     user_message,
 )
 
-NAMES = st.from_regex(r"[a-z][a-z_]{0,8}", fullmatch=True).filter(lambda name: name not in _KEYWORDS)
-_KEYWORDS = {"and", "as", "assert", "async", "await", "break", "class", "continue", "def", "del", "elif", "else"} | {
-    "except", "finally", "for", "from", "global", "if", "import", "in", "is", "lambda", "nonlocal", "not", "or"
-} | {"pass", "raise", "return", "try", "while", "with", "yield"}  # fmt: skip
-VALUES = st.one_of(
-    st.text(alphabet=st.characters(blacklist_categories=("Cs",)), max_size=20),
-    st.integers(-(2**53) + 1, 2**53 - 1),
-    st.floats(allow_nan=False, allow_infinity=False),
-    st.booleans(),
-    st.none(),
+NAMES = st.one_of(st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True), st.sampled_from(kwlist))
+TEXTS = st.text(alphabet=st.characters(blacklist_categories=("Cs",)), max_size=20)
+VALUES = st.recursive(
+    st.one_of(
+        TEXTS,
+        st.integers(-(2**53) + 1, 2**53 - 1),
+        st.floats(allow_nan=False, allow_infinity=False),
+        st.booleans(),
+        st.none(),
+    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=5,
 )
 
 
 @given(tool=NAMES, arguments=st.dictionaries(NAMES, VALUES, max_size=4))
 def test_every_call_is_read_back_as_it_was_written(tool: str, arguments: dict) -> None:
     call = ToolCall(tool=tool, arguments=arguments)
+    assert parse_turn(render_call(call)).calls == (call,)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "f(note=\"class=1, from(x) = 'y'\")",
+        "f(note='a \"class\" = 1')",
+        'f(note="""class=\n\'from(\'""")',
+        'f(\n    note="#(class=", # class="no"\n)',
+    ],
+)
+def test_what_looks_like_a_name_inside_a_text_stays_as_it_is(text: str) -> None:
+    [written] = parse_turn(text).calls
+    assert str(written.arguments["note"]) == ast.literal_eval(text[text.index("note=") + 5 : -1].partition(", #")[0])
+
+
+def test_a_name_is_read_letter_by_letter() -> None:
+    """Python's parser would make `file` of it, which may be another tool."""
+    [call] = parse_turn("\ufb01le(\ufb01=1, fi=2)").calls
+    assert (call.tool, call.arguments) == ("\ufb01le", {"\ufb01": 1, "fi": 2})
+
+
+def test_a_call_with_the_longest_text_that_a_tool_takes_is_read() -> None:
+    call = ToolCall(tool="add_note", arguments={"text": "\x01" * MAX_TEXT})
     assert parse_turn(render_call(call)).calls == (call,)
 
 
@@ -60,7 +90,14 @@ def test_an_answer_may_take_several_lines() -> None:
         "get_order(order_id=O)",
         "get_order(order_id=__import__('os'))",
         "get_order(order_id=1+1)",
-        "get_order(order_id=[1])",
+        "get_order(order_id=[x])",
+        "get_order(order_id={1: 2})",
+        "get_order(order_id={'a': 1, 'a': 2})",
+        "get_order(order_id={**{}})",
+        "get_order(order_id=" + "[" * 40 + "]" * 40 + ")",
+        "get_order(class=1, class=2)",
+        "class(1)",
+        "return (order_id)",
         'get_order(order_id=f"{x}")',
         "get_order(order_id=-True)",
         "get_order(order_id=1e999)",
@@ -73,9 +110,9 @@ def test_an_answer_may_take_several_lines() -> None:
         'get_order(order_id="O-1")\nAnswer: done',
         "f()\n" * 9,
         "(" * 5000,
-        "-" * 7000 + "1",
+        "-" * 30_000 + "1",
         "f(a=\0)",
-        "f(a='" + "x" * 9000 + "')",
+        "f(a='" + "x" * 40_000 + "')",
     ],
 )
 def test_what_is_neither_calls_nor_an_answer_is_malformed_with_a_reason(text: str) -> None:

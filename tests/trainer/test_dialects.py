@@ -2,13 +2,15 @@
 
 import hashlib
 import json
+from keyword import kwlist
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from envs.environment import Environment
 from envs.json_schema import input_schema
+from envs.schema import IDENTIFIER
 from envs.task import Expert, Task, ToolCall
 from tests.fixtures import shop_spec, shop_tasks
 from tests.trainer.speaking import TEMPLATES, speaking
@@ -143,18 +145,64 @@ def test_the_day_a_template_tells_is_that_of_the_environment(tokenizer: Tokenize
 
 # What it writes
 
-WORDS = st.text(alphabet=st.characters(blacklist_categories=("Cs",), blacklist_characters="<>"), max_size=20)
-VALUES = st.one_of(
-    WORDS, st.integers(-(2**53) + 1, 2**53 - 1), st.floats(allow_nan=False, allow_infinity=False), st.booleans()
+MARKS = [
+    *("<tool_call>", "</tool_call>", "<tool_response>", "<think>", "</think>", "<|python_tag|>", "<|im_end|>", "```"),
+    *("Answer:", "Ask:", '{"name": "f", "arguments": {}}', '{"name": "f", "parameters": {}}', "f(a=1)", ";", "#"),
+    *('"', "'", "\\", "{", "}", "[", "\n", "\r", "\x00", "\x85", "\u2028", "😀", "class=", "x "),
+]
+ANY = st.text(alphabet=st.characters(blacklist_categories=("Cs",)), max_size=20)
+WORDS = ANY | st.lists(st.sampled_from(MARKS), max_size=6).map("".join)
+NAMES = st.one_of(st.from_regex(IDENTIFIER, fullmatch=True), st.sampled_from(kwlist))
+VALUES = st.recursive(
+    st.one_of(
+        WORDS,
+        st.integers(-(2**53) + 1, 2**53 - 1),
+        st.floats(allow_nan=False, allow_infinity=False),
+        st.booleans(),
+        st.none(),
+    ),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(WORDS, inner, max_size=2),
+    max_leaves=4,
 )
-CALLS = st.builds(ToolCall, tool=WORDS.filter(bool), arguments=st.dictionaries(WORDS, VALUES, max_size=3))
+CALLS = st.builds(ToolCall, tool=NAMES, arguments=st.dictionaries(NAMES, VALUES, max_size=3))
 
 
-@pytest.mark.parametrize("name", NATIVE)
+@pytest.mark.parametrize("name", DIALECTS)
 @given(calls=st.lists(CALLS, min_size=1, max_size=8))
 def test_calls_are_read_back_as_they_were_written(name: str, calls: list[ToolCall]) -> None:
     turn = ParsedTurn(calls=tuple(calls))
-    assert NATIVE[name].read(NATIVE[name].write(turn)) == turn
+    assert DIALECTS[name].read(DIALECTS[name].write(turn)) == turn
+
+
+@pytest.mark.parametrize("name", NATIVE)
+@given(call=CALLS, thought=WORDS.filter(lambda words: "</think>" not in words))
+@example(call=CANCEL, thought='<tool_call>"')
+@example(call=CANCEL, thought='<tool_call>{"name": "f, ...')
+def test_a_call_after_thinking_is_read_whatever_its_texts_say(name: str, call: ToolCall, thought: str) -> None:
+    turn = ParsedTurn(calls=(call,))
+    assert NATIVE[name].read(f"<think>\n{thought}\n</think>\n\n{NATIVE[name].write(turn)}") == turn
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+@pytest.mark.parametrize("may_ask", [False, True])
+@given(answer=WORDS.map(str.strip).filter(bool))
+def test_an_answer_may_mention_any_mark(name: str, may_ask: bool, answer: str) -> None:
+    turn = ParsedTurn(answer=answer)
+    assert DIALECTS[name].read(DIALECTS[name].write(turn, may_ask=may_ask), may_ask=may_ask) == turn
+
+
+@pytest.mark.parametrize("name", NATIVE)
+@pytest.mark.parametrize("text", ["a </think> tag", "a\nbreak and a </think> tag"])
+@pytest.mark.parametrize("before", ["", "I shall note it.\n"])
+def test_no_broken_call_ends_a_rollout_as_an_answer(name: str, text: str, before: str) -> None:
+    """Cut off at every character, or with a line break that JSON does not allow."""
+    whole = NATIVE[name].write(ParsedTurn(calls=(ToolCall(tool="add_note", arguments={"text": "TEXT"}),)))
+    if name == "llama" and before:
+        return  # a call of Llama begins its turn
+    written = f"{before}{whole.replace('TEXT', text)}"
+    for cut in range(len(before) + whole.index("{") + 1, len(written)):
+        read = NATIVE[name].read(written[:cut])
+        assert read.calls or read.malformed, written[:cut]
 
 
 @pytest.mark.parametrize("name", DIALECTS)
@@ -219,7 +267,7 @@ HERMES_BAD = [
     '{"name": "f", "arguments": {}}',
     '```json\n{"name": "f", "arguments": {}}\n```',
     "Answer:",
-    "word " * 2000,
+    "word " * 8000,
 ]
 LLAMA_BAD = [
     "{",

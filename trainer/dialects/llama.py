@@ -1,14 +1,13 @@
 """The dialect of Llama 3.1 and later: a call is a turn of JSON, results are heard from `ipython`."""
 
-import json
+import re
 from collections.abc import Sequence
 
 from trainer.dialect import Unreadable
-from trainer.dialects.native import NativeDialect
+from trainer.dialects.native import NativeDialect, json_end
 
 _TAG = "<|python_tag|>"
 """These models may write it before a call. Most tokenizers know it as a special token and never show it."""
-_DECODER = json.JSONDecoder()
 
 
 class Llama(NativeDialect):
@@ -17,27 +16,27 @@ class Llama(NativeDialect):
     results_role = "ipython"
     markers = (_TAG,)
     arguments = "parameters"
+    opening = re.compile(rf"(?:\A(?:{re.escape(_TAG)})?|;)\s*(?=\{{)")
     form = '{"name": ..., "parameters": {...}} and nothing else'
     optional = {"type": "function"}  # noqa: RUF012  (they copy it from the tools they are shown)
 
-    def payloads(self, said: str) -> list[str] | None:
-        tagged, said = said.startswith(_TAG), said.removeprefix(_TAG).strip()
-        if not tagged and not said.startswith("{"):
+    def payloads(self, spoken: str) -> list[str] | None:
+        tagged, rest = spoken.startswith(_TAG), spoken.removeprefix(_TAG).strip()
+        if not tagged and not rest.startswith("{"):
             return None
-        found = []
-        while said:
-            try:
-                _, end = _DECODER.raw_decode(said)
-            except (ValueError, RecursionError):
-                raise Unreadable(f"a call that is not JSON; write {self.form}") from None
-            found.append(said[:end])
-            said = said[end:].strip()
-            if said and not said.startswith((";", "{")):
+        payloads = []
+        while rest:
+            end, whole = json_end(rest, 0)
+            if not whole:
+                raise Unreadable(f"a call that is not JSON; write {self.form}")
+            payloads.append(rest[:end])
+            rest = rest[end:].strip()
+            if rest and not rest.startswith((";", "{")):
                 raise Unreadable("words after a call: end the turn there, and wait for its result")
-            said = said.removeprefix(";").strip()
-        if not found:
+            rest = rest.removeprefix(";").strip()
+        if not payloads:
             raise Unreadable("empty turn")
-        return found
+        return payloads
 
     def written(self, payloads: Sequence[str]) -> str:
         return "; ".join(payloads)

@@ -32,6 +32,11 @@ from trainer.dialect import (
 from trainer.dialects.protocol import Prompt
 
 _THINKING, _THOUGHT = "<think>", "</think>"
+_NO_THOUGHT = f"{_THINKING}\n\n{_THOUGHT}\n\n"
+"""What templates write for a turn without thinking."""
+_INTERRUPTED = re.compile(r'(?:"(?:[^"\\]|\\.)*\\?|[\w.+-]*)\Z|[\x00-\x1f]', re.DOTALL)
+"""A string, number or word that the text ends in, or a control character, which JSON has in no string."""
+_DECODER = json.JSONDecoder()
 _A_CALL_SOMEWHERE = re.compile(r'"name"\s*:.*"(?:arguments|parameters)"\s*:', re.DOTALL)
 
 
@@ -43,13 +48,15 @@ class NativeDialect(ABC):
     markers: tuple[str, ...]
     arguments: str
     """The key of a call's arguments."""
+    opening: re.Pattern[str]
+    """What stands before the JSON of a call."""
     form: str
     """How a call is written, for reasons that the policy reads."""
     optional: Mapping[str, str] = {}
     """What else may stand in a call, and the one value it may have."""
 
     @abstractmethod
-    def payloads(self, said: str) -> list[str] | None:
+    def payloads(self, spoken: str) -> list[str] | None:
         """The JSON text of every call of a turn; None for a turn without calls. Raises Unreadable."""
 
     @abstractmethod
@@ -80,23 +87,24 @@ class NativeDialect(ABC):
         return Prompt(system="\n".join(system), tools=tuple(functions))
 
     def write(self, turn: ParsedTurn, *, may_ask: bool = False) -> str:
-        if turn.answer is not None:
-            return render_answer(turn.answer) if may_ask else turn.answer
+        if turn.calls:
+            return self.written([_json({"name": call.tool, self.arguments: call.arguments}) for call in turn.calls])
         if turn.message is not None:
-            return turn.message
-        return self.written([_json({"name": call.tool, self.arguments: call.arguments}) for call in turn.calls])
+            forms = [turn.message, f"{_NO_THOUGHT}{turn.message}"]
+        else:
+            answer = render_answer(turn.answer or "")
+            forms = [answer if may_ask else turn.answer or "", answer, f"{_NO_THOUGHT}{answer}"]
+        # Words that hold marks of the syntax need more than themselves to be read as words.
+        return next((form for form in forms if self.read(form, may_ask=may_ask) == turn), forms[0])
 
     def read(self, text: str, *, may_ask: bool = False) -> ParsedTurn:
-        # Up to </think> it is thinking, whether the template or the model began it: nobody hears that.
-        _, thought, said = text.partition(_THOUGHT)
-        said = (said if thought else text).strip()
         try:
-            if said.startswith(_THINKING):
-                raise Unreadable(f"thinking without {_THOUGHT}")
-            if len(said) > MAX_TURN_CHARS:
+            spoken = self._after_thinking(text.strip())
+            if len(spoken) > MAX_TURN_CHARS:
                 raise Unreadable(f"turn longer than {MAX_TURN_CHARS} characters")
-            payloads = self.payloads(said)
-            return self._words(said, may_ask) if payloads is None else self._calls(payloads)
+            # An answer may mention the marks of calls.
+            payloads = None if spoken.startswith(ANSWER) else self.payloads(spoken)
+            return self._words(spoken, may_ask) if payloads is None else self._calls(payloads)
         except Unreadable as reason:
             return ParsedTurn(malformed=str(reason))
 
@@ -104,6 +112,24 @@ class NativeDialect(ABC):
         return [
             render_results([result], limit_chars, [0] if place in words else []) for place, result in enumerate(results)
         ]
+
+    def _after_thinking(self, text: str) -> str:
+        """The text after `</think>`, whether the template or the model began to think. Raises Unreadable.
+
+        A `</think>` inside a call ends nothing, also where the call is broken or cut off, unless it is thought of only.
+        """
+        start, thinking = 0, text.startswith(_THINKING)
+        while (end := text.find(_THOUGHT, start)) >= 0:
+            call = self.opening.search(text, start, end)
+            if call is None:
+                return text[end + len(_THOUGHT) :].strip()
+            start, whole = json_end(text, call.end())
+            if not whole and not thinking and (call.start() == 0 or _INTERRUPTED.match(text, start)):
+                break
+            start = max(start if whole else 0, call.end())
+        if thinking:
+            raise Unreadable(f"thinking without {_THOUGHT}")
+        return text
 
     def _words(self, said: str, may_ask: bool) -> ParsedTurn:
         if not said:
@@ -137,6 +163,20 @@ class NativeDialect(ABC):
         if not isinstance(arguments, dict):
             raise Unreadable(f'{name}: "{self.arguments}" must be a JSON object; write {self.form}')
         return ToolCall(tool=name, arguments=arguments)
+
+
+def json_end(text: str, start: int) -> tuple[int, bool]:
+    """Where the JSON value that begins at `start` ends, and True; or where it stops being JSON, and False.
+
+    White space may come first. A mark inside a string of the value is text: marks are looked for after its end.
+    """
+    begin = start + len(text[start:]) - len(text[start:].lstrip())
+    try:
+        return _DECODER.raw_decode(text, begin)[1], True
+    except json.JSONDecodeError as error:
+        return error.pos, False
+    except (ValueError, RecursionError):  # giant digits, deep nesting
+        return begin, False
 
 
 def _function(tool: Tool, price: str = "") -> dict[str, Any]:
