@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from dagster_project.commands.boundary import Commands
 from dagster_project.commands.console import AsJson, fail, stderr
 from dagster_project.commands.env import env_app
 from dagster_project.commands.export import export
@@ -30,8 +31,8 @@ from dagster_project.commands.reward import reward_app
 from dagster_project.home import Home
 from dagster_project.toolscale import toolscale
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-domain_app = typer.Typer(no_args_is_help=True, help="Add a domain, or see what is wrong with one.")
+app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+domain_app = typer.Typer(cls=Commands, no_args_is_help=True, help="Add a domain, or see what is wrong with one.")
 app.add_typer(domain_app, name="domain")
 app.add_typer(env_app, name="env")
 app.add_typer(answers_app, name="answers")
@@ -161,7 +162,7 @@ def serve(
     typer.echo(json.dumps(told) if as_json else "\n".join(f"{name:9} {value}" for name, value in told.items()))
     try:
         signal.pause()
-    except KeyboardInterrupt:
+    finally:  # Ctrl-C or SIGTERM
         server.stop()
 
 
