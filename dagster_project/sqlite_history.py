@@ -157,14 +157,14 @@ class Events(sqlite_event_log.SqliteEventLogStorage):
             self._said.pop(step, None)
             return claim
         if fail_orphans(self._instance, self._running):
-            return claim.with_sleep_interval(0)
+            return claim.with_sleep_interval(0.0)
         self._say_what_holds(concurrency_key, step)
         for _ in range(_NAPS):
             if check_captured_interrupt():
                 self._interrupted = step  # an executor that looks for signals does so before it comes here again
                 break
             time.sleep(_NAP_S)
-        return claim.with_sleep_interval(0)
+        return claim.with_sleep_interval(0.0)
 
     def _say_what_holds(self, pool: str, step: tuple[str, str]) -> None:
         now = time.monotonic()
