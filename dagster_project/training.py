@@ -17,7 +17,7 @@ from serving.models import ResolvedModel
 from trainer.advantages import Advantage, advantages_of, counts, reward_rows
 from trainer.engine import ServedPolicy
 from trainer.jobs import TrainingResult, UpdateJob, WarmStartJob
-from trainer.process import RESULT
+from trainer.process import RESULT, ending_with_us
 from trainer.rewards import Reward, measures_of, preference_or_default, score_group
 from trainer.rollout import Rollout
 from trainer.rows import training_rows, write_training_rows
@@ -101,7 +101,7 @@ def run_job(
     if not result.exists():
         (folder / "job.json").write_bytes(job.canonical())
         command = [sys.executable, "-m", "trainer.process", str(folder / "job.json")]
-        pipes.run(command=command, context=context, cwd=str(REPOSITORY))
+        pipes.run(command=command, context=context, cwd=str(REPOSITORY), env=ending_with_us())
     return TrainingResult.model_validate_json(result.read_bytes())
 
 

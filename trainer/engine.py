@@ -6,10 +6,11 @@ and never repeated. Which rollouts, and where they are stored, is the caller's.
 
 import asyncio
 import logging
+import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -31,7 +32,7 @@ from trainer.conversation import Conversation, Tokenizer
 from trainer.fanout import Hear, Sink, fan_out, map_of
 from trainer.jobs import CanaryJob, CanaryResult
 from trainer.merge import mergeable, merged_model, require_adapter
-from trainer.process import RESULT
+from trainer.process import RESULT, ending_with_us
 
 logger = logging.getLogger(__name__)
 ENGINE_STARTS = 3
@@ -128,10 +129,10 @@ class PolicyEngine:
                 return await engine_logprobs(client, conversation, await self._load(client, policy))
 
         # the trainer's side takes as long as a good part of the engine's start: at the same time, then
-        with self.serving(policy) as servers, ThreadPoolExecutor(1) as beside:
-            trainer = beside.submit(self._trainer_logprobs, policy, conversation)
+        with self.serving(policy) as servers, self._trainer_logprobs(policy, conversation) as trainer:
             engine = [asyncio.run(ask(server.start())) for server in servers]
-            reports = [compare(logprobs, trainer.result()) for logprobs in engine]
+            expected = trainer()
+            reports = [compare(logprobs, expected) for logprobs in engine]
         return max(reports, key=lambda report: report.largest_difference_nats)
 
     def collect(self, collection: Collection, policy: ServedPolicy, sink: Sink, hear: Hear = lambda _: None) -> None:
@@ -175,8 +176,11 @@ class PolicyEngine:
             await client.load_adapter(policy.engine_name, Path(policy.adapter_path))
         return policy.engine_name
 
-    def _trainer_logprobs(self, policy: ServedPolicy, conversation: Conversation) -> tuple[float, ...]:
-        """By a process of its own: the one that collects never imports torch."""
+    @contextmanager
+    def _trainer_logprobs(
+        self, policy: ServedPolicy, conversation: Conversation
+    ) -> Iterator[Callable[[], tuple[float, ...]]]:
+        """By a process of its own, which ends with the context: the one that collects never imports torch."""
         prompt_ids, completion_ids = canary_tokens(conversation)
         job = CanaryJob(
             base_model_name=self.model.name,
@@ -189,10 +193,29 @@ class PolicyEngine:
         )
         folder = self.folders.jobs / f"canary-{content_id(job.model_dump(mode='json'))[:12]}"
         folder.mkdir(parents=True, exist_ok=True)
-        if not (folder / RESULT).exists():  # the same job on the same weights has the same answer
-            (folder / "job.json").write_bytes(job.canonical())
-            command = [sys.executable, "-m", "trainer.process", str(folder / "job.json")]
-            run = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent.parent)
-            if run.returncode:
-                raise RuntimeError(f"the canary's trainer side failed:\n{run.stderr[-2000:]}")
-        return CanaryResult.model_validate_json((folder / RESULT).read_bytes()).logprobs
+        result = folder / RESULT
+        if result.exists():  # the same job on the same weights has the same answer
+            yield lambda: _logprobs(result)
+            return
+        (folder / "job.json").write_bytes(job.canonical())
+        command = [sys.executable, "-m", "trainer.process", str(folder / "job.json")]
+        repository, environment = Path(__file__).parent.parent, {**os.environ, **ending_with_us()}
+        with (
+            tempfile.TemporaryFile("w+") as log,
+            subprocess.Popen(command, stdout=log, stderr=log, cwd=repository, env=environment) as process,
+        ):
+
+            def answer() -> tuple[float, ...]:
+                if process.wait():
+                    log.seek(0)
+                    raise RuntimeError(f"the canary's trainer side failed:\n{log.read()[-2000:]}")
+                return _logprobs(result)
+
+            try:
+                yield answer
+            finally:
+                process.kill()
+
+
+def _logprobs(result: Path) -> tuple[float, ...]:
+    return CanaryResult.model_validate_json(result.read_bytes()).logprobs
