@@ -100,6 +100,14 @@ class Home:
             found[file.resolve()] = None
         return list(found)
 
+    def relative(self, path: Path | str) -> str:
+        """The path as it is stored: from the home on, so that it holds where the home is moved or copied to.
+
+        A path outside of the home stays as it is.
+        """
+        path = Path(path)
+        return str(path.relative_to(self.root)) if path.is_relative_to(self.root) else str(path)
+
     def prepare(self) -> "Home":
         """Make the folders, and point Dagster at its own: without a home it forgets its history when it ends.
 

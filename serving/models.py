@@ -4,6 +4,7 @@ One resolver for packaged weights (`serving.packaged`), local folders and hub id
 torch: conversion runs in a child process.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -125,10 +126,14 @@ def _folder_hash(folder: Path, models_dir: Path) -> str:
         with path.open("rb") as opened:
             total.update(f"{path.name} {hashlib.file_digest(opened, 'sha256').hexdigest()}\n".encode())
     found = total.hexdigest()[:12]
-    remembered.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = remembered.with_suffix(f".{os.getpid()}")
-    unfinished.write_text(json.dumps({"stamp": stamp, "hash": found}), encoding="utf-8")
-    unfinished.replace(remembered)
+    try:
+        remembered.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = remembered.with_suffix(f".{os.getpid()}")
+        unfinished.write_text(json.dumps({"stamp": stamp, "hash": found}), encoding="utf-8")
+        unfinished.replace(remembered)
+    except OSError as error:
+        if error.errno not in (errno.EROFS, errno.EACCES):  # where nothing can be kept it is computed again
+            raise
     return found
 
 

@@ -18,7 +18,7 @@ from typing import Literal
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 
-from envs.record import Record, content_id
+from envs.record import Record
 from serving.client import Client
 from serving.elsewhere import ServerElsewhere
 from serving.endpoint import Endpoint
@@ -191,7 +191,7 @@ class PolicyEngine:
             prompt_ids=tuple(prompt_ids),
             completion_ids=tuple(completion_ids),
         )
-        folder = self.folders.jobs / f"canary-{content_id(job.model_dump(mode='json'))[:12]}"
+        folder = self.folders.jobs / f"canary-{job.identity[:12]}"
         folder.mkdir(parents=True, exist_ok=True)
         result = folder / RESULT
         if result.exists():  # the same job on the same weights has the same answer

@@ -39,7 +39,7 @@ class Journal:
         """`memory` is what else later steps need; it is filled when the run is restored."""
         self.path = path
         self.memory = {} if memory is None else memory
-        kept = [job.model_dump(mode="json"), rows_sha256(rows), library_versions(), torch.cuda.is_available()]
+        kept = [job.identity, rows_sha256(rows), library_versions(), torch.cuda.is_available()]
         self._key = hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
     def restore(self, stepper: Stepper, report: Report) -> list[Statistics]:

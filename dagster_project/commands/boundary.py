@@ -3,6 +3,7 @@
 What a command expects itself, it reports itself; here is what may happen to every one of them.
 """
 
+import errno
 import gc
 import os
 import shutil
@@ -52,6 +53,10 @@ def _boundary() -> Iterator[None]:
             if refusal is None:
                 raise
             raise fail(refusal) from error
+        except OSError as error:
+            if error.errno not in (errno.EROFS, errno.EACCES):
+                raise
+            raise fail(_not_writable(error)) from error
         except (KeyboardInterrupt, DagsterExecutionInterruptedError) as error:
             stderr.print("Interrupted. Finished steps are kept; the same command goes on from there.", highlight=False)
             gc.freeze()  # else Python looks once more through all that is imported, for seconds on a busy machine
@@ -73,6 +78,11 @@ def _terminable() -> Iterator[None]:
 
 def _terminate(_signum: int, _frame: FrameType | None) -> None:
     raise Terminated
+
+
+def _not_writable(error: OSError) -> HomeError:
+    where = error.filename or Home.here().root
+    return HomeError(f"{where}: {error.strerror}. Make it writable, or name another place for what is to be written.")
 
 
 def _sqlite_refused(error: Exception) -> Exception | None:
