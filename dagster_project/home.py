@@ -143,6 +143,7 @@ class Home:
             unfinished.replace(file)
 
 
+_PATTERN = set("?*[")
 _STORAGES = {"storage", "run_storage", "event_log_storage", "schedule_storage"}
 
 
@@ -152,7 +153,12 @@ def _require_usable(root: Path) -> None:
         str(root).encode()
     except UnicodeEncodeError:
         raise HomeError(f"{str(root)!r}: the name is not UTF-8. Set ENVLOOM_HOME to a folder whose name is.") from None
-    if "?" in str(root):  # DuckDB takes it for the query of a web address when it names its log
-        raise HomeError(f"{root}: DuckDB cannot write where a name holds '?'. Set ENVLOOM_HOME to another folder.")
+    # DuckDB takes "?" for the query of a web address when it names its log. Dagster looks for its settings by a
+    # pattern, and would go on without them.
+    if wrong := sorted(_PATTERN & set(str(root))):
+        raise HomeError(
+            f"{root}: a home's path may not hold {' or '.join(wrong)}, which DuckDB and Dagster take for patterns. Set "
+            "ENVLOOM_HOME to another folder."
+        )
     if root.exists() and not root.is_dir():
         raise HomeError(f"{root}: is a file. Set ENVLOOM_HOME to a folder, or to a name that is free.")

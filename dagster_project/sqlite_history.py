@@ -134,10 +134,6 @@ class Events(sqlite_event_log.SqliteEventLogStorage):
         """The address of a run's file, or of the index."""
         return database_url(self._folder / f"{shard_name}.db")
 
-    def get_all_run_ids(self) -> list[str]:
-        """The runs that have a file. Dagster's own takes brackets in the folder's name for a pattern."""
-        return [file.stem for file in self._folder.glob("*.db") if file.stem != sqlite_event_log.INDEX_SHARD_NAME]
-
     def _initdb(self, engine: Engine, for_index_shard: bool = False) -> None:
         with self._making:
             super()._initdb(engine, for_index_shard)
