@@ -102,7 +102,8 @@ def _runs_in_pools(instance: dg.DagsterInstance) -> set[str]:
     """The runs that have a place in a pool, or wait for one."""
     storage = instance.event_log_storage
     pools = [storage.get_concurrency_info(pool) for pool in storage.get_concurrency_keys()]
-    return {step.run_id for pool in pools for step in (*pool.claimed_slots, *pool.pending_steps)}
+    claimed = {slot.run_id for pool in pools for slot in pool.claimed_slots}
+    return claimed | {step.run_id for pool in pools for step in pool.pending_steps}
 
 
 def _held(folder: Path) -> set[str]:

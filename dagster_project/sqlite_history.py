@@ -16,7 +16,6 @@ from urllib.parse import quote
 import sqlalchemy as db
 from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._core.events import DagsterEvent, DagsterEventType
-from dagster._core.storage.base_storage import DagsterStorage
 from dagster._core.storage.event_log.sqlite import sqlite_event_log
 from dagster._core.storage.runs.schema import RunStorageSqlMetadata
 from dagster._core.storage.runs.sqlite import sqlite_run_storage
@@ -59,11 +58,12 @@ class History(DagsterSqliteStorage):
         making = FileLock(folder / ".making.lock")
         self.base_dir = base_dir
         self._inst_data = inst_data
+        self.ownership = Ownership(home.running)
         with making:
-            self._run_storage = Runs.at(runs / "runs.db", home.running)
+            self._run_storage = Runs.at(runs / "runs.db", self.ownership)
             self._event_log_storage = Events(events, making, home.running)
             self._schedule_storage = Schedules.at(schedules / "schedules.db")
-        DagsterStorage.__init__(self)
+        super(DagsterSqliteStorage, self).__init__()  # its own would make Dagster's storages
 
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> "History":
@@ -72,7 +72,7 @@ class History(DagsterSqliteStorage):
 
     def dispose(self) -> None:
         """Close the storages. Runs that this process had started and not ended are left without an owner."""
-        self._run_storage.ownership.release_all()
+        self.ownership.release_all()
         super().dispose()
 
 
@@ -82,11 +82,11 @@ class Runs(sqlite_run_storage.SqliteRunStorage):
     ownership: Ownership
 
     @classmethod
-    def at(cls, file: Path, running: Path) -> "Runs":
+    def at(cls, file: Path, ownership: Ownership) -> "Runs":
         """The storage in that file, which is made if it is not there; the caller holds the lock."""
         new = _ensure_tables(file, RunStorageSqlMetadata, sqlite_run_storage.__file__)
         storage = cls(database_url(file))
-        storage.ownership = Ownership(running)
+        storage.ownership = ownership
         if new:
             storage.migrate()
             storage.optimize()

@@ -14,7 +14,6 @@ from trainer.checkpoint import CheckpointManifest
 from trainer.dialects.protocol import DialectName
 from trainer.settings import UpdateConfig, WarmStartConfig
 
-
 _PATHS = ("_path", "_dir")
 
 

@@ -1,10 +1,11 @@
 """The training process: `python -m trainer.process <job.json>` runs one job and writes `result.json` beside it.
 
 It is a process of its own so that memory is returned and Dagster never imports torch. Started by Dagster Pipes it
-reports there, and ends with the process that started it; started by hand it logs to stderr. Killed and started again with the
-same file it goes on after the last step (`state.pt` beside the job). One process at a time trains a job; a second one
-waits for it and finds the result. A job of several processes (`config.processes`) has this one start the others, unless
-a launcher such as torchrun has started all of them. What a job does is in `warm_start`, `update` and `policy`.
+reports there, and ends with the process that started it; started by hand it logs to stderr. Killed and started again
+with the same file it goes on after the last step (`state.pt` beside the job). One process at a time trains a job; a
+second one waits for it and finds the result. A job of several processes (`config.processes`) has this one start the
+others, unless a launcher such as torchrun has started all of them. What a job does is in `warm_start`, `update` and
+`policy`.
 """
 
 import json

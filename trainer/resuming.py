@@ -94,7 +94,7 @@ def _read(path: Path, report: Report, *, move: bool) -> dict[str, Any] | None:
     """
     try:
         state = torch.load(path, weights_only=True, map_location="cpu")
-        if not isinstance(state, dict) or not _CONTENTS <= state.keys():
+        if not isinstance(state, dict) or not state.keys() >= _CONTENTS:
             raise ValueError("it holds no state of a training run")
     except OSError:
         raise  # the disk does not answer: the state may be whole

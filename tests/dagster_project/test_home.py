@@ -16,7 +16,7 @@ from trainer.jobs import UpdateJob
 from warehouse.tables import TABLES
 from warehouse.warehouse import Warehouse
 
-NAMES = ["pct%20x", "a#b", "a home's \"ü\"", "new\nline", "semi;colon:at@x", "%", "back\\slash"]
+NAMES = ["pct%20x", "a#b", 'a home\'s "ü"', "new\nline", "semi;colon:at@x", "%", "back\\slash"]
 runner = CliRunner()
 
 

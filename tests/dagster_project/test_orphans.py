@@ -15,7 +15,6 @@ from dagster._core.events import DagsterEventType
 
 from dagster_project.definitions import defs
 from dagster_project.home import REPOSITORY, Home
-from dagster_project.jobs import train
 from dagster_project.orphans import alive, fail_orphans
 from dagster_project.resources import Workshop
 
@@ -84,9 +83,14 @@ def test_a_run_with_a_living_process_is_left_alone(home: Home) -> None:
         assert holders(instance) == {run_id}
 
 
+@dg.job
+def idle() -> None:
+    """A job of nothing."""
+
+
 def started_run(instance: dg.DagsterInstance) -> str:
     """A run whose process went without a word, such as one that could not write when the disk was full."""
-    run = instance.create_run_for_job(dg.Definitions(jobs=[train]).get_job_def("train"))
+    run = instance.create_run_for_job(idle)
     instance.run_storage.handle_run_event(run.run_id, event(run, DagsterEventType.PIPELINE_START))
     instance.run_storage.ownership.release_all()  # type: ignore[attr-defined]  # as when its process ends
     return run.run_id
@@ -98,6 +102,7 @@ def event(run: dg.DagsterRun, kind: DagsterEventType) -> dg.DagsterEvent:
 
 @pytest.fixture
 def instance(home: Home) -> Iterator[dg.DagsterInstance]:
+    assert home.dagster.is_dir()
     with dg.DagsterInstance.get() as instance:
         instance.event_log_storage.set_concurrency_slots(POOL, 1)
         yield instance
@@ -129,7 +134,7 @@ def test_the_place_of_a_run_is_freed_by_the_one_that_waits_for_it(home: Home, in
 
 
 def test_runs_that_a_process_holds_or_will_hold_are_left_alone(home: Home, instance) -> None:
-    run = instance.create_run_for_job(dg.Definitions(jobs=[train]).get_job_def("train"))
+    run = instance.create_run_for_job(idle)
     assert fail_orphans(instance, home.running) == [], "it is being launched"
     instance.run_storage.handle_run_event(run.run_id, event(run, DagsterEventType.PIPELINE_START))
     assert claim(instance, run.run_id)

@@ -156,7 +156,9 @@ def test_a_trainer_ends_with_the_process_that_started_it(tmp_path: Path, process
     job = small_job(tmp_path, epochs=500, processes=processes)
     (tmp_path / "job.json").write_text(job.model_dump_json())
     command = [sys.executable, "-c", STARTER, str(tmp_path / "job.json")]
-    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as starter:
+    with subprocess.Popen(
+        command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as starter:
         assert starter.stdout is not None and starter.stderr is not None
         trainer = psutil.Process(int(starter.stdout.readline()))
         line = next(line for line in starter.stderr if "step 1 of" in line or "Error" in line)
