@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 _NAP_S = 0.1
 _NAPS = 10
 """Between two looks at a pool: short naps, since Dagster's own handler of signals ends none of them."""
-_SAY_AGAIN_S = 60.0
+_ANNOUNCE_EVERY_S = 60.0
 
 
 def database_url(file: Path) -> str:
@@ -53,8 +53,8 @@ class History(DagsterSqliteStorage):
         folder = Path(base_dir)
         home = Home(folder.parent)
         runs, events, schedules = folder / "history", folder / "history" / "runs", folder / "schedules"
-        for made in (events, schedules):
-            made.mkdir(parents=True, exist_ok=True)
+        for subfolder in (events, schedules):
+            subfolder.mkdir(parents=True, exist_ok=True)
         making = FileLock(folder / ".making.lock")
         self.base_dir = base_dir
         self._inst_data = inst_data
@@ -123,7 +123,7 @@ class Events(sqlite_event_log.SqliteEventLogStorage):
 
     def __init__(self, folder: Path, making: FileLock, running: Path) -> None:
         self._making, self._running, self._folder = making, running, folder
-        self._said: dict[tuple[str, str], float] = {}
+        self._announced: dict[tuple[str, str], float] = {}
         self._interrupted: tuple[str, str] | None = None
         index = folder / "index.db"
         if index.exists():
@@ -150,11 +150,11 @@ class Events(sqlite_event_log.SqliteEventLogStorage):
             raise DagsterExecutionInterruptedError(f"interrupted while waiting for the pool {concurrency_key}")
         claim = super().claim_concurrency_slot(concurrency_key, run_id, step_key, priority)
         if claim.is_claimed:
-            self._said.pop(step, None)
+            self._announced.pop(step, None)
             return claim
         if fail_orphans(self._instance, self._running):
             return claim.with_sleep_interval(0.0)
-        self._say_what_holds(concurrency_key, step)
+        self._announce(concurrency_key, step)
         for _ in range(_NAPS):
             if check_captured_interrupt():
                 self._interrupted = step  # an executor that looks for signals does so before it comes here again
@@ -162,11 +162,11 @@ class Events(sqlite_event_log.SqliteEventLogStorage):
             time.sleep(_NAP_S)
         return claim.with_sleep_interval(0.0)
 
-    def _say_what_holds(self, pool: str, step: tuple[str, str]) -> None:
+    def _announce(self, pool: str, step: tuple[str, str]) -> None:
         now = time.monotonic()
-        if now - self._said.get(step, -_SAY_AGAIN_S) < _SAY_AGAIN_S:
+        if now - self._announced.get(step, -_ANNOUNCE_EVERY_S) < _ANNOUNCE_EVERY_S:
             return
-        self._said[step] = now
+        self._announced[step] = now
         claims = self.get_concurrency_info(pool).claimed_slots
         by = ", ".join(f"{claim.step_key} of run {holders(self._running, claim.run_id)}" for claim in claims)
         logger.warning("%s waits for a place in pool %s, held by %s", step[1], pool, by or "none yet")

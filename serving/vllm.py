@@ -144,6 +144,8 @@ class VllmServer:
         if not self._state_path.exists():
             return None
         state = _State.model_validate_json(self._state_path.read_bytes())
+        if state.log_path.parent != self._logs_dir:
+            return None  # of the home that this one is a copy of
         return state if process_started(state.watchdog) == state.watchdog_started else None
 
     def _end(self, state: _State) -> None:
@@ -175,9 +177,12 @@ class VllmServer:
         self._state_path.write_text(state.model_dump_json(), encoding="utf-8")
         try:
             self._await_health(state, self._start_timeout_s)
-        except BaseException:  # also Ctrl-C during the wait: nothing half-started stays behind
+        except Exception:  # nothing half-started stays behind
             self._end(state)
             watchdog.wait()
+            raise
+        except BaseException:  # Ctrl-C or SIGTERM: the watchdog ends the server, for which vLLM may take 15 s
+            watchdog.terminate()
             raise
         return state
 
