@@ -11,6 +11,7 @@ import dagster
 import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from dagster_project.commands.boundary import Commands
 from dagster_project.commands.console import AsJson, as_stored, echo, echo_json, fail, json_text, stderr, terminal
 from dagster_project.commands.env import env_app
 from dagster_project.commands.export import export
@@ -27,8 +28,8 @@ from dagster_project.commands.reward import reward_app
 from dagster_project.home import Home
 from dagster_project.toolscale import toolscale
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-domain_app = typer.Typer(no_args_is_help=True, help="Add a domain, or see what is wrong with one.")
+app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+domain_app = typer.Typer(cls=Commands, no_args_is_help=True, help="Add a domain, or see what is wrong with one.")
 app.add_typer(domain_app, name="domain")
 app.add_typer(env_app, name="env")
 app.add_typer(answers_app, name="answers")
@@ -158,7 +159,7 @@ def serve(
     echo(json_text(told) if as_json else "\n".join(f"{name:9} {value}" for name, value in told.items()))
     try:
         signal.pause()
-    except KeyboardInterrupt:
+    finally:  # Ctrl-C or SIGTERM
         server.stop()
 
 

@@ -3,7 +3,11 @@
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from uuid import uuid4
 
+import yaml
+
+from warehouse.errors import naming_full_disk
 from warehouse.lake import Lake
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -20,6 +24,19 @@ concurrency:
 run_monitoring:
   enabled: false
 """
+DAGSTER_STORAGE = """\
+storage:  # SQLite in this folder, for any folder name and any number of processes
+  custom:
+    module: dagster_project.sqlite_history
+    class: History
+    config:
+      base_dir:
+        env: DAGSTER_HOME
+"""
+
+
+class HomeError(Exception):
+    """A folder that cannot be a home; the message names it, and the remedy."""
 
 
 class Home:
@@ -47,9 +64,10 @@ class Home:
     def here(cls) -> "Home":
         """The folder named by `ENVLOOM_HOME`, else `.envloom` in the repository; the lake of `ENVLOOM_WAREHOUSE`.
 
-        Raises `LakeMisconfigured`.
+        Raises `HomeError` and `LakeMisconfigured`.
         """
         root = Path(os.environ.get("ENVLOOM_HOME") or REPOSITORY / ".envloom").resolve()
+        _require_usable(root)
         return cls.at(str(root), os.environ.get("ENVLOOM_WAREHOUSE", ""))
 
     @classmethod
@@ -82,16 +100,31 @@ class Home:
             found[file.resolve()] = None
         return list(found)
 
+    def relative(self, path: Path | str) -> str:
+        """The path as it is stored: from the home on, so that it holds where the home is moved or copied to.
+
+        A path outside of the home stays as it is.
+        """
+        path = Path(path)
+        return str(path.relative_to(self.root)) if path.is_relative_to(self.root) else str(path)
+
     def prepare(self) -> "Home":
         """Make the folders, and point Dagster at its own: without a home it forgets its history when it ends.
 
-        Every process started from here finds this home again, and its lake or none.
+        Every process started from here finds this home again, and its lake or none. Raises `HomeError`, `DiskFull`.
         """
-        for folder in (self.dagster, self.parts, self.artefacts, self.models, self.logs, self.state, self.jobs):
-            folder.mkdir(parents=True, exist_ok=True)
-        settings = self.dagster / "dagster.yaml"
-        if not settings.exists():
-            settings.write_text(DAGSTER_SETTINGS)
+        try:
+            with naming_full_disk(self.root):
+                for folder in (
+                    self.dagster, self.parts, self.artefacts, self.models, self.logs, self.state, self.jobs,
+                ):  # fmt: skip
+                    folder.mkdir(parents=True, exist_ok=True)
+                self._configure_dagster()
+        except OSError as error:
+            raise HomeError(
+                f"{self.root}: cannot be written ({error.strerror or error}). Make it writable, or set ENVLOOM_HOME to "
+                "another folder. Commands that only read, such as `envloom query`, work on it as it is."
+            ) from error
         os.environ["ENVLOOM_HOME"] = str(self.root)
         os.environ["DAGSTER_HOME"] = str(self.dagster)
         if self.lake:
@@ -99,3 +132,33 @@ class Home:
         else:
             os.environ.pop("ENVLOOM_WAREHOUSE", None)
         return self
+
+    def _configure_dagster(self) -> None:
+        """Write `dagster.yaml`, or add our storage to one that names none; the rest of it is a person's."""
+        file = self.dagster / "dagster.yaml"
+        text = file.read_text() if file.exists() else DAGSTER_SETTINGS
+        if _STORAGES.isdisjoint(yaml.safe_load(text) or {}):
+            unfinished = file.with_name(f".{file.name}.{uuid4().hex}")  # other processes may read or write it now
+            unfinished.write_text(text.rstrip("\n") + "\n" + DAGSTER_STORAGE)
+            unfinished.replace(file)
+
+
+_PATTERN = set("?*[")
+_STORAGES = {"storage", "run_storage", "event_log_storage", "schedule_storage"}
+
+
+def _require_usable(root: Path) -> None:
+    """Refuse a folder that a part of the project could not use, before anything is written. Raises HomeError."""
+    try:
+        str(root).encode()
+    except UnicodeEncodeError:
+        raise HomeError(f"{str(root)!r}: the name is not UTF-8. Set ENVLOOM_HOME to a folder whose name is.") from None
+    # DuckDB takes "?" for the query of a web address when it names its log. Dagster looks for its settings by a
+    # pattern, and would go on without them.
+    if wrong := sorted(_PATTERN & set(str(root))):
+        raise HomeError(
+            f"{root}: a home's path may not hold {' or '.join(wrong)}, which DuckDB and Dagster take for patterns. Set "
+            "ENVLOOM_HOME to another folder."
+        )
+    if root.exists() and not root.is_dir():
+        raise HomeError(f"{root}: is a file. Set ENVLOOM_HOME to a folder, or to a name that is free.")

@@ -49,7 +49,7 @@ def reference_policy(
     named = campaign.model_copy(update={"policy": settings.policy, "revision": settings.revision})
     engine = engines.policy(named, home)
     policy = ServedPolicy(policy_id=engine.model.fingerprint)
-    return Reference(engine, policy, None, [training.base_row(engine.model, name)])
+    return Reference(engine, policy, None, [training.base_row(engine.model, name, home)])
 
 
 def measure(

@@ -147,9 +147,9 @@ def proof_checks(spec: EnvironmentSpec, accepted: Sequence[Task], found: Audit) 
     ]
 
 
-def model(found: ResolvedModel) -> dict[str, Any]:
-    """The base model."""
-    return {"model": found.name, "fingerprint": found.fingerprint, "path": dg.MetadataValue.path(found.path)}
+def model(found: ResolvedModel, path: str) -> dict[str, Any]:
+    """The base model, and where it lies."""
+    return {"model": found.name, "fingerprint": found.fingerprint, "path": dg.MetadataValue.path(path)}
 
 
 _PLOTTED = (

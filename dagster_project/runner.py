@@ -1,10 +1,12 @@
 """Materialising without a daemon: the same assets, one after the other, in this process, into the same history."""
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
 import dagster as dg
+from dagster._utils.error import SerializableErrorInfo
 
 from dagster_project.assets.policies import preparation_of
 from dagster_project.campaign import Campaign, iteration_key
@@ -15,10 +17,12 @@ from dagster_project.partitions import ITERATIONS
 from dagster_project.resources import resources
 from warehouse.warehouse import Warehouse
 
+_INTERRUPTIONS = {"KeyboardInterrupt", "DagsterExecutionInterruptedError", "Terminated"}
 SYNTHESIS = ("brief", "environment", "candidate_tasks", "proven_tasks")
 """A domain's assets, in order."""
-# The console gets progress and errors; everything else is in the event log that the UI shows.
-QUIET = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
+# Everything is in the event log that the UI shows; what goes to the console, the commands and `_materialise` say.
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -91,8 +95,10 @@ def _materialise(step: Step, instance: dg.DagsterInstance, given: dict[str, obje
     )
     if result.success:
         return
-    failures = [event for event in result.all_events if event.is_step_failure]
-    error = failures[0].step_failure_data.error if failures else None
+    errors = [error for error in map(_error_of, result.all_events) if error is not None]
+    if any(error.cls_name in _INTERRUPTIONS for error in errors):
+        raise KeyboardInterrupt  # Dagster has ended the run; with `raise_on_error` off it ends nothing else
+    error = errors[0] if errors else None
     checks = (
         [
             e.asset_check_evaluation_data.check_name
@@ -102,6 +108,15 @@ def _materialise(step: Step, instance: dg.DagsterInstance, given: dict[str, obje
         if hasattr(result, "get_asset_check_evaluations_events")
         else []
     )
+    if error is not None:
+        logger.error("%s", error.to_string())
     cause = error.cause if error is not None and error.cause is not None else error
     what = cause.message.strip() if cause is not None else f"failed checks: {', '.join(checks)}"
     raise StepFailed(f"{step} failed: {what}\nThe whole log: `make dev`, run {result.run_id}.")
+
+
+def _error_of(event: dg.DagsterEvent) -> SerializableErrorInfo | None:
+    """What ended a step or the run."""
+    if event.is_step_failure:
+        return event.step_failure_data.error
+    return event.job_failure_data.error if event.is_run_failure else None

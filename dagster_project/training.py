@@ -17,7 +17,7 @@ from serving.models import ResolvedModel
 from trainer.advantages import Advantage, advantages_of, counts, reward_rows
 from trainer.engine import ServedPolicy
 from trainer.jobs import TrainingResult, UpdateJob, WarmStartJob
-from trainer.process import RESULT
+from trainer.process import RESULT, ending_with_us
 from trainer.rewards import Reward, measures_of, preference_or_default, score_group
 from trainer.rollout import Rollout
 from trainer.rows import training_rows, write_training_rows
@@ -38,14 +38,14 @@ class Scored:
     rows_path: Path
 
 
-def base_row(model: ResolvedModel, campaign: str) -> dict[str, Any]:
+def base_row(model: ResolvedModel, campaign: str, home: Home) -> dict[str, Any]:
     """The base model as the root of all checkpoints, named by its fingerprint."""
     return {
         "id": model.fingerprint,
         "base_model": model.fingerprint,
         "kind": "base",
         "campaign": campaign,
-        "path": str(model.path),
+        "path": home.relative(model.path),
         "config": {},
         "code_version": source_version(),
         "record": json.dumps({"name": model.name, "fingerprint": model.fingerprint}),
@@ -95,20 +95,22 @@ def run_job(
     context: dg.AssetExecutionContext, pipes: dg.PipesSubprocessClient, job: WarmStartJob | UpdateJob, home: Home
 ) -> TrainingResult:
     """Run the job in a process of its own, so that its memory is returned. A finished job is not run again."""
-    folder = home.jobs / f"{job.kind}-{content_id(job.model_dump(mode='json'))[:16]}"
+    folder = home.jobs / f"{job.kind}-{job.identity[:16]}"
     folder.mkdir(parents=True, exist_ok=True)
     result = folder / RESULT
     if not result.exists():
         (folder / "job.json").write_bytes(job.canonical())
         command = [sys.executable, "-m", "trainer.process", str(folder / "job.json")]
-        pipes.run(command=command, context=context, cwd=str(REPOSITORY))
-    return TrainingResult.model_validate_json(result.read_bytes())
+        pipes.run(command=command, context=context, cwd=str(REPOSITORY), env=ending_with_us())
+    finished = TrainingResult.model_validate_json(result.read_bytes())
+    return finished.model_copy(update={"checkpoint_path": str(home.artefacts / finished.checkpoint_id)})
 
 
 def served(warehouse: Warehouse, batch: Batch) -> ServedPolicy:
     """The policy that a batch of `base_policy`, `warm_policy` or `checkpoint` holds."""
     row = warehouse.read_batch(batch.batch_id, "checkpoints").to_dicts()[0]
-    return ServedPolicy(policy_id=row["id"], adapter_path=None if row["kind"] == "base" else row["path"])
+    adapter = Home.here().artefacts / Path(row["path"]).name  # older rows name the folder where the home was then
+    return ServedPolicy(policy_id=row["id"], adapter_path=None if row["kind"] == "base" else str(adapter))
 
 
 def checkpoint_tables(
@@ -153,7 +155,7 @@ def checkpoint_tables(
         "config": config,
         "seed": job.seed,
         "code_version": job.code_version,
-        "path": result.checkpoint_path,
+        "path": stored_path(result),
         "adapter_sha256": result.manifest.adapter_sha256,
         "record": result.manifest.canonical(),
     }
@@ -165,11 +167,16 @@ def update_identity(checkpoint_id: str, campaign: str, iteration: int | None) ->
     return content_id(["update", checkpoint_id, campaign, iteration])
 
 
+def stored_path(result: TrainingResult) -> str:
+    """The checkpoint's folder from the home on."""
+    return f"artefacts/{Path(result.checkpoint_path).name}"
+
+
 def facts(result: TrainingResult) -> dict[str, Any]:
     """The figures of a finished job that stand at the top of an asset's page."""
     return {
         "checkpoint": result.checkpoint_id,
-        "path": dg.MetadataValue.path(result.checkpoint_path),
+        "path": dg.MetadataValue.path(stored_path(result)),
         "adapter_sha256": result.manifest.adapter_sha256,
         "rows": result.n_rows,
         "trained_tokens": result.trained_tokens,

@@ -5,6 +5,7 @@ torch: conversion runs in a child process.
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -131,8 +132,12 @@ def _folder_hash(folder: Path, models_dir: Path) -> str:
         with path.open("rb") as opened:
             total.update(f"{path.name} {hashlib.file_digest(opened, 'sha256').hexdigest()}\n".encode())
     found = total.hexdigest()[:12]
-    remembered.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(remembered, json.dumps({"stamp": stamp, "hash": found}))
+    try:
+        remembered.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(remembered, json.dumps({"stamp": stamp, "hash": found}))
+    except OSError as error:
+        if error.errno not in (errno.EROFS, errno.EACCES):  # where nothing can be kept it is computed again
+            raise
     return found
 
 

@@ -175,6 +175,8 @@ class VllmServer:
         except ValidationError:
             logger.warning("%s is unreadable, as a full disk or a kill leaves it: it counts as none", self._state_path)
             return None
+        if state.log_path.parent != self._logs_dir:
+            return None  # of the home that this one is a copy of
         return state if self._watches(state) else None
 
     def _watches(self, state: _State) -> bool:

@@ -6,6 +6,7 @@ and never repeated. Which rollouts, and where they are stored, is the caller's.
 
 import asyncio
 import logging
+import os
 import shutil
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from typing import Literal
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
-from envs.record import Record, content_id
+from envs.record import Record
 from serving.client import Client
 from serving.elsewhere import ServerElsewhere
 from serving.endpoint import Endpoint
@@ -34,7 +35,7 @@ from trainer.conversation import Conversation, Tokenizer
 from trainer.fanout import Hear, OpenPolicy, Sink, fan_out, map_of
 from trainer.jobs import CanaryJob, CanaryResult
 from trainer.merge import mergeable, merged_model, require_adapter
-from trainer.process import RESULT
+from trainer.process import RESULT, ending_with_us
 
 logger = logging.getLogger(__name__)
 ENGINE_STARTS = 3
@@ -162,9 +163,10 @@ class PolicyEngine:
                 return await engine_logprobs(client, conversation, await self._load(client, policy))
 
         # the trainer's side takes as long as a good part of the engine's start: at the same time, then
-        with self.serving(policy) as servers, self._trainer_side(policy, conversation) as trainer_logprobs:
+        with self.serving(policy) as servers, self._trainer_logprobs(policy, conversation) as trainer:
             engine = [asyncio.run(ask(server.start())) for server in servers]
-            reports = [compare(logprobs, trainer_logprobs()) for logprobs in engine]
+            expected = trainer()
+            reports = [compare(logprobs, expected) for logprobs in engine]
         return max(reports, key=lambda report: report.largest_difference_nats)
 
     def collect(self, collection: Collection, policy: ServedPolicy, sink: Sink, hear: Hear = lambda _: None) -> None:
@@ -218,13 +220,10 @@ class PolicyEngine:
         return policy.engine_name
 
     @contextmanager
-    def _trainer_side(
+    def _trainer_logprobs(
         self, policy: ServedPolicy, conversation: Conversation
     ) -> Iterator[Callable[[], tuple[float, ...]]]:
-        """Logprobs of the canary by a process of its own: the one that collects never imports torch.
-
-        The process ends with the context. The function waits for it, and raises RuntimeError if it failed.
-        """
+        """By a process of its own, which ends with the context: the one that collects never imports torch."""
         prompt_ids, completion_ids = canary_tokens(conversation)
         job = CanaryJob(
             base_model_name=self.model.name,
@@ -235,29 +234,31 @@ class PolicyEngine:
             prompt_ids=tuple(prompt_ids),
             completion_ids=tuple(completion_ids),
         )
-        folder = self.folders.jobs / f"canary-{content_id(job.model_dump(mode='json'))[:12]}"
+        folder = self.folders.jobs / f"canary-{job.identity[:12]}"
         folder.mkdir(parents=True, exist_ok=True)
-
-        def logprobs() -> tuple[float, ...]:
-            return CanaryResult.model_validate_json((folder / RESULT).read_bytes()).logprobs
-
-        if (folder / RESULT).exists():  # the same job on the same weights has the same answer
-            yield logprobs
+        result = folder / RESULT
+        if result.exists():  # the same job on the same weights has the same answer
+            yield lambda: _logprobs(result)
             return
         (folder / "job.json").write_bytes(job.canonical())
         command = [sys.executable, "-m", "trainer.process", str(folder / "job.json")]
+        repository, environment = Path(__file__).parent.parent, {**os.environ, **ending_with_us()}
         with (
-            TemporaryFile("w+", encoding="utf-8", errors="replace") as output,
-            subprocess.Popen(command, stdout=output, stderr=output, cwd=Path(__file__).parent.parent) as trainer,
+            TemporaryFile("w+", encoding="utf-8", errors="replace") as log,
+            subprocess.Popen(command, stdout=log, stderr=log, cwd=repository, env=environment) as process,
         ):
 
-            def awaited() -> tuple[float, ...]:
-                if trainer.wait():
-                    output.seek(0)
-                    raise RuntimeError(f"the canary's trainer side failed:\n{output.read()[-2000:]}")
-                return logprobs()
+            def answer() -> tuple[float, ...]:
+                if process.wait():
+                    log.seek(0)
+                    raise RuntimeError(f"the canary's trainer side failed:\n{log.read()[-2000:]}")
+                return _logprobs(result)
 
             try:
-                yield awaited
+                yield answer
             finally:
-                trainer.kill()
+                process.kill()
+
+
+def _logprobs(result: Path) -> tuple[float, ...]:
+    return CanaryResult.model_validate_json(result.read_bytes()).logprobs

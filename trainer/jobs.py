@@ -3,15 +3,18 @@
 An asset fills a job in, `trainer.process` reads it; the settings in it are those of `trainer.settings`.
 """
 
+from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field, JsonValue, TypeAdapter
 
-from envs.record import Record
+from envs.record import Record, content_id
 from envs.toolbox import ToolboxConfig
 from trainer.checkpoint import CheckpointManifest
 from trainer.dialects.protocol import DialectName
 from trainer.settings import UpdateConfig, WarmStartConfig
+
+_PATHS = ("_path", "_dir")
 
 
 class Job(Record):
@@ -23,6 +26,16 @@ class Job(Record):
     parent_checkpoint_id: str | None = None
     parent_adapter_path: str | None = None
     seed: int = 0
+
+    @property
+    def identity(self) -> str:
+        """The hash of the job, with the names of its files and not with their folders: a moved home has the same jobs.
+
+        What the files hold is in their names, or named beside them.
+        """
+        settings = self.model_dump(mode="json")
+        paths = {name: Path(value).name for name, value in settings.items() if name.endswith(_PATHS) and value}
+        return content_id(settings | paths)
 
 
 class WarmStartJob(Job):

@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import JsonValue
@@ -21,6 +22,7 @@ from trainer.rows import TrainingRow, rows_sha256
 from trainer.stepping import Stepper
 
 Statistics = dict[str, JsonValue]
+_CONTENTS = {"key", "random", "accelerator_random", "memory", "steps"}
 Report = Callable[[str], None]
 
 
@@ -37,14 +39,16 @@ class Journal:
         """`memory` is what else later steps need; it is filled when the run is restored."""
         self.path = path
         self.memory = {} if memory is None else memory
-        kept = [job.model_dump(mode="json"), rows_sha256(rows), library_versions(), torch.cuda.is_available()]
+        kept = [job.identity, rows_sha256(rows), library_versions(), torch.cuda.is_available()]
         self._key = hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
     def restore(self, stepper: Stepper, report: Report) -> list[Statistics]:
         """Bring policy and optimizer to where the run was; the statistics of the steps it had taken."""
         if self.path is None or not self.path.exists():
             return []
-        state = torch.load(self.path, weights_only=True, map_location="cpu")
+        state = _read(self.path, report, move=not stepper.team.rank)
+        if state is None:
+            return []
         if state["key"] != self._key:
             report(f"{self.path} is of another job, other rows or other library versions: beginning anew")
             return []
@@ -75,12 +79,32 @@ class Journal:
             "memory": self.memory,
             "steps": json.dumps(steps),
         }
-        unfinished = self.path.with_name(f".{self.path.name}.unfinished")
+        unfinished = self.path.with_name(f".{self.path.name}.{os.getpid()}")
         with unfinished.open("wb") as opened:
             torch.save(state, opened)
             opened.flush()
             os.fsync(opened.fileno())
         unfinished.replace(self.path)
+
+
+def _read(path: Path, report: Report, *, move: bool) -> dict[str, Any] | None:
+    """What `Journal.keep` has written; None for a file that is none, such as one that a full disk or a crash cut.
+
+    With `move` it is put aside, so that the next step can write its own. All processes of a job read it.
+    """
+    try:
+        state = torch.load(path, weights_only=True, map_location="cpu")
+        if not isinstance(state, dict) or not state.keys() >= _CONTENTS:
+            raise ValueError("it holds no state of a training run")
+    except OSError:
+        raise  # the disk does not answer: the state may be whole
+    except Exception as error:  # noqa: BLE001 (torch raises whatever its unpickler runs into)
+        aside = path.with_name(f"{path.name}.broken")
+        report(f"{path} cannot be read ({type(error).__name__}: {error}): beginning anew; the file is kept as {aside}")
+        if move:
+            path.replace(aside)
+        return None
+    return state
 
 
 def take_steps(

@@ -181,5 +181,5 @@ def evaluation(context: dg.AssetExecutionContext, workshop: Workshop, engines: E
     given = given_campaign(name, campaign)
     result = record(context, warehouse, found.tables, inputs=[data, policy, begun], edges=found.edges, givens=[given])
     shown = report.evaluation(warehouse, name, found.rollouts)
-    page = dg.MetadataValue.path(str(write_report(workshop.home, name)))
+    page = dg.MetadataValue.path(workshop.home.relative(write_report(workshop.home, name)))
     return result._replace(metadata={"report": page, **shown, **(result.metadata or {})})

@@ -42,12 +42,12 @@ def base_policy(context: dg.AssetExecutionContext, workshop: Workshop) -> dg.Mat
     """The model the campaign trains: weights on this machine, with a fingerprint."""
     campaign = load_campaign(context.partition_key)
     model = models.resolve_model(campaign.policy, workshop.home.models, campaign.revision)
-    row = training.base_row(model, context.partition_key)
+    row = training.base_row(model, context.partition_key, workshop.home)
     return record(
         context,
         workshop.warehouse(),
         {"checkpoints": [row]},
-        metadata=report.model(model),
+        metadata=report.model(model, row["path"]),
         givens=[given_campaign(context.partition_key, campaign)],
     )
 

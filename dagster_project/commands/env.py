@@ -1,6 +1,7 @@
 """`envloom env`: see the environments there are, play one by hand, serve its tools to any MCP client."""
 
 import io
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -152,10 +153,12 @@ def _lines(play: "Play") -> Iterator[str]:
         return
     from prompt_toolkit import PromptSession
     from prompt_toolkit.completion import WordCompleter
-    from prompt_toolkit.history import FileHistory
+    from prompt_toolkit.history import FileHistory, InMemoryHistory
 
     words = [*play.commands, *QUIT, "judge", "Answer:", *play.environment.tools]
-    history = FileHistory(str(Home.here().prepare().state / "play_history"))
+    state = Home.here().state
+    # To play an episode is to read: a home that cannot be written keeps no lines.
+    history = FileHistory(str(state / "play_history")) if os.access(state, os.W_OK) else InMemoryHistory()
     session: PromptSession[str] = PromptSession(history=history, completer=WordCompleter(words))
     while True:
         try:

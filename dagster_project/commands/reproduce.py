@@ -59,7 +59,8 @@ def reproduce(
             _show(finding, console)
 
     try:
-        findings = reproduce(request, Home.here().prepare(), hear)
+        home = Home.here() if mode is _Mode.verify else Home.here().prepare()
+        findings = reproduce(request, home, hear)
     except (NotFound, BundleBroken, NotHere, FileExistsError) as error:
         raise fail(error, 2) from error
     except RemakingDied as error:
@@ -104,7 +105,7 @@ def bundle(
     from dagster_project.reproduction.target import find_target
     from warehouse.warehouse import Warehouse
 
-    home = Home.here().prepare()
+    home = Home.here()
     path = out or Path(f"{checkpoint}.tar")
     try:
         written = write_bundle(home, find_target(Warehouse(home.warehouse, home.parts), checkpoint), path)

@@ -56,7 +56,8 @@ def reproduce(request: Request, home: Home, hear: Callable[[Finding], None] = la
         recorded, wanted = home, request.name
         if Path(request.name).is_file():
             recorded, wanted = open_bundle(Path(request.name), folder("bundle"))
-            recorded.models.symlink_to(home.models.resolve())
+            if home.models.is_dir():
+                recorded.models.symlink_to(home.models.resolve())
         target = find_target(Warehouse(recorded.warehouse, recorded.parts), wanted)
         causes = Causes(recorded, home, source_version())
         batches = {batch.batch_id: batch for batch in target.batches}

@@ -6,12 +6,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
+import torch
+from filelock import FileLock
 
 from tests.trainer.small import REPOSITORY, in_a_process, small_job
 from trainer.checkpoint import ADAPTER, MANIFEST, WEIGHTS
 from trainer.jobs import UpdateJob
-from trainer.process import STATE
+from trainer.process import LOCK, RESULT, STATE
 from trainer.update import update
 
 AFTER_A_STEP = """
@@ -98,6 +101,73 @@ def test_the_state_of_other_rows_is_not_taken_up(tmp_path: Path) -> None:
     resumed = update(other, lines.append, state)
     assert "beginning anew" in lines[0]
     assert resumed.manifest.adapter_sha256 == update(other).manifest.adapter_sha256
+
+
+@pytest.mark.parametrize("content", [b"", b"half of a file", None], ids=["empty", "half", "of another program"])
+def test_a_state_that_cannot_be_read_is_put_aside_by_name_and_the_run_begins_anew(
+    tmp_path: Path, content: bytes | None
+) -> None:
+    job, state = small_job(tmp_path, minibatches=2), tmp_path / STATE
+    if content is None:
+        torch.save([1, 2], state)
+    else:
+        state.write_bytes(content)
+    lines: list[str] = []
+    anew = update(job, lines.append, state)
+    assert str(state) in lines[0] and "beginning anew" in lines[0]
+    assert state.with_name(f"{STATE}.broken").exists(), "it is kept"
+    straight = job.model_copy(update={"artefacts_dir": str(tmp_path / "straight")})
+    assert anew.manifest.adapter_sha256 == update(straight).manifest.adapter_sha256
+
+
+def test_a_second_trainer_of_a_job_waits_and_takes_the_result_of_the_first(tmp_path: Path) -> None:
+    (tmp_path / "job.json").write_text(small_job(tmp_path, minibatches=2, epochs=3).model_dump_json())
+    command = [sys.executable, "-m", "trainer.process", str(tmp_path / "job.json")]
+    with FileLock(tmp_path / LOCK):  # so that both are there before one of them begins
+        trainers = [subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+        for trainer in trainers:
+            assert trainer.stderr is not None and "waiting for another process" in trainer.stderr.readline()
+    logs = [trainer.communicate(timeout=120)[1] for trainer in trainers]
+    assert [trainer.returncode for trainer in trainers] == [0, 0], logs
+    assert sorted("step 1 of 6" in log for log in logs) == [False, True]
+
+
+def test_what_a_killed_trainer_was_writing_is_swept_by_the_next(tmp_path: Path) -> None:
+    job = small_job(tmp_path)
+    (tmp_path / "job").mkdir()
+    (tmp_path / "job" / f".{STATE}.4711").write_bytes(b"half")
+    in_a_process(job, tmp_path / "job")
+    assert {path.name for path in (tmp_path / "job").iterdir()} == {"job.json", RESULT, LOCK}
+
+
+STARTER = """
+import os, subprocess, sys
+from trainer.process import ending_with_us
+command = [sys.executable, "-m", "trainer.process", sys.argv[1]]
+trainer = subprocess.Popen(command, env={**os.environ, **ending_with_us()})
+print(trainer.pid, flush=True)
+trainer.wait()
+"""
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_trainer_ends_with_the_process_that_started_it(tmp_path: Path, processes: int) -> None:
+    """Also the processes that the trainer has started."""
+    job = small_job(tmp_path, epochs=500, processes=processes)
+    (tmp_path / "job.json").write_text(job.model_dump_json())
+    command = [sys.executable, "-c", STARTER, str(tmp_path / "job.json")]
+    with subprocess.Popen(
+        command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as starter:
+        assert starter.stdout is not None and starter.stderr is not None
+        trainer = psutil.Process(int(starter.stdout.readline()))
+        line = next(line for line in starter.stderr if "step 1 of" in line or "Error" in line)
+        assert "step 1 of" in line, starter.stderr.read()
+        family = [trainer, *trainer.children()]
+        assert len(family) == processes
+        starter.kill()
+        _, living = psutil.wait_procs(family, timeout=30)
+    assert not living
 
 
 def contents(folder: str) -> dict[str, bytes]:

@@ -40,4 +40,4 @@ def test_where_one_process_stops_all_do(tmp_path: Path) -> None:
     job = poisoned(tmp_path, 1e39, processes=2)
     with pytest.raises(AssertionError, match=r"TrainingStopped: the loss is -inf on rows r21/0"):
         in_a_process(job, tmp_path / "job")
-    assert {path.name for path in (tmp_path / "job").iterdir()} == {"job.json"}
+    assert {path.name for path in (tmp_path / "job").iterdir()} == {"job.json", ".lock"}
