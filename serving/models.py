@@ -59,10 +59,26 @@ def resolve_model(name: str, models_dir: Path, revision: str | None = None) -> R
     )
 
 
+def fingerprint_here(name: str, models_dir: Path, revision: str | None = None) -> str:
+    """The fingerprint that `resolve_model` would give, without fetching or converting anything.
+
+    Raises ModelNotFound for a model of the hub that is not in the cache, and for a name of none.
+    """
+    if name in PACKAGED:
+        return _fingerprint(PACKAGED[name])
+    if Path(name).is_dir() or not _HUB_ID.fullmatch(name):
+        return resolve_model(name, models_dir, revision).fingerprint
+    return _from_hub(name, revision, models_dir, cached_only=True).fingerprint
+
+
+def _fingerprint(source: PackagedModel) -> str:
+    return f"{source.name}@{source.sha256[:12]}-c{CONVERSION}"
+
+
 def _packaged(source: PackagedModel, models_dir: Path) -> ResolvedModel:
-    version = f"{source.sha256[:12]}-c{CONVERSION}"
-    folder = models_dir.resolve() / f"{source.name}-{version}"
-    resolved = ResolvedModel(name=source.name, path=folder, fingerprint=f"{source.name}@{version}")
+    fingerprint = _fingerprint(source)
+    folder = models_dir.resolve() / fingerprint.replace("@", "-")
+    resolved = ResolvedModel(name=source.name, path=folder, fingerprint=fingerprint)
     if (folder / _MANIFEST).exists():
         return resolved
     models_dir.mkdir(parents=True, exist_ok=True)
@@ -132,13 +148,17 @@ def _folder_hash(folder: Path, models_dir: Path) -> str:
     return found
 
 
-def _from_hub(name: str, revision: str | None, models_dir: Path) -> ResolvedModel:
+def _from_hub(name: str, revision: str | None, models_dir: Path, *, cached_only: bool = False) -> ResolvedModel:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
         found = snapshot_download(
-            name, revision=revision, cache_dir=models_dir.resolve() / "hub", allow_patterns=list(_WEIGHT_FILES)
+            name,
+            revision=revision,
+            cache_dir=models_dir.resolve() / "hub",
+            allow_patterns=list(_WEIGHT_FILES),
+            local_files_only=cached_only,
         )
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise ModelNotFound(

@@ -1,6 +1,7 @@
 """A checkpoint: adapter files plus a manifest that says exactly what they were made from. Its id is the manifest's.
 
-Sealing is torch-free and atomic; writing the tensors is `trainer.policy`'s business.
+The manifest has the hash of every file beside it: the same weights under another scale are another policy. Sealing is
+torch-free and atomic; writing the tensors is `trainer.policy`'s business.
 """
 
 import hashlib
@@ -13,7 +14,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, Literal
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, ValidationError, field_validator
 
 from envs.record import Record
 
@@ -46,8 +47,19 @@ class CheckpointManifest(Record):
     """`whole` is a model folder with every weight (`method: full`), which is served by itself."""
     moments_sha256: str | None = Field(None, exclude_if=lambda sha256: sha256 is None)
     """Of the optimizer's moments, where the next update continues them."""
+    files: dict[str, str] = Field(default_factory=dict, exclude_if=lambda files: not files)
+    """The sha256 of every other file, by name: the adapter's settings, or a model's configuration and tokenizer. Empty
+    in checkpoints from before it was recorded (`trainer.earlier`)."""
     versions: dict[str, str]
     """Of the libraries that decide the bytes."""
+
+    @field_validator("files")
+    @classmethod
+    def _files_lie_in_the_folder(cls, files: dict[str, str]) -> dict[str, str]:
+        for name in files:
+            if "/" in name or "\0" in name or name in ("", ".", "..", MANIFEST):
+                raise ValueError(f"{name!r} is no file of a checkpoint's folder")
+        return files
 
 
 class CheckpointBroken(RuntimeError):
@@ -103,31 +115,76 @@ def weights_file(folder: Path) -> str:
     return WEIGHTS if (folder / WEIGHTS).is_file() else ADAPTER
 
 
-def read_checkpoint(folder: Path) -> CheckpointManifest:
-    """The manifest of a sealed checkpoint, after checking that weights and moments are the bytes it names.
+def companions(folder: Path) -> dict[str, str]:
+    """The sha256 of every file of a checkpoint's folder that has no field of its own in the manifest, by name."""
+    named = (weights_file(folder), MOMENTS, MANIFEST)
+    return {path.name: file_sha256(path) for path in sorted(folder.iterdir()) if path.name not in named}
 
-    Raises CheckpointBroken.
-    """
-    if not (folder / MANIFEST).is_file():
+
+def read_manifest(folder: Path) -> CheckpointManifest:
+    """The manifest of a sealed checkpoint; nothing else is looked at. Raises CheckpointBroken."""
+    file = folder / MANIFEST
+    if not file.is_file():
         raise CheckpointBroken(
             f"{folder}: no {MANIFEST}. Point to a checkpoint folder under artefacts/, named by its id."
         )
-    manifest = CheckpointManifest.model_validate_json((folder / MANIFEST).read_bytes())
-    _require_bytes(folder / (WEIGHTS if manifest.weights == "whole" else ADAPTER), manifest.adapter_sha256)
+    try:
+        return CheckpointManifest.model_validate_json(file.read_bytes())
+    except ValidationError as error:
+        raise CheckpointBroken(f"{file}: is no manifest of a checkpoint ({_first(error)}). {_REMEDY}") from error
+
+
+def read_checkpoint(folder: Path) -> CheckpointManifest:
+    """The manifest of a sealed checkpoint, after checking that the folder holds the files it names and no other.
+
+    Raises CheckpointBroken.
+    """
+    from trainer.earlier import require_derived_settings  # it reads manifests too
+
+    manifest = read_manifest(folder)
+    hashes = {WEIGHTS if manifest.weights == "whole" else ADAPTER: manifest.adapter_sha256, **manifest.files}
     if manifest.moments_sha256 is not None:
-        _require_bytes(folder / MOMENTS, manifest.moments_sha256)
+        hashes[MOMENTS] = manifest.moments_sha256
+    for name, sha256 in hashes.items():
+        _require_bytes(folder / name, sha256)
+    if not manifest.files:
+        require_derived_settings(folder, manifest)
+    elif strange := sorted({path.name for path in folder.iterdir()} - {MANIFEST, *hashes}):
+        raise CheckpointBroken(f"{folder / strange[0]}: no file of this checkpoint. Move it elsewhere.")
     return manifest
+
+
+def require_policy(folder: Path, checkpoint_id: str, base_model: str) -> None:
+    """Refuse to serve a folder that is altered, another checkpoint, or made for another base. Raises CheckpointBroken.
+
+    `base_model` is a fingerprint.
+    """
+    manifest = read_checkpoint(folder)
+    for kind, name, expected in (
+        ("checkpoint", manifest.id, checkpoint_id),
+        ("adapter of", manifest.base_model, base_model),
+    ):
+        if name != expected:
+            raise CheckpointBroken(f"{folder}: is {kind} {name}, and {expected} is to be served. {_REMEDY}")
+
+
+_REMEDY = "Delete the folder and materialize the checkpoint again."
 
 
 def _require_bytes(file: Path, sha256: str) -> None:
     if not file.is_file():
-        raise CheckpointBroken(f"{file}: not there. Delete the folder and materialise the checkpoint again.")
-    found = file_sha256(file)
-    if found != sha256:
+        raise CheckpointBroken(f"{file}: not there. {_REMEDY}")
+    actual = file_sha256(file)
+    if actual != sha256:
         raise CheckpointBroken(
-            f"{file}: sha256 is {found}, the manifest says {sha256}. "
-            "The file was altered; delete the folder and materialise the checkpoint again."
+            f"{file}: sha256 is {actual}, the manifest says {sha256}. "
+            "The file was altered; delete the folder and materialize the checkpoint again."
         )
+
+
+def _first(error: ValidationError) -> str:
+    problem = error.errors(include_url=False)[0]
+    return f"{'.'.join(map(str, problem['loc'])) or 'the whole'}: {problem['msg']}"
 
 
 def file_sha256(path: Path) -> str:

@@ -5,6 +5,7 @@ derived, never an artefact: what is kept, trained and named is the adapter.
 """
 
 import json
+import logging
 import re
 import shutil
 from collections.abc import Mapping
@@ -18,11 +19,14 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
-from trainer.checkpoint import ADAPTER, ADAPTER_CONFIG, WEIGHTS, weights_file
+from trainer.checkpoint import ADAPTER, ADAPTER_CONFIG, WEIGHTS, file_sha256, weights_file
 
 Array: TypeAlias = NDArray[np.float32]
+logger = logging.getLogger(__name__)
 KEPT = 2
 """Merged folders that stay on disk: the one served now and the one before it."""
+_RECORD = "merged.json"
+"""In a merged folder: the sha256 of the adapter's files that it was made from, and of its own."""
 _WEIGHTS = "*.safetensors"
 _LORA_KEY = re.compile(r"base_model\.model\.(?P<layer>.+)\.lora_(?P<side>[AB])\.weight")
 _PLAIN: dict[str, object] = {
@@ -51,7 +55,7 @@ def mergeable(base: Path) -> bool:
 def merged_model(base: Path, adapter: Path, merged_dir: Path) -> Path:
     """The folder of `base` with `adapter` folded in, made unless it is there; older ones than the last few go.
 
-    A checkpoint that holds whole weights is such a folder itself. Raises MergeRefused for adapters other than plain
+    One that was altered, or made from an adapter that was, is made again. A checkpoint that holds whole weights is such a folder itself. Raises MergeRefused for adapters other than plain
     LoRA, and for weights other than float32.
     """
     if weights_file(adapter) == WEIGHTS:
@@ -59,10 +63,14 @@ def merged_model(base: Path, adapter: Path, merged_dir: Path) -> Path:
     target = merged_dir / f"{base.name}+{adapter.name}"
     merged_dir.mkdir(parents=True, exist_ok=True)
     with FileLock(merged_dir / ".lock"):
+        if target.exists() and not _is_intact(target, adapter):
+            logger.warning("%s: not what was merged; merging again", target)
+            shutil.rmtree(target)
         if not target.exists():
             work = Path(mkdtemp(prefix=".unfinished-", dir=merged_dir))
             try:
                 _write(base, adapter, work)
+                (work / _RECORD).write_text(json.dumps({"adapter": _made_from(adapter), "files": _hashes(work)}))
                 work.chmod(0o755)
                 work.replace(target)
             finally:
@@ -72,6 +80,24 @@ def merged_model(base: Path, adapter: Path, merged_dir: Path) -> Path:
         for old in newest[:-KEPT]:
             shutil.rmtree(old)
     return target
+
+
+def _is_intact(merged: Path, adapter: Path) -> bool:
+    """Whether a merged folder is made from this adapter and holds what was written then."""
+    try:
+        record = json.loads((merged / _RECORD).read_bytes())
+    except (OSError, ValueError):
+        return False
+    return bool(record == {"adapter": _made_from(adapter), "files": _hashes(merged)})
+
+
+def _made_from(adapter: Path) -> dict[str, str]:
+    return {name: file_sha256(adapter / name) for name in (ADAPTER, ADAPTER_CONFIG)}
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    files = (path for path in sorted(folder.iterdir()) if path.name != _RECORD)
+    return {path.name: file_sha256(path) if path.is_file() else "a folder" for path in files}
 
 
 def require_adapter(checkpoint: Path) -> None:
@@ -118,6 +144,9 @@ def _deltas(adapter: Path) -> dict[str, Array]:
         if found is None:
             raise MergeRefused(f"{adapter / ADAPTER}: {key} is no LoRA weight. Serve the adapter instead.")
         sides.setdefault(found["layer"], {})[found["side"]] = value.astype(np.float32)
+    for layer, pair in sides.items():
+        if pair.keys() != {"A", "B"} or pair["A"].shape[0] != config["r"]:
+            raise MergeRefused(f"{adapter / ADAPTER}: {layer} is no pair of rank {config['r']} ({ADAPTER_CONFIG}).")
     scale = np.float32(config["lora_alpha"] / config["r"])
     return {f"{layer}.weight": scale * (pair["B"] @ pair["A"]) for layer, pair in sides.items()}
 

@@ -6,7 +6,6 @@ the outcome of a check of the proof, is for `remaking`.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -14,9 +13,10 @@ from pydantic import ValidationError
 
 from dagster_project.campaign import CampaignError
 from dagster_project.home import Home
+from dagster_project.reproduction.containment import path_inside
 from dagster_project.reproduction.deriving import DERIVED, Rows, Stored, scored
 from dagster_project.reproduction.outcome import Finding, Status
-from dagster_project.reproduction.scratch import campaign_of, hooks_of
+from dagster_project.reproduction.scratch import campaign_of, hooks_of, page_file
 from dagster_project.training import judge
 from envs.record import content_id
 from generators.brief import Brief
@@ -101,7 +101,7 @@ def _brief(there: Stored) -> Iterator[str]:
     """The page and its Python, under the hash that is the data version."""
     if there.batch.asset != "brief":
         return
-    file = there.home.artefacts / f"brief-{there.batch.data_version}.json"
+    file = page_file(there.home, there.batch)
     if not file.is_file():
         raise NotVerifiable(f"{file} is not there")
     page = Brief.model_validate_json(file.read_bytes()).model_dump(mode="json")
@@ -117,7 +117,7 @@ def _weights(there: Stored) -> Iterator[str]:
         if row["kind"] == "base":
             yield from _base(there, row)
             continue
-        folder = there.home.artefacts / Path(row["path"]).name
+        folder = path_inside(there.home.artefacts, row["id"])
         if not folder.exists():
             raise NotVerifiable(f"the checkpoint's folder {folder} is not there")
         try:
