@@ -51,7 +51,7 @@ def resolve_model(name: str, models_dir: Path, revision: str | None = None) -> R
         return _packaged(PACKAGED[name], models_dir)
     if Path(name).is_dir():
         return _local(Path(name).resolve(), models_dir)
-    if _HUB_ID.fullmatch(name) and not name.startswith("."):
+    if is_hub_id(name):
         return _from_hub(name, revision, models_dir)
     raise ModelNotFound(
         f'No model "{name}". Use a packaged model ({", ".join(PACKAGED)}), a folder with config.json and '
@@ -66,9 +66,15 @@ def fingerprint_here(name: str, models_dir: Path, revision: str | None = None) -
     """
     if name in PACKAGED:
         return _fingerprint(PACKAGED[name])
-    if Path(name).is_dir() or not _HUB_ID.fullmatch(name):
+    if not is_hub_id(name):
         return resolve_model(name, models_dir, revision).fingerprint
     return _from_hub(name, revision, models_dir, cached_only=True).fingerprint
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether `resolve_model` would ask the hub for a model of this name."""
+    is_here = name in PACKAGED or Path(name).is_dir()
+    return not is_here and not name.startswith(".") and _HUB_ID.fullmatch(name) is not None
 
 
 def _fingerprint(source: PackagedModel) -> str:

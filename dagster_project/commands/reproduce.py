@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from dagster_project.commands.console import AsJson, fail
+from dagster_project.commands.console import AsJson, fail, stderr
 from dagster_project.finding import NotFound
 from dagster_project.home import Home
 
@@ -35,9 +35,12 @@ def reproduce(
         str, typer.Argument(help="An iteration (demo-0001), a checkpoint's id or its start, or a bundle.")
     ],
     mode: Annotated[
-        _Mode,
-        typer.Option(help="verify what is stored; replay it from recorded calls and tokens; regenerate: sample anew."),
-    ] = _Mode.replay,
+        _Mode | None,
+        typer.Option(
+            help="verify what is stored; replay it from recorded calls and tokens; regenerate: sample anew. By default "
+            "verify for a bundle, which runs nothing, and else replay."
+        ),
+    ] = None,
     inputs: Annotated[
         _Inputs, typer.Option(help="Settings, briefs and held-out sets: as recorded, or as they are now.")
     ] = _Inputs.recorded,
@@ -45,30 +48,58 @@ def reproduce(
         list[str] | None, typer.Option(help="Look only at this asset (again for more); take others over.")
     ] = None,
     scratch: Annotated[Path | None, typer.Option(help="Make the scratch project here, and keep it.")] = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Let a bundle run its Python, training and rollouts here, as you.")
+    ] = False,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(help="An address, environment variable or model that a trusted bundle may use (again for more)."),
+    ] = None,
+    max_gib: Annotated[
+        float | None,
+        typer.Option(min=0, help="What a bundle may unpack to. By default 20, or half of the free disk if less."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Is a checkpoint what it says it is, and does it come out the same again? Exits with 0, 1 (different) or 2."""
-    from dagster_project.reproduction.bundles import BundleBroken
+    from dagster_project.reproduction.containment import BundleBroken
     from dagster_project.reproduction.outcome import Finding, exit_code
     from dagster_project.reproduction.reproducing import RemakingDied, Request, reproduce
     from dagster_project.reproduction.scratch import NotHere
+    from dagster_project.reproduction.trust import NotTrusted, Permission
 
-    request = Request(checkpoint, mode.value, inputs.value, frozenset(asset or ()), scratch)
+    mode = mode or (_Mode.verify if Path(checkpoint).is_file() else _Mode.replay)
+    request = Request(
+        checkpoint,
+        mode.value,
+        inputs.value,
+        frozenset(asset or ()),
+        scratch,
+        Permission(trust, frozenset(allow or ())),
+        None if max_gib is None else int(max_gib * 2**30),
+    )
     console = Console()
+    runs: list[str] = []
 
     def hear(finding: Finding) -> None:
         if not as_json:
             _show(finding, console)
 
+    def announce(lines: Sequence[str]) -> None:
+        runs.extend(lines)
+        for line in lines:
+            stderr.print(escape(f"the archive {line}"), soft_wrap=True, highlight=False)
+
     try:
-        findings = reproduce(request, Home.here().prepare(), hear)
-    except (NotFound, BundleBroken, NotHere, FileExistsError) as error:
+        findings = reproduce(request, Home.here().prepare(), hear, announce)
+    except (NotFound, BundleBroken, NotHere, NotTrusted, FileExistsError) as error:
         raise fail(error, 2) from error
     except RemakingDied as error:
         raise fail(error) from error
     counts = Counter(str(finding.status) for finding in findings)
     if as_json:
-        typer.echo(json.dumps({"mode": mode, "counts": counts, "assets": [finding.as_json() for finding in findings]}))
+        assets = [finding.as_json() for finding in findings]
+        typer.echo(json.dumps({"mode": mode, "counts": counts, "runs": runs, "assets": assets}))
     else:
         console.print(", ".join(f"{count} {status}" for status, count in counts.items()))
         without = dict.fromkeys(cause for each in findings if each.status == "identical" for cause in each.causes)

@@ -138,7 +138,7 @@ def _recorded(warehouse: Warehouse, root: Path, header: BundleHeader, batch: Bun
 
 
 def _rows(root: Path, name: str, table: str, most_bytes: int) -> pa.Table:
-    """The rows of a Parquet file, text as dictionaries. Raises BundleBroken, also for more than `most_bytes` of them."""
+    """The rows of a Parquet file, text as dictionaries. Raises BundleBroken, also for more than `most_bytes`."""
     texts = [column for column, kind in TABLES[table].columns.items() if kind in ("text", "json")]
     file = path_inside(root, name)
     try:

@@ -16,10 +16,10 @@ from dagster_project.giving import CAMPAIGN, HELD_OUT, SOURCES, given_held_out, 
 from dagster_project.home import REPOSITORY, Home
 from dagster_project.reproduction.naming import campaign_name
 from dagster_project.reproduction.outcome import Finding, Status
-from dagster_project.reproduction.scratch import campaign_of, hooks_of, page_file
+from dagster_project.reproduction.scratch import campaign_of, hooks_of, page_file, page_of
 from dagster_project.runtime import runtime_row
 from dagster_project.sources import Sources
-from generators.brief import Brief, DomainError, load_brief
+from generators.brief import DomainError, load_brief
 from generators.discovery import domain_folder
 from generators.hooked import load_hooks
 from generators.prompts import FOLDER, template_sha256
@@ -130,10 +130,9 @@ class Causes:
         """The brief and the Python of a domain."""
         if batch.asset != "brief" or batch.partition is None:
             return
-        file = page_file(self.recorded, batch)
-        if not file.is_file():
+        if not page_file(self.recorded, batch).is_file():
             return
-        then = Brief.model_validate_json(file.read_bytes()).model_dump(mode="json")
+        then = page_of(self.recorded, batch).model_dump(mode="json")
         try:
             now = load_brief(domain_folder(batch.partition)).model_dump(mode="json")
             hooks = _hashed(load_hooks(batch.partition).sources)

@@ -4,8 +4,6 @@ Campaigns, briefs, hooks, recorded calls and held-out sets lie in a home of its 
 before settings were recorded takes the present ones, which `causes` says.
 """
 
-import json
-import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -71,9 +69,10 @@ def make_scratch(root: Path, recorded: Home, models: Path) -> Scratch:
     return scratch
 
 
-def environment_of(scratch: Scratch) -> dict[str, str]:
-    """The variables of a process in which the scratch project is the only one there is."""
-    return os.environ | {
+def environment_of(scratch: Scratch, variables: Mapping[str, str]) -> dict[str, str]:
+    """`variables` as a process has them in which the scratch project is the only one there is."""
+    return {
+        **variables,
         "ENVLOOM_HOME": str(scratch.home.root),
         "ENVLOOM_WAREHOUSE": scratch.home.lake_setting,
         "DAGSTER_HOME": str(scratch.home.dagster),
@@ -222,9 +221,18 @@ def page_file(recorded: Home, batch: Batch) -> Path:
     return path_inside(recorded.artefacts, f"brief-{batch.data_version}.json")
 
 
+def page_of(recorded: Home, batch: Batch) -> Brief:
+    """A batch's brief. Raises BundleBroken for a file that is none."""
+    file = page_file(recorded, batch)
+    try:
+        return Brief.model_validate_json(file.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise BundleBroken(f"{file}: is no brief ({error})") from error
+
+
 def hooks_file(recorded: Home, batch: Batch) -> Path | None:
     """The file with the Python that took part in a domain's brief; None without any."""
-    page = Brief.model_validate_json(page_file(recorded, batch).read_bytes()).model_dump(mode="json")
+    page = page_of(recorded, batch).model_dump(mode="json")
     for file in sorted(recorded.artefacts.glob("hooks-*.json")):
         if content_id(page | {"hooks": file.stem.removeprefix("hooks-")}) == batch.data_version:
             return file
