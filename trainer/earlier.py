@@ -1,7 +1,7 @@
 """Checkpoints from before a manifest had the hash of its adapter's settings: they are derived instead, and compared.
 
-Such an adapter is plain LoRA on all linear layers. Rank and scale follow from the manifests of its line, the layers from
-the weights; every other setting is the one that changes nothing.
+Such an adapter is plain LoRA on all linear layers. Rank and scale follow from the manifests of its line, the layers
+from the weights; every other setting is the one that changes nothing.
 """
 
 import json
@@ -73,8 +73,8 @@ def _lora(folder: Path, manifest: CheckpointManifest) -> LoraSettings:
         folder, child = folder.parent / manifest.parent, folder
         if not (folder / MANIFEST).is_file():
             raise CheckpointBroken(
-                f"{child / ADAPTER_CONFIG}: its settings are those of checkpoint {manifest.parent}, which is not beside "
-                f"it. Put {folder} back."
+                f"{child / ADAPTER_CONFIG}: its settings are those of checkpoint {manifest.parent}, which is not "
+                f"beside it. Put {folder} back."
             )
         parent = read_manifest(folder)
         if parent.id != manifest.parent:

@@ -55,8 +55,8 @@ def mergeable(base: Path) -> bool:
 def merged_model(base: Path, adapter: Path, merged_dir: Path) -> Path:
     """The folder of `base` with `adapter` folded in, made unless it is there; older ones than the last few go.
 
-    One that was altered, or made from an adapter that was, is made again. A checkpoint that holds whole weights is such a folder itself. Raises MergeRefused for adapters other than plain
-    LoRA, and for weights other than float32.
+    One that was altered, or made from an adapter that was, is made again. A checkpoint that holds whole weights is such
+    a folder itself. Raises MergeRefused for adapters other than plain LoRA, and for weights other than float32.
     """
     if weights_file(adapter) == WEIGHTS:
         return adapter

@@ -149,8 +149,8 @@ def _rows(root: Path, name: str, table: str, most_bytes: int) -> pa.Table:
         # A text of megabytes may stand in a million rows: it is one dictionary entry until here.
         if sum(map(_text_bytes, rows.columns)) > most_bytes:
             raise BundleBroken(f"{name} holds more than {most_bytes} bytes of text")
-    except (pa.ArrowException, OSError, MemoryError) as error:
-        raise BundleBroken(f"{name} is not Parquet that can be read ({error})") from error
+    except (pa.ArrowException, OSError, MemoryError, KeyError) as error:
+        raise BundleBroken(f"{name} is no Parquet file with the columns of {table} ({error})") from error
     return rows
 
 

@@ -184,10 +184,7 @@ def _are_marks(record: Mapping[str, Any]) -> bool:
     return (
         record.keys() == {"marks"}
         and isinstance(marks, list)
-        and all(
-            isinstance(mark, list) and len(mark) == 3 and all(isinstance(part, str) for part in mark) for mark in marks
-        )
-        and all(mark[0] in KINDS for mark in marks)
+        and all(isinstance(mark, list) and list(map(type, mark)) == [str] * 3 and mark[0] in KINDS for mark in marks)
     )
 
 

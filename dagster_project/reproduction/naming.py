@@ -1,4 +1,4 @@
-"""The domain, campaign or iteration that a batch belongs to, by the name of its partition; and which names there can be."""
+"""The domain, campaign or iteration of a batch, by the name of its partition; and which names there can be."""
 
 import re
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -42,7 +42,7 @@ class Request:
     """The assets to be looked at; all of them if empty. Others are taken over as stored."""
     scratch: Path | None = None
     """Where the scratch project is made and stays; None: in a temporary folder."""
-    permission: Permission = Permission()
+    permission: Permission = field(default_factory=Permission)
     """What a bundle may do here beyond being looked at. A project's own history may do all it did."""
     most_bytes: int | None = None
     """What a bundle may unpack to; None: as `unpacking.default_most_bytes`."""
@@ -78,7 +78,7 @@ def reproduce(
             recorded.models.symlink_to(home.models.resolve())
         target = _target(recorded, wanted)
         if request.is_bundle and request.mode != "verify":
-            announce(require_permission(recorded, _asked(request, target), request.mode, request.permission))
+            announce(require_permission(recorded, target, _asked(request, target), request.mode, request.permission))
         causes = Causes(recorded, home, source_version())
         batches = {batch.batch_id: batch for batch in target.batches}
         for finding, mode in _findings(request, home, recorded, target, folder):

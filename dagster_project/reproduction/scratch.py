@@ -194,8 +194,8 @@ def _mark(warehouse: Warehouse, then: set[tuple[str, str, str]]) -> None:
 def _write_campaign(scratch: Scratch, batch: Batch, inputs: Inputs) -> None:
     """The settings of a batch's campaign where the asset looks for them.
 
-    Recorded held-out sets all lie in the scratch project's own folder, which counts anyway: a name in the settings could
-    only lead to another file.
+    Recorded held-out sets all lie in the scratch project's own folder, which counts anyway: a name in the settings
+    could only lead to another file.
     """
     name = campaign_name(batch) or ""
     recorded = recorded_settings(scratch.source, batch) if inputs == "recorded" else None

@@ -1,4 +1,4 @@
-"""What making a stranger's history again runs, reads and contacts here: listed, and refused unless the reader allows it.
+"""What making a stranger's history again runs, reads and contacts here: listed, and refused unless it is allowed.
 
 A bundle's campaign may name addresses, environment variables and models of this machine. None is used because a bundle
 says so: the reader repeats each on his own command line.
@@ -15,6 +15,7 @@ from typing import Any
 from dagster_project.home import Home
 from dagster_project.reproduction.plan import Mode
 from dagster_project.reproduction.scratch import hooks_of, recorded_settings
+from dagster_project.reproduction.target import Target
 from serving.errors import ServingError
 from serving.models import fingerprint_here, is_hub_id
 from warehouse.warehouse import Batch, Warehouse
@@ -46,9 +47,11 @@ class Permission:
     """Addresses, environment variables and models that it may name."""
 
 
-def require_permission(recorded: Home, batches: Sequence[Batch], mode: Mode, permission: Permission) -> list[str]:
-    """What will run when these batches are made again, in sentences. Raises NotTrusted."""
-    lines = list(_running(recorded, batches, mode))
+def require_permission(
+    recorded: Home, target: Target, batches: Sequence[Batch], mode: Mode, permission: Permission
+) -> list[str]:
+    """What will run when these batches of a target are made again, in sentences. Raises NotTrusted."""
+    lines = [*_python(recorded, target, batches), *_running(batches, mode)]
     wanted = _wanted(recorded, batches, mode)
     if not permission.trust:
         shown = [*lines, *(f"uses, if allowed: {place} = {value}" for value, place in wanted.items())]
@@ -84,9 +87,9 @@ def reaching_out(settings: Mapping[str, Any], mode: Mode) -> Iterator[tuple[str,
     """Place and value of every setting of a campaign that names an address, an environment variable or a model."""
     for place, value in _leaves(settings, ""):
         name = re.sub(r"\[\d+\]$", "", place).rpartition(".")[2]
-        if value and (name in (*ADDRESSES, *VARIABLES) or place in MODELS):
-            if mode == "regenerate" or not place.startswith(SAMPLING):
-                yield place, value
+        named = value and (name in (*ADDRESSES, *VARIABLES) or place in MODELS)
+        if named and (mode == "regenerate" or not place.startswith(SAMPLING)):
+            yield place, value
 
 
 def _wanted(recorded: Home, batches: Sequence[Batch], mode: Mode) -> dict[str, str]:
@@ -113,12 +116,18 @@ def _is_foreign(model: str, models: Path, known: set[str]) -> bool:
         return True
 
 
-def _running(recorded: Home, batches: Sequence[Batch], mode: Mode) -> Iterator[str]:
+def _python(recorded: Home, target: Target, batches: Sequence[Batch]) -> Iterator[str]:
+    """The hooks of the domains whose assets are made again."""
+    domains = {batch.partition for batch in batches if batch.asset in _WITH_HOOKS}
+    for brief in target.batches:
+        if brief.asset == "brief" and brief.partition in domains:
+            for path, text in hooks_of(recorded, brief).items():
+                sha256 = hashlib.sha256(text.encode()).hexdigest()
+                yield f"runs Python unconfined: {path} of domain {brief.partition}, sha256 {sha256}"
+
+
+def _running(batches: Sequence[Batch], mode: Mode) -> Iterator[str]:
     assets = {batch.asset for batch in batches}
-    for batch in batches if assets & {*_WITH_HOOKS} else ():
-        for path, text in hooks_of(recorded, batch).items() if batch.asset == "brief" else ():
-            sha256 = hashlib.sha256(text.encode()).hexdigest()
-            yield f"runs Python unconfined: {path} of domain {batch.partition}, {len(text)} characters, sha256 {sha256}"
     if assets - {"brief", "base_policy"}:
         yield "runs SQL and programs of its tools, in the sandbox"
     for names, what in (

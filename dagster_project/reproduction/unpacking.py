@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from dagster_project.reproduction.containment import BundleBroken, path_inside, shortened
 from dagster_project.reproduction.header import HEADER, BundleHeader, read_header
@@ -35,7 +35,7 @@ def default_most_bytes(folder: Path) -> int:
 def unpack(path: Path, folder: Path, most_bytes: int) -> BundleHeader:
     """The header of the archive, once every file it names is in `folder` with its sha256. Raises BundleBroken."""
     try:
-        with _opened(path, most_bytes) as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
+        with _opened(path, most_bytes) as stream, tarfile.open(fileobj=cast(BinaryIO, stream), mode="r|") as archive:
             header = _header(archive, stream)
             _extract(archive, stream, header, folder)
             return header
@@ -79,7 +79,7 @@ def _opened(path: Path, most_bytes: int) -> Iterator[_Bounded]:
         magic = file.read(2)
         file.seek(0)
         stream = gzip.GzipFile(fileobj=file, mode="rb") if magic == b"\x1f\x8b" else file
-        bounded = _Bounded(stream, most_bytes, path.stat().st_size)  # type: ignore[arg-type]
+        bounded = _Bounded(cast(BinaryIO, stream), most_bytes, path.stat().st_size)
         bounded.allow(0)
         yield bounded
 
@@ -104,7 +104,7 @@ def _extract(archive: tarfile.TarFile, stream: _Bounded, header: BundleHeader, f
         stream.allow(member.size)
         if _written(archive, member, path_inside(folder, member.name)) != sha256:
             raise BundleBroken(f"{member.name} was altered")
-        archive.members.clear()  # tarfile keeps what it has read
+        archive.members.clear()  # type: ignore[attr-defined]  # tarfile keeps what it has read
     if missing:
         raise BundleBroken(f"{min(missing)} is missing")
 

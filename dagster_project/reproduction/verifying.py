@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 
 from dagster_project.campaign import CampaignError
 from dagster_project.home import Home
@@ -17,6 +18,7 @@ from dagster_project.reproduction.deriving import DERIVED, Rows, Stored, scored
 from dagster_project.reproduction.outcome import Finding, Status
 from dagster_project.reproduction.scratch import campaign_of, hooks_of, page_file, page_of
 from dagster_project.training import judge
+from envs.errors import EnvironmentBroken, SpecError
 from envs.record import content_id
 from serving.errors import ServingError
 from serving.models import fingerprint_here
@@ -24,7 +26,7 @@ from trainer.checkpoint import CheckpointBroken, CheckpointManifest, read_checkp
 from trainer.rows import rows_sha256, training_rows
 from trainer.settings import UpdateConfig, uses_engine_logprobs
 from warehouse.compare import Difference, compare_rows, shown
-from warehouse.errors import DiskFull, WarehouseBusy
+from warehouse.errors import RowsRejected, UnknownBatch
 from warehouse.parts import to_arrow
 from warehouse.tables import TABLES
 from warehouse.warehouse import Batch, Warehouse
@@ -33,6 +35,22 @@ BY_CONTENT = ("brief", "warm_policy", "checkpoint")
 """Assets whose data version is the hash of bytes; of the others it is that of their rows' ids."""
 
 
+UNREADABLE = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EnvironmentBroken,
+    LookupError,
+    MemoryError,
+    RowsRejected,
+    RuntimeError,
+    SpecError,
+    TypeError,
+    UnknownBatch,
+    ValueError,
+    pa.ArrowException,
+)
+"""What our readers raise at a record that may be anything."""
 _LONGEST = 600
 """Characters of an error that are shown."""
 
@@ -48,11 +66,9 @@ def verify(home: Home, warehouse: Warehouse, batch: Batch) -> Finding:
         wrong = next((fault for check in CHECKS for fault in check(there)), None)
     except (NotVerifiable, CampaignError) as error:
         return Finding.of(batch, Status.NOT_HERE, str(error))
-    except (WarehouseBusy, DiskFull):
-        raise  # of this machine, not of the record
-    except Exception as error:  # a stranger's record may be anything
-        told = f"a stored record cannot be read: {type(error).__name__}: {error}"
-        return Finding.of(batch, Status.DIFFERENT, told[:_LONGEST])
+    except UNREADABLE as error:
+        reason = f"a stored record cannot be read: {type(error).__name__}: {error}"
+        return Finding.of(batch, Status.DIFFERENT, reason[:_LONGEST])
     if isinstance(wrong, Difference):
         return Finding.of(batch, Status.DIFFERENT, "not what its record says", wrong)
     if wrong:
