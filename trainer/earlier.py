@@ -23,7 +23,7 @@ from trainer.checkpoint import (
 )
 from trainer.settings import LoraSettings
 
-_LAYER = re.compile(r"base_model\.model\.(?:.+\.)?(?P<module>[^.]+)\.lora_[AB]\.weight")
+_LAYER = re.compile(r"base_model\.model\.(?P<layer>.+)\.lora_[AB]\.weight")
 _FIXED: Mapping[str, Any] = {
     "task_type": "CAUSAL_LM",
     "peft_type": "LORA",
@@ -55,8 +55,10 @@ def require_derived_settings(folder: Path, manifest: CheckpointManifest) -> None
         lora = _lora(folder, manifest)
     except (OSError, ValueError, RecursionError, SafetensorError) as error:
         raise CheckpointBroken(f"{file}: cannot be read ({error}).") from error
-    expected = {**_FIXED, "r": lora.r, "lora_alpha": lora.alpha, "target_modules": layers}
     actual = settings if isinstance(settings, dict) else {}
+    targets = actual.get("target_modules")
+    expected = {**_FIXED, "r": lora.r, "lora_alpha": lora.alpha}
+    expected["target_modules"] = targets if _are_targets(targets, layers) else sorted(layers)
     for name in {**expected, **actual}:
         value, wanted = actual.get(name), expected.get(name)
         same = not value if name not in expected else value == wanted
@@ -83,8 +85,16 @@ def _lora(folder: Path, manifest: CheckpointManifest) -> LoraSettings:
     return LoraSettings.model_validate(manifest.config["lora"])
 
 
-def _layers(weights: Path) -> list[str]:
-    """The names of the layers that an adapter is on, sorted, as `target_modules` has them."""
+def _layers(weights: Path) -> set[str]:
+    """The names of the layers that an adapter is on."""
     with safe_open(weights, framework="np") as opened:
         names = [_LAYER.fullmatch(key) for key in opened.keys()]  # noqa: SIM118 (not a dict)
-    return sorted({name["module"] for name in names if name})
+    return {name["layer"] for name in names if name}
+
+
+def _are_targets(targets: Any, layers: set[str]) -> bool:
+    """Whether these are the layers, by name or, as peft shortens it for many, by the ends of their names."""
+    if not isinstance(targets, list) or not all(isinstance(target, str) and target for target in targets):
+        return False
+    hits = [{layer for layer in layers if f".{layer}".endswith(f".{target}")} for target in targets]
+    return all(hits) and set().union(*hits) == layers

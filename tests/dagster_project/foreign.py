@@ -3,7 +3,7 @@
 import hashlib
 import json
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -11,9 +11,12 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from safetensors.numpy import save_file
+from typer.testing import CliRunner, Result
 
 from dagster_project.campaign import Campaign
+from dagster_project.cli import app
 from dagster_project.giving import given_campaign
 from dagster_project.home import Home
 from dagster_project.reproduction.bundles import write_bundle
@@ -175,3 +178,40 @@ def add_member(archive: tarfile.TarFile, name: str, content: bytes = b"", **fiel
     for field, value in fields.items():
         setattr(member, field, value)
     archive.addfile(member, BytesIO(content))
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small_bundle(tmp_path_factory.mktemp("stranger"))
+
+
+@pytest.fixture
+def archive(bundle: Path) -> Archive:
+    return Archive.read(bundle)
+
+
+@pytest.fixture
+def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder that every attack aims at, and that is empty when the test ends."""
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "scratch").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "scratch"))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "scratch"))
+    monkeypatch.setenv("ENVLOOM_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home" / "dagster"))
+    monkeypatch.setenv("SPIED_API_KEY", "the reader's key")
+    yield tmp_path / "outside"
+    assert not list((tmp_path / "outside").iterdir())
+    assert {path.name for path in tmp_path.iterdir()} <= {"outside", "scratch", "home", "evil.tar", "evil.tar.gz"}
+    assert not list((tmp_path / "scratch").iterdir()), "what was unpacked is gone"
+
+
+def envloom(*words: object) -> Result:
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def refused(result: Result) -> str:
+    """One error, which is no traceback."""
+    assert result.exit_code == 2 and isinstance(result.exception, SystemExit), result.output
+    assert "BundleBroken: " in result.output and "Write it again where it came from" in result.output
+    return result.output

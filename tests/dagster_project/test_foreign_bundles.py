@@ -1,86 +1,38 @@
-"""A stranger's bundle, doctored in every way with its hashes right: nothing leaves the scratch folder, nothing runs."""
+"""A stranger's bundle, doctored in every way with its hashes right: nothing leaves the scratch folder, one error."""
 
 import gzip
 import json
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pyarrow as pa
 import pytest
-from pydantic import BaseModel
-from typer.testing import CliRunner, Result
 
-from dagster_project.campaign import Campaign
-from dagster_project.cli import app
 from dagster_project.reproduction.containment import BundleBroken, path_inside
-from dagster_project.reproduction.trust import ADDRESSES, MODELS, VARIABLES, Permission, environment_for, reaching_out
 from envs.record import canonical_json, content_id
-from tests.dagster_project.foreign import HEADER, HOOKS, Archive, add_member, small_bundle, write_tar
+from tests.dagster_project.foreign import (
+    HEADER,
+    HOOKS,
+    Archive,
+    add_member,
+    archive,
+    bundle,
+    envloom,
+    outside,
+    refused,
+    write_tar,
+)
 from warehouse.tables import TABLES
 
+__all__ = ["archive", "bundle", "outside"]  # fixtures
+pytestmark = pytest.mark.usefixtures("outside")
 Attack = Callable[[Archive, str], None]
-SPY = "import os, pathlib\npathlib.Path({canary!r}).write_text(os.environ['SPIED_API_KEY'])\n"
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small_bundle(tmp_path_factory.mktemp("stranger"))
-
-
-@pytest.fixture
-def archive(bundle: Path) -> Archive:
-    return Archive.read(bundle)
-
-
-@pytest.fixture
-def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder that every attack aims at, and that is empty when the test ends."""
-    (tmp_path / "outside").mkdir()
-    (tmp_path / "scratch").mkdir()
-    monkeypatch.setenv("TMPDIR", str(tmp_path / "scratch"))
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "scratch"))
-    monkeypatch.setenv("ENVLOOM_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home" / "dagster"))
-    monkeypatch.setenv("SPIED_API_KEY", "the reader's key")
-    yield tmp_path / "outside"
-    assert not list((tmp_path / "outside").iterdir())
-    assert {path.name for path in tmp_path.iterdir()} <= {"outside", "scratch", "home", "evil.tar", "evil.tar.gz"}
-    assert not list((tmp_path / "scratch").iterdir()), "what was unpacked is gone"
-
-
-def envloom(*words: object) -> Result:
-    return CliRunner().invoke(app, [str(word) for word in words])
-
-
-def refused(result: Result) -> str:
-    """One error, which is no traceback."""
-    assert result.exit_code == 2 and isinstance(result.exception, SystemExit), result.output
-    assert "BundleBroken: " in result.output and "Write it again where it came from" in result.output
-    return result.output
 
 
 def leading_to(outside: Path) -> str:
     return "../" * 12 + str(outside / "owned").lstrip("/")
-
-
-def test_a_bundle_is_only_looked_at_by_default(archive: Archive, outside: Path, tmp_path: Path) -> None:
-    archive.set_hooks({"hooks.py": SPY.format(canary=str(outside / "ran")) + HOOKS["hooks.py"]})
-    result = envloom("reproduce", archive.write(tmp_path / "evil.tar"))
-    assert result.exit_code == 0 and "3 identical" in result.output, result.output
-
-
-@pytest.mark.parametrize("mode", ["replay", "regenerate"])
-@pytest.mark.parametrize("more", [[], ["--json"]])
-def test_nothing_of_a_bundle_runs_without_trust_and_what_would_is_shown(
-    archive: Archive, outside: Path, tmp_path: Path, mode: str, more: list[str]
-) -> None:
-    archive.set_hooks({"hooks.py": SPY.format(canary=str(outside / "ran")) + HOOKS["hooks.py"]})
-    result = envloom("reproduce", archive.write(tmp_path / "evil.tar"), "--mode", mode, *more)
-    assert result.exit_code == 2
-    assert "hooks.py of domain library, sha256 " in result.output and "trains: checkpoint[demo-0000]" in result.output
-    assert "--trust" in result.output and "Nothing was run" in result.output
 
 
 def _held_out(archive: Archive, name: str) -> None:
@@ -125,9 +77,7 @@ def test_a_name_that_leads_out_of_the_bundle_is_refused(
 
 @pytest.mark.parametrize("field", [field for field in NAMES if field != "code version"])
 @pytest.mark.parametrize("name", ["", ".", "..", "/etc/owned", "a\\..\\b", "C:owned", "a\0b", "a\nb", "x" * 300])
-def test_a_name_that_is_no_plain_one_is_refused(
-    archive: Archive, outside: Path, tmp_path: Path, field: str, name: str
-) -> None:
+def test_a_name_that_is_no_plain_one_is_refused(archive: Archive, tmp_path: Path, field: str, name: str) -> None:
     NAMES[field](archive, name)
     refused(envloom("reproduce", archive.write(tmp_path / "evil.tar")))
 
@@ -135,7 +85,7 @@ def test_a_name_that_is_no_plain_one_is_refused(
 @pytest.mark.parametrize(
     "path", ["../domain.py", "/tmp/owned.py", "a/../../b.py", "a\\b.py", "domain.yaml", "x" * 300 + ".py", "a\0.py"]
 )
-def test_python_of_a_domain_stays_in_its_folder(archive: Archive, outside: Path, tmp_path: Path, path: str) -> None:
+def test_python_of_a_domain_stays_in_its_folder(archive: Archive, tmp_path: Path, path: str) -> None:
     archive.set_hooks({**HOOKS, path: "owned = True"})
     evil = archive.write(tmp_path / "evil.tar")
     looked = envloom("reproduce", evil, "--json")
@@ -146,9 +96,7 @@ def test_python_of_a_domain_stays_in_its_folder(archive: Archive, outside: Path,
 
 
 @pytest.mark.parametrize("sources", [["hooks.py"], {"hooks.py": 1}, "text", {"hooks.py": None}])
-def test_hooks_that_are_no_python_files_are_named(
-    archive: Archive, outside: Path, tmp_path: Path, sources: object
-) -> None:
+def test_hooks_that_are_no_python_files_are_named(archive: Archive, tmp_path: Path, sources: object) -> None:
     archive.set_hooks(sources)
     result = envloom("reproduce", archive.write(tmp_path / "evil.tar"), "--mode", "replay", "--trust")
     assert result.exit_code == 2 and "is no object of Python files" in result.output
@@ -162,9 +110,7 @@ def test_hooks_that_are_no_python_files_are_named(
         f"artefacts/{'0' * 32}/../x", f"artefacts/{'0' * 32}/a/b", f"rows/{'0' * 32}/tasks.parquet", "bundle.json",
     ],
 )  # fmt: skip
-def test_a_bundle_has_no_files_but_rows_and_artefacts(
-    archive: Archive, outside: Path, tmp_path: Path, name: str
-) -> None:
+def test_a_bundle_has_no_files_but_rows_and_artefacts(archive: Archive, tmp_path: Path, name: str) -> None:
     archive.files[name] = b"owned"
     refused(envloom("reproduce", archive.write(tmp_path / "evil.tar")))
 
@@ -185,7 +131,7 @@ MEMBERS: dict[str, tuple[str, dict[str, Any]]] = {
 @pytest.mark.parametrize("kind", MEMBERS)
 @pytest.mark.parametrize("listed", [False, True])
 def test_a_member_that_is_no_plain_file_of_its_own_is_refused(
-    archive: Archive, outside: Path, tmp_path: Path, kind: str, listed: bool
+    archive: Archive, tmp_path: Path, kind: str, listed: bool
 ) -> None:
     """Also where its name is one of the bundle's, and stands for a file."""
     name, fields = MEMBERS[kind]
@@ -211,7 +157,7 @@ HEADERS: dict[str, Callable[[dict[str, Any]], Any]] = {
 
 
 @pytest.mark.parametrize("kind", HEADERS)
-def test_a_header_of_another_form_is_refused(archive: Archive, outside: Path, tmp_path: Path, kind: str) -> None:
+def test_a_header_of_another_form_is_refused(archive: Archive, tmp_path: Path, kind: str) -> None:
     header = HEADERS[kind]({name: value for name, value in archive.header.items() if name != "id"})
     if isinstance(header, dict) and "id" not in header:
         header["id"] = content_id(header)
@@ -230,7 +176,7 @@ def test_a_header_of_another_form_is_refused(archive: Archive, outside: Path, tm
         b'{"bundle": 2}',
     ],
 )
-def test_a_header_that_is_no_json_is_refused(archive: Archive, outside: Path, tmp_path: Path, header: bytes) -> None:
+def test_a_header_that_is_no_json_is_refused(archive: Archive, tmp_path: Path, header: bytes) -> None:
     refused(envloom("reproduce", write_tar(tmp_path / "evil.tar", header, archive.files)))
 
 
@@ -255,14 +201,12 @@ PARTS: dict[str, Attack] = {
 
 
 @pytest.mark.parametrize("kind", PARTS)
-def test_a_part_of_another_form_is_refused(archive: Archive, outside: Path, tmp_path: Path, kind: str) -> None:
+def test_a_part_of_another_form_is_refused(archive: Archive, tmp_path: Path, kind: str) -> None:
     PARTS[kind](archive, "")
     refused(envloom("reproduce", archive.write(tmp_path / "evil.tar")))
 
 
-def test_an_archive_that_unpacks_to_more_than_it_may_is_stopped(
-    archive: Archive, outside: Path, tmp_path: Path
-) -> None:
+def test_an_archive_that_unpacks_to_more_than_it_may_is_stopped(archive: Archive, tmp_path: Path) -> None:
     name = next(name for name in archive.files if name.startswith("rows/"))
     archive.files[name] = bytes(2**20)
     evil = archive.write(tmp_path / "evil.tar.gz")
@@ -271,7 +215,7 @@ def test_an_archive_that_unpacks_to_more_than_it_may_is_stopped(
 
 @pytest.mark.parametrize(("size", "words"), [(2**40, "times its size"), (2**70, "more than")])
 def test_a_member_that_says_it_is_huge_is_refused_before_it_is_read(
-    archive: Archive, outside: Path, tmp_path: Path, size: int, words: str
+    archive: Archive, tmp_path: Path, size: int, words: str
 ) -> None:
     name = next(iter(archive.files))
     content = archive.write(tmp_path / "evil.tar").read_bytes()
@@ -285,7 +229,7 @@ def test_a_member_that_says_it_is_huge_is_refused_before_it_is_read(
     assert words in refused(envloom("reproduce", tmp_path / "evil.tar", *most))
 
 
-def test_a_tar_header_without_end_is_not_held_in_memory(outside: Path, tmp_path: Path) -> None:
+def test_a_tar_header_without_end_is_not_held_in_memory(tmp_path: Path) -> None:
     member = tarfile.TarInfo("././@PaxHeader")
     member.type, member.size = tarfile.XHDTYPE, 2**30
     with gzip.open(tmp_path / "evil.tar.gz", "wb") as opened:
@@ -293,9 +237,7 @@ def test_a_tar_header_without_end_is_not_held_in_memory(outside: Path, tmp_path:
     assert "header that does not end" in refused(envloom("reproduce", tmp_path / "evil.tar.gz"))
 
 
-def test_a_text_that_stands_in_very_many_rows_is_not_written_out(
-    archive: Archive, outside: Path, tmp_path: Path
-) -> None:
+def test_a_text_that_stands_in_very_many_rows_is_not_written_out(archive: Archive, tmp_path: Path) -> None:
     texts = pa.DictionaryArray.from_arrays(pa.array([0] * 50_000, pa.int32()), pa.array(["x" * 2**20]))
     rows = pa.table(dict.fromkeys(TABLES["checkpoints"].columns, texts))
     archive.set_rows("checkpoint", "checkpoints", rows)
@@ -304,104 +246,10 @@ def test_a_text_that_stands_in_very_many_rows_is_not_written_out(
     assert "bytes of text" in refused(envloom("reproduce", evil))
 
 
-EXPERT = {
-    "name": "sage", "kind": "endpoint", "base_url": "http://attacker.test/v1", "model": "m",
-    "api_key_variable": "SPIED_API_KEY", "input_usd_per_mtok": 1, "output_usd_per_mtok": 1,
-}  # fmt: skip
-ENGINE = {"base_urls": ["http://attacker.test/v1"], "api_key_variable": "SPIED_API_KEY"}
-DEMANDS: dict[str, tuple[str, dict[str, Any], list[str]]] = {
-    "servers of the policy": ("regenerate", {"engine": ENGINE}, ["http://attacker.test/v1", "SPIED_API_KEY"]),
-    "a user": ("replay", {"rollouts": {"user": {"base_url": "http://attacker.test/v1"}}}, ["http://attacker.test/v1"]),
-    "an expert": (
-        "replay",
-        {"rollouts": {"toolbox": {"pool": [EXPERT]}}},
-        ["http://attacker.test/v1", "SPIED_API_KEY"],
-    ),
-    "an expert of the evaluation": ("replay", {"evaluation": {"toolbox": {"pool": [EXPERT]}}}, ["SPIED_API_KEY"]),
-    "a cluster": (
-        "regenerate",
-        {"rollouts": {"workers": {"kind": "ray", "address": "attacker.test:6379"}}, "engine": ENGINE},
-        ["attacker.test:6379"],
-    ),
-    "a model of the hub": ("replay", {"policy": "attacker/model"}, ["attacker/model"]),
-    "a reference model": ("replay", {"difficulty": {"policy": "attacker/model"}}, ["attacker/model"]),
-}
-
-
-@pytest.mark.parametrize("kind", DEMANDS)
-def test_what_a_campaign_names_is_neither_contacted_nor_read_though_it_is_trusted(
-    archive: Archive, outside: Path, tmp_path: Path, kind: str
-) -> None:
-    mode, settings, values = DEMANDS[kind]
-    archive.set_campaign(**settings)
-    evil = archive.write(tmp_path / "evil.tar")
-    result = envloom("reproduce", evil, "--mode", mode, "--trust")
-    assert result.exit_code == 2 and "NotTrusted" in result.output
-    for value in values:
-        assert f"--allow '{value}'" in result.output
-    assert "the reader's key" not in result.output
-
-
-def test_a_model_folder_of_the_reader_is_used_only_if_it_is_the_recorded_one(
-    archive: Archive, outside: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    own = tmp_path_factory.mktemp("own")
-    for name in ("config.json", "model.safetensors"):
-        (own / name).write_text("{}")
-    archive.set_campaign(policy=str(own))
-    result = envloom("reproduce", archive.write(tmp_path / "evil.tar"), "--mode", "replay", "--trust")
-    assert result.exit_code == 2 and f"--allow '{own}'" in result.output
-
-
-def test_looking_at_a_bundle_asks_no_hub(
-    archive: Archive, outside: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: pytest.fail("a name was looked up"))
-    archive.set_campaign(policy="attacker/model")
-    result = envloom("reproduce", archive.write(tmp_path / "evil.tar"), "--json")
-    base = json.loads(result.stdout.splitlines()[-1])["assets"][1]
-    assert base["status"] == "not reproducible here" and result.exit_code == 2
-
-
-def _texts(model: type[BaseModel], place: str = "") -> Iterator[str]:
-    """The places of all settings that can hold any text."""
-    for name, field in model.model_fields.items():
-        yield from _of_type(field.annotation, f"{place}.{name}" if place else name)
-
-
-def _of_type(kind: Any, place: str) -> Iterator[str]:
-    if kind is str:
-        yield place
-    elif isinstance(kind, type) and issubclass(kind, BaseModel):
-        yield from _texts(kind, place)
-    for inner in get_args(kind):
-        yield from _of_type(inner, place)
-
-
-def test_every_text_in_a_campaign_either_reaches_out_and_is_asked_for_or_reaches_nothing() -> None:
-    harmless = {
-        "domains", "revision", "held_out", "held_out_domains", "held_out_tools", "difficulty.revision",
-        "rollouts.user.model",
-        *(f"{room}.toolbox.pool.{name}" for room in ("rollouts", "evaluation") for name in (
-            "name", "capability", "model", "competence.domain",
-        )),
-    }  # fmt: skip
-    for place in set(_texts(Campaign)):
-        asked = place in MODELS or place.rpartition(".")[2] in (*ADDRESSES, *VARIABLES)
-        assert asked != (place in harmless), place
-    settings = {"engine": ENGINE, "rollouts": {"user": {"base_url": "http://x/v1"}}}
-    assert dict(reaching_out(settings, "replay")) == {"rollouts.user.base_url": "http://x/v1"}
-
-
-def test_a_process_for_a_bundle_has_no_secrets_but_those_allowed() -> None:
-    here = {"PATH": "/bin", "HF_TOKEN": "t", "MY_KEY": "k", "DSN": "postgres://me:pw@host/db", "AWS_SECRET": "s"}
-    assert environment_for(here, Permission(True)) == {"PATH": "/bin", "HF_HUB_OFFLINE": "1"}
-    assert environment_for(here, Permission(True, frozenset({"MY_KEY"})))["MY_KEY"] == "k"
-
-
 def test_a_name_inside_stays_inside_though_a_link_leads_out(tmp_path: Path) -> None:
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "folder" / "link").symlink_to(tmp_path)
-    assert path_inside(tmp_path / "folder", "a/b.txt") == tmp_path / "folder" / "a" / "b.txt"
+    folder = tmp_path / "scratch"
+    (folder / "link").symlink_to(tmp_path)
+    assert path_inside(folder, "a/b.txt") == folder / "a" / "b.txt"
     with pytest.raises(BundleBroken, match="leads out"):
-        path_inside(tmp_path / "folder", "link/b.txt")
+        path_inside(folder, "link/b.txt")
+    (folder / "link").unlink()
