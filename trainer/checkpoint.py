@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, Literal
 
-from pydantic import Field, JsonValue, ValidationError, field_validator
+from pydantic import Field, JsonValue, ValidationError, model_validator
 
 from envs.record import Record
 
@@ -53,13 +53,14 @@ class CheckpointManifest(Record):
     versions: dict[str, str]
     """Of the libraries that decide the bytes."""
 
-    @field_validator("files")
-    @classmethod
-    def _files_lie_in_the_folder(cls, files: dict[str, str]) -> dict[str, str]:
-        for name in files:
-            if "/" in name or "\0" in name or name in ("", ".", "..", MANIFEST):
-                raise ValueError(f"{name!r} is no file of a checkpoint's folder")
-        return files
+    @model_validator(mode="after")
+    def _files_are_those_of_its_kind(self) -> "CheckpointManifest":
+        for name in self.files:
+            # An adapter's settings beside whole weights would have transformers load the model that they name.
+            is_companion = name == ADAPTER_CONFIG if self.weights == "adapter" else name != ADAPTER_CONFIG
+            if "/" in name or "\0" in name or name in ("", ".", "..", MANIFEST) or not is_companion:
+                raise ValueError(f"files: {name!r} is no file of a checkpoint's folder")
+        return self
 
 
 class CheckpointBroken(RuntimeError):

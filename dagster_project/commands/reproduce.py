@@ -110,6 +110,7 @@ def reproduce(
 
 def _show(finding: "Finding", console: Console) -> None:  # type: ignore[name-defined]  # noqa: F821
     def line(text: str, style: str = "") -> None:
+        text = "".join(sign if sign.isprintable() else "�" for sign in text)  # a stranger's, for a terminal
         console.print(text, style=style, soft_wrap=True, highlight=False)
 
     colour = _COLOURS[finding.status]
@@ -132,7 +133,7 @@ def bundle(
     as_json: AsJson = False,
 ) -> None:
     """One archive with everything that a checkpoint was made from; `envloom reproduce` takes it on another machine."""
-    from dagster_project.reproduction.bundles import write_bundle
+    from dagster_project.reproduction.bundles import BundleBroken, write_bundle
     from dagster_project.reproduction.scratch import NotHere
     from dagster_project.reproduction.target import find_target
     from warehouse.warehouse import Warehouse
@@ -141,7 +142,7 @@ def bundle(
     path = out or Path(f"{checkpoint}.tar")
     try:
         written = write_bundle(home, find_target(Warehouse(home.warehouse, home.parts), checkpoint), path)
-    except (NotFound, NotHere) as error:
+    except (NotFound, NotHere, BundleBroken) as error:
         raise fail(error, 2) from error
     with path.open("rb") as opened:
         told = {"bundle": str(path), **written, "sha256": hashlib.file_digest(opened, "sha256").hexdigest()}

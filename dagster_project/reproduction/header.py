@@ -24,6 +24,8 @@ VERSION = 1
 HEADER = "bundle.json"
 DEEPEST = 40
 """Objects and arrays inside one another; a header that we write has about ten."""
+MOST_BATCHES = 20_000
+"""An iteration of a campaign has three."""
 _TABLE_NAMES = {table.name for table in RECORD_TABLES}
 _ARTEFACT = re.compile(r"artefacts/((brief|hooks)-[0-9a-f]{32}\.json|[0-9a-f]{32}/(?P<file>[^/]+))")
 _RUNTIME: Mapping[str, type | tuple[type, ...]] = {
@@ -82,7 +84,7 @@ class BundledBatch(_Part):
         if runtime.keys() != TABLES["runtimes"].columns.keys():
             raise ValueError(f"columns of a runtime are {', '.join(TABLES['runtimes'].columns)}")
         for name, kind in _RUNTIME.items():
-            if runtime[name] is not None and not isinstance(runtime[name], kind):
+            if not isinstance(runtime[name], kind) and (runtime[name] is not None or name != "lock_sha256"):
                 raise ValueError(f"{name} has a wrong type")
         for name in ("machine", "libraries"):
             text = runtime[name]
@@ -97,7 +99,7 @@ class BundleHeader(_Part):
     bundle: Literal[1]
     id: Identity
     checkpoint: Identity
-    batches: list[BundledBatch] = Field(min_length=1)
+    batches: list[BundledBatch] = Field(min_length=1, max_length=MOST_BATCHES)
     givens: dict[Identity, tuple[str, str, dict[str, JsonValue]]]
     files: dict[str, Sha256]
 

@@ -78,7 +78,8 @@ def reproduce(
             recorded.models.symlink_to(home.models.resolve())
         target = _target(recorded, wanted)
         if request.is_bundle and request.mode != "verify":
-            announce(require_permission(recorded, target, _asked(request, target), request.mode, request.permission))
+            about = recorded, target, _asked(request, target), request.mode, request.inputs
+            announce(require_permission(*about, request.permission))
         causes = Causes(recorded, home, source_version())
         batches = {batch.batch_id: batch for batch in target.batches}
         for finding, mode in _findings(request, home, recorded, target, folder):
@@ -119,7 +120,8 @@ def _findings(
     plan = Plan(scratch, request.mode, request.inputs, home.root, ids, frozenset(sound))
     path = scratch.home.root / "plan.json"
     plan.write(path)
-    variables = environment_for(os.environ, request.permission) if request.is_bundle else os.environ
+    is_foreign = request.is_bundle and request.inputs == "recorded"
+    variables = environment_for(os.environ, request.permission) if is_foreign else os.environ
     for finding in _remade(path, environment_of(scratch, variables)):
         stored = verified.get(finding.batch_id)
         altered = stored is not None and stored.status is not Status.IDENTICAL

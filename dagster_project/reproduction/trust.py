@@ -14,7 +14,7 @@ from typing import Any
 
 from dagster_project.home import Home
 from dagster_project.reproduction.plan import Mode
-from dagster_project.reproduction.scratch import hooks_of, recorded_settings
+from dagster_project.reproduction.scratch import Inputs, hooks_of, recorded_settings
 from dagster_project.reproduction.target import Target
 from serving.errors import ServingError
 from serving.models import fingerprint_here, is_hub_id
@@ -48,11 +48,15 @@ class Permission:
 
 
 def require_permission(
-    recorded: Home, target: Target, batches: Sequence[Batch], mode: Mode, permission: Permission
+    recorded: Home, target: Target, batches: Sequence[Batch], mode: Mode, inputs: Inputs, permission: Permission
 ) -> list[str]:
-    """What will run when these batches of a target are made again, in sentences. Raises NotTrusted."""
-    lines = [*_python(recorded, target, batches), *_running(batches, mode)]
-    wanted = _wanted(recorded, batches, mode)
+    """What will run when these batches of a target are made again, in sentences. Raises NotTrusted.
+
+    With `present` inputs campaigns and domains are the reader's own.
+    """
+    python = _python(recorded, target, batches) if inputs == "recorded" else ()
+    lines = [*python, *_running(batches, mode)]
+    wanted = _wanted(recorded, batches, mode) if inputs == "recorded" else {}
     if not permission.trust:
         shown = [*lines, *(f"uses, if allowed: {place} = {value}" for value, place in wanted.items())]
         raise NotTrusted(

@@ -1,4 +1,4 @@
-"""A checkpoint is what its manifest says, to the last file; earlier ones have settings that are derived and compared."""
+"""A checkpoint is what its manifest says, to the last file; settings of earlier ones are derived and compared."""
 
 import json
 import shutil
