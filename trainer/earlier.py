@@ -53,7 +53,7 @@ def require_derived_settings(folder: Path, manifest: CheckpointManifest) -> None
         settings = json.loads(file.read_bytes())
         layers = _layers(folder / ADAPTER)
         lora = _lora(folder, manifest)
-    except (OSError, ValueError, RecursionError, SafetensorError) as error:
+    except (OSError, KeyError, ValueError, RecursionError, SafetensorError) as error:
         raise CheckpointBroken(f"{file}: cannot be read ({error}).") from error
     actual = settings if isinstance(settings, dict) else {}
     targets = actual.get("target_modules")
@@ -72,6 +72,8 @@ def require_derived_settings(folder: Path, manifest: CheckpointManifest) -> None
 def _lora(folder: Path, manifest: CheckpointManifest) -> LoraSettings:
     """The settings of the checkpoint that began the line: every later one takes over its parent's."""
     while manifest.parent is not None and manifest.parent != manifest.base_model:
+        if not re.fullmatch(r"[0-9a-f]{32}", manifest.parent):  # it becomes the name of a folder
+            raise CheckpointBroken(f"{folder / MANIFEST}: parent {manifest.parent!r} is no checkpoint's id.")
         folder, child = folder.parent / manifest.parent, folder
         if not (folder / MANIFEST).is_file():
             raise CheckpointBroken(

@@ -90,6 +90,12 @@ def test_an_earlier_checkpoint_without_the_one_it_continues_cannot_be_believed(l
         read_checkpoint(line)
 
 
+@pytest.mark.parametrize("parent", ["..", "../elsewhere", "/etc", ""])
+def test_an_earlier_manifest_leads_to_no_other_folder(lineage: tuple[Path, Path], tmp_path: Path, parent: str) -> None:
+    with pytest.raises(CheckpointBroken, match="is no checkpoint's id"):
+        read_checkpoint(earlier(lineage[0], tmp_path, parent))
+
+
 @pytest.mark.parametrize("name", ["config.json", "generation_config.json", "tokenizer.json"])
 def test_what_lies_beside_whole_weights_is_theirs_too(tmp_path: Path, name: str) -> None:
     folder = Path(update(small_job(tmp_path, method="full")).checkpoint_path)
