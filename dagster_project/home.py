@@ -90,6 +90,11 @@ class Home:
             files = sorted(self.held_out.iterdir())
             found = {file.resolve(): None for file in files if not file.name.startswith(".")}
         for name in names:
+            if ".." in Path(name).parts or Path(name).is_absolute():
+                raise FileNotFoundError(
+                    f"held-out set '{name}' lies elsewhere. Put the file into {self.held_out}, and write its name "
+                    "alone into the campaign's `held_out`."
+                )
             places = (self.held_out / name, REPOSITORY / name)
             file = next((place for place in places if place.is_file()), None)
             if file is None:

@@ -57,7 +57,7 @@ def resolve_model(name: str, models_dir: Path, revision: str | None = None) -> R
         return _packaged(PACKAGED[name], models_dir)
     if Path(name).is_dir():
         return _local(Path(name).resolve(), models_dir)
-    if _HUB_ID.fullmatch(name) and not name.startswith("."):
+    if is_hub_id(name):
         return _from_hub(name, revision, models_dir)
     raise ModelNotFound(
         f'No model "{name}". Use a packaged model ({", ".join(PACKAGED)}), a folder with config.json and '
@@ -65,10 +65,32 @@ def resolve_model(name: str, models_dir: Path, revision: str | None = None) -> R
     )
 
 
+def fingerprint_here(name: str, models_dir: Path, revision: str | None = None) -> str:
+    """The fingerprint that `resolve_model` would give, without fetching or converting anything.
+
+    Raises ModelNotFound for a model of the hub that is not in the cache, and for a name of none.
+    """
+    if name in PACKAGED:
+        return _fingerprint(PACKAGED[name])
+    if not is_hub_id(name):
+        return resolve_model(name, models_dir, revision).fingerprint
+    return _from_hub(name, revision, models_dir, cached_only=True).fingerprint
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether `resolve_model` would ask the hub for a model of this name."""
+    is_here = name in PACKAGED or Path(name).is_dir()
+    return not is_here and not name.startswith(".") and _HUB_ID.fullmatch(name) is not None
+
+
+def _fingerprint(source: PackagedModel) -> str:
+    return f"{source.name}@{source.sha256[:12]}-c{CONVERSION}"
+
+
 def _packaged(source: PackagedModel, models_dir: Path) -> ResolvedModel:
-    version = f"{source.sha256[:12]}-c{CONVERSION}"
-    folder = models_dir.resolve() / f"{source.name}-{version}"
-    resolved = ResolvedModel(name=source.name, path=folder, fingerprint=f"{source.name}@{version}")
+    fingerprint = _fingerprint(source)
+    folder = models_dir.resolve() / fingerprint.replace("@", "-")
+    resolved = ResolvedModel(name=source.name, path=folder, fingerprint=fingerprint)
     if (folder / _MANIFEST).exists():
         return resolved
     models_dir.mkdir(parents=True, exist_ok=True)
@@ -141,13 +163,17 @@ def _folder_hash(folder: Path, models_dir: Path) -> str:
     return found
 
 
-def _from_hub(name: str, revision: str | None, models_dir: Path) -> ResolvedModel:
+def _from_hub(name: str, revision: str | None, models_dir: Path, *, cached_only: bool = False) -> ResolvedModel:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
         found = snapshot_download(
-            name, revision=revision, cache_dir=models_dir.resolve() / "hub", allow_patterns=list(_WEIGHT_FILES)
+            name,
+            revision=revision,
+            cache_dir=models_dir.resolve() / "hub",
+            allow_patterns=list(_WEIGHT_FILES),
+            local_files_only=cached_only,
         )
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         reason = redacted(without_userinfo(str(error)), (os.environ.get("HF_TOKEN", ""),))

@@ -1,21 +1,21 @@
 """A checkpoint: adapter files plus a manifest that says exactly what they were made from. Its id is the manifest's.
 
-Sealing is torch-free and atomic; writing the tensors is `trainer.policy`'s business.
+The manifest has the hash of every file beside it: the same weights under another scale are another policy. Sealing is
+torch-free and atomic; writing the tensors is `trainer.policy`'s business.
 """
 
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any, Literal
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, ValidationError, model_validator
 
 from envs.record import Record
+from envs.work_folder import work_folder
 
 ADAPTER = "adapter_model.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"
@@ -46,8 +46,20 @@ class CheckpointManifest(Record):
     """`whole` is a model folder with every weight (`method: full`), which is served by itself."""
     moments_sha256: str | None = Field(None, exclude_if=lambda sha256: sha256 is None)
     """Of the optimizer's moments, where the next update continues them."""
+    files: dict[str, str] = Field(default_factory=dict, exclude_if=lambda files: not files)
+    """The sha256 of every other file, by name: the adapter's settings, or a model's configuration and tokenizer. Empty
+    in checkpoints from before it was recorded (`trainer.earlier`)."""
     versions: dict[str, str]
     """Of the libraries that decide the bytes."""
+
+    @model_validator(mode="after")
+    def _files_are_those_of_its_kind(self) -> "CheckpointManifest":
+        for name in self.files:
+            # An adapter's settings beside whole weights would have transformers load the model that they name.
+            is_companion = name == ADAPTER_CONFIG if self.weights == "adapter" else name != ADAPTER_CONFIG
+            if "/" in name or "\0" in name or name in ("", ".", "..", MANIFEST) or not is_companion:
+                raise ValueError(f"files: {name!r} is no file of a checkpoint's folder")
+        return self
 
 
 class CheckpointBroken(RuntimeError):
@@ -82,8 +94,7 @@ def seal_checkpoint(
     kept: equal id, equal content.
     """
     artefacts_dir.mkdir(parents=True, exist_ok=True)
-    work = Path(mkdtemp(prefix=".unfinished-", dir=artefacts_dir))
-    try:
+    with work_folder(".unfinished-", artefacts_dir) as work:
         write(work)
         manifest = manifest_of(work)
         (work / MANIFEST).write_bytes(manifest.canonical())
@@ -91,11 +102,9 @@ def seal_checkpoint(
             _flush(path)
         target = artefacts_dir / manifest.id
         if not target.exists():
-            work.chmod(0o755)  # mkdtemp keeps others out; vLLM may run as somebody else
+            work.chmod(0o755)  # a work folder keeps others out; vLLM may run as somebody else
             work.replace(target)
         return target, manifest
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
 
 
 def weights_file(folder: Path) -> str:
@@ -103,31 +112,76 @@ def weights_file(folder: Path) -> str:
     return WEIGHTS if (folder / WEIGHTS).is_file() else ADAPTER
 
 
-def read_checkpoint(folder: Path) -> CheckpointManifest:
-    """The manifest of a sealed checkpoint, after checking that weights and moments are the bytes it names.
+def companions(folder: Path) -> dict[str, str]:
+    """The sha256 of every file of a checkpoint's folder that has no field of its own in the manifest, by name."""
+    named = (weights_file(folder), MOMENTS, MANIFEST)
+    return {path.name: file_sha256(path) for path in sorted(folder.iterdir()) if path.name not in named}
 
-    Raises CheckpointBroken.
-    """
-    if not (folder / MANIFEST).is_file():
+
+def read_manifest(folder: Path) -> CheckpointManifest:
+    """The manifest of a sealed checkpoint; nothing else is looked at. Raises CheckpointBroken."""
+    file = folder / MANIFEST
+    if not file.is_file():
         raise CheckpointBroken(
             f"{folder}: no {MANIFEST}. Point to a checkpoint folder under artefacts/, named by its id."
         )
-    manifest = CheckpointManifest.model_validate_json((folder / MANIFEST).read_bytes())
-    _require_bytes(folder / (WEIGHTS if manifest.weights == "whole" else ADAPTER), manifest.adapter_sha256)
+    try:
+        return CheckpointManifest.model_validate_json(file.read_bytes())
+    except ValidationError as error:
+        raise CheckpointBroken(f"{file}: is no manifest of a checkpoint ({_first(error)}). {_REMEDY}") from error
+
+
+def read_checkpoint(folder: Path) -> CheckpointManifest:
+    """The manifest of a sealed checkpoint, after checking that the folder holds the files it names and no other.
+
+    Raises CheckpointBroken.
+    """
+    from trainer.earlier import require_derived_settings  # it reads manifests too
+
+    manifest = read_manifest(folder)
+    hashes = {WEIGHTS if manifest.weights == "whole" else ADAPTER: manifest.adapter_sha256, **manifest.files}
     if manifest.moments_sha256 is not None:
-        _require_bytes(folder / MOMENTS, manifest.moments_sha256)
+        hashes[MOMENTS] = manifest.moments_sha256
+    for name, sha256 in hashes.items():
+        _require_bytes(folder / name, sha256)
+    if not manifest.files:
+        require_derived_settings(folder, manifest)
+    elif strange := sorted({path.name for path in folder.iterdir()} - {MANIFEST, *hashes}):
+        raise CheckpointBroken(f"{folder / strange[0]}: no file of this checkpoint. Move it elsewhere.")
     return manifest
+
+
+def require_policy(folder: Path, checkpoint_id: str, base_model: str) -> None:
+    """Refuse to serve a folder that is altered, another checkpoint, or made for another base. Raises CheckpointBroken.
+
+    `base_model` is a fingerprint.
+    """
+    manifest = read_checkpoint(folder)
+    for kind, name, expected in (
+        ("checkpoint", manifest.id, checkpoint_id),
+        ("adapter of", manifest.base_model, base_model),
+    ):
+        if name != expected:
+            raise CheckpointBroken(f"{folder}: is {kind} {name}, and {expected} is to be served. {_REMEDY}")
+
+
+_REMEDY = "Delete the folder and materialize the checkpoint again."
 
 
 def _require_bytes(file: Path, sha256: str) -> None:
     if not file.is_file():
-        raise CheckpointBroken(f"{file}: not there. Delete the folder and materialise the checkpoint again.")
-    found = file_sha256(file)
-    if found != sha256:
+        raise CheckpointBroken(f"{file}: not there. {_REMEDY}")
+    actual = file_sha256(file)
+    if actual != sha256:
         raise CheckpointBroken(
-            f"{file}: sha256 is {found}, the manifest says {sha256}. "
-            "The file was altered; delete the folder and materialise the checkpoint again."
+            f"{file}: sha256 is {actual}, the manifest says {sha256}. "
+            "The file was altered; delete the folder and materialize the checkpoint again."
         )
+
+
+def _first(error: ValidationError) -> str:
+    problem = error.errors(include_url=False)[0]
+    return f"{'.'.join(map(str, problem['loc'])) or 'the whole'}: {problem['msg']}"
 
 
 def file_sha256(path: Path) -> str:

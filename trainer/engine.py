@@ -30,6 +30,7 @@ from serving.models import ResolvedModel
 from serving.vllm import VllmServer
 from trainer.admission import vocabulary_size
 from trainer.canary import CanaryReport, canary_tokens, compare, engine_logprobs
+from trainer.checkpoint import require_policy
 from trainer.collect import Collection
 from trainer.conversation import Conversation, Tokenizer
 from trainer.fanout import Hear, OpenPolicy, Sink, fan_out, map_of
@@ -143,9 +144,14 @@ class PolicyEngine:
 
     @contextmanager
     def serving(self, policy: ServedPolicy) -> Iterator[Sequence[VllmServer | ServerElsewhere]]:
-        """The policy's servers, and this process's claim on ours given up at the end: unused it then ends by itself."""
-        if policy.adapter_path is not None and not self.merge:
-            require_adapter(Path(policy.adapter_path))
+        """The policy's servers, and this process's claim on ours given up at the end: unused it then ends by itself.
+
+        Raises CheckpointBroken for a checkpoint that is altered or another, MergeRefused.
+        """
+        if policy.adapter_path is not None:
+            if not self.merge:
+                require_adapter(Path(policy.adapter_path))
+            require_policy(Path(policy.adapter_path), policy.policy_id, self.model.fingerprint)
         servers: list[VllmServer | ServerElsewhere] = [ServerElsewhere(endpoint) for endpoint in self.elsewhere]
         servers = servers or [self.server(policy)]
         try:

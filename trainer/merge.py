@@ -5,11 +5,11 @@ derived, never an artefact: what is kept, trained and named is the adapter.
 """
 
 import json
+import logging
 import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -18,14 +18,18 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
+from envs.work_folder import work_folder
 from serving.waiting import held
-from trainer.checkpoint import ADAPTER, ADAPTER_CONFIG, WEIGHTS, weights_file
+from trainer.checkpoint import ADAPTER, ADAPTER_CONFIG, WEIGHTS, file_sha256, weights_file
 
 Array: TypeAlias = NDArray[np.float32]
+logger = logging.getLogger(__name__)
 KEPT = 2
 """Merged folders that stay on disk: the one served now and the one before it."""
 _MERGE_S = 1800.0
 """How long one waits for another process that merges."""
+_RECORD = "merged.json"
+"""In a merged folder: the sha256 of the adapter's files that it was made from, and of its own."""
 _WEIGHTS = "*.safetensors"
 _LORA_KEY = re.compile(r"base_model\.model\.(?P<layer>.+)\.lora_(?P<side>[AB])\.weight")
 _PLAIN: dict[str, object] = {
@@ -54,27 +58,46 @@ def mergeable(base: Path) -> bool:
 def merged_model(base: Path, adapter: Path, merged_dir: Path) -> Path:
     """The folder of `base` with `adapter` folded in, made unless it is there; older ones than the last few go.
 
-    A checkpoint that holds whole weights is such a folder itself. Raises MergeRefused for adapters other than plain
-    LoRA, and for weights other than float32.
+    One that was altered, or made from an adapter that was, is made again. A checkpoint that holds whole weights is such
+    a folder itself. Raises MergeRefused for adapters other than plain LoRA, and for weights other than float32.
     """
     if weights_file(adapter) == WEIGHTS:
         return adapter
     target = merged_dir / f"{base.name}+{adapter.name}"
     merged_dir.mkdir(parents=True, exist_ok=True)
     with held(FileLock(merged_dir / ".lock"), "another process that merges an adapter", _MERGE_S):
+        if target.exists() and not _is_intact(target, adapter):
+            logger.warning("%s: not what was merged; merging again", target)
+            shutil.rmtree(target)
         if not target.exists():
-            work = Path(mkdtemp(prefix=".unfinished-", dir=merged_dir))
-            try:
+            with work_folder(".unfinished-", merged_dir) as work:
                 _write(base, adapter, work)
+                (work / _RECORD).write_text(json.dumps({"adapter": _made_from(adapter), "files": _hashes(work)}))
                 work.chmod(0o755)
                 work.replace(target)
-            finally:
-                shutil.rmtree(work, ignore_errors=True)
         target.touch()
         newest = sorted((path for path in merged_dir.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime)
         for old in newest[:-KEPT]:
             shutil.rmtree(old)
     return target
+
+
+def _is_intact(merged: Path, adapter: Path) -> bool:
+    """Whether a merged folder is made from this adapter and holds what was written then."""
+    try:
+        record = json.loads((merged / _RECORD).read_bytes())
+    except (OSError, ValueError):
+        return False
+    return bool(record == {"adapter": _made_from(adapter), "files": _hashes(merged)})
+
+
+def _made_from(adapter: Path) -> dict[str, str]:
+    return {name: file_sha256(adapter / name) for name in (ADAPTER, ADAPTER_CONFIG)}
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    files = (path for path in sorted(folder.iterdir()) if path.name != _RECORD)
+    return {path.name: file_sha256(path) if path.is_file() else "a folder" for path in files}
 
 
 def require_adapter(checkpoint: Path) -> None:
@@ -121,6 +144,9 @@ def _deltas(adapter: Path) -> dict[str, Array]:
         if found is None:
             raise MergeRefused(f"{adapter / ADAPTER}: {key} is no LoRA weight. Serve the adapter instead.")
         sides.setdefault(found["layer"], {})[found["side"]] = value.astype(np.float32)
+    for layer, pair in sides.items():
+        if pair.keys() != {"A", "B"} or pair["A"].shape[0] != config["r"]:
+            raise MergeRefused(f"{adapter / ADAPTER}: {layer} is no pair of rank {config['r']} ({ADAPTER_CONFIG}).")
     scale = np.float32(config["lora_alpha"] / config["r"])
     return {f"{layer}.weight": scale * (pair["B"] @ pair["A"]) for layer, pair in sides.items()}
 

@@ -57,7 +57,11 @@ def load_base(path: str, dtype: str, device: torch.device | None = None) -> PreT
     """
     disable_progress_bar()  # stderr is our log
     model = AutoModelForCausalLM.from_pretrained(
-        path, dtype=getattr(torch, dtype), local_files_only=True, attn_implementation=TRIE_ATTENTION
+        path,
+        dtype=getattr(torch, dtype),
+        local_files_only=True,
+        trust_remote_code=False,  # without a word it may ask on the terminal
+        attn_implementation=TRIE_ATTENTION,
     )
     return model.eval().to(device=device or device_here())
 
@@ -149,7 +153,9 @@ def _adapter_writer(model: PeftModel, job: Job) -> Callable[[Path], None]:
         tensors = {name: state[name].cpu().contiguous() for name in sorted(state)}
         save_file(tensors, str(folder / ADAPTER), metadata={"format": "pt"})
         config = model.peft_config[_ADAPTER_NAME].to_dict()
-        (folder / ADAPTER_CONFIG).write_bytes(stable_adapter_config(config, job.base_model_name))
+        # A folder's name is its path, which is another one on another machine; its fingerprint is not.
+        name = job.base_model_fingerprint.partition("@")[0]
+        (folder / ADAPTER_CONFIG).write_bytes(stable_adapter_config(config, name))
 
     return write
 

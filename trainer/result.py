@@ -10,6 +10,7 @@ from pydantic import JsonValue
 from trainer.checkpoint import (
     MOMENTS,
     CheckpointManifest,
+    companions,
     file_sha256,
     library_versions,
     seal_checkpoint,
@@ -55,6 +56,7 @@ def seal_result(job: WarmStartJob | UpdateJob, trained: Trained) -> TrainingResu
             adapter_sha256=file_sha256(written / weights_file(written)),
             weights="whole" if job.config.method == "full" else "adapter",
             moments_sha256=file_sha256(written / MOMENTS) if (written / MOMENTS).is_file() else None,
+            files=companions(written),
             versions=library_versions(),
         ),
     )

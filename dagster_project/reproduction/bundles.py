@@ -1,12 +1,12 @@
 """A history in one archive: batches with their rows, what they were given, briefs, hooks, adapters with manifests.
 
 Another machine opens it as a home and verifies or makes it again; the base model is fetched there by its name. Equal
-histories give equal archives. `bundle.json` comes first and has the sha256 of every file.
+histories give equal archives. `bundle.json` comes first and has the sha256 of every file. How an archive is unpacked is
+in `unpacking`.
 """
 
 import gzip
 import hashlib
-import json
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,27 +16,28 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dagster_project.home import Home
-from dagster_project.reproduction.scratch import NotHere
+from dagster_project.reproduction.containment import BundleBroken, path_inside
+from dagster_project.reproduction.header import HEADER, VERSION, BundledBatch, BundleHeader
+from dagster_project.reproduction.scratch import NotHere, hooks_file, page_file
 from dagster_project.reproduction.target import Target
+from dagster_project.reproduction.unpacking import default_most_bytes, unpack
 from envs.record import canonical_json, content_id
 from warehouse.copying import edges_of, givens_of, inputs_of, runtime_of
+from warehouse.errors import DiskFull, WarehouseBusy, WarehouseError
 from warehouse.givens import Given
 from warehouse.lineage import Edge
 from warehouse.parts import to_arrow
 from warehouse.tables import TABLES
-from warehouse.warehouse import Warehouse
+from warehouse.warehouse import Batch, Warehouse
 
-VERSION = 1
-HEADER = "bundle.json"
+__all__ = ["BundleBroken", "open_bundle", "write_bundle"]
 REMEDY = "Write it again where it came from (envloom bundle), and copy it whole."
-
-
-class BundleBroken(ValueError):
-    """A file is no bundle, or not whole, or altered: what, and what to do."""
 
 
 def write_bundle(home: Home, target: Target, out: Path) -> dict[str, int]:
@@ -56,7 +57,7 @@ def write_bundle(home: Home, target: Target, out: Path) -> dict[str, int]:
                 files[name].parent.mkdir(parents=True, exist_ok=True)
                 pq.write_table(to_arrow(TABLES[table], frame.to_dicts()), files[name], compression="zstd")
             files |= _weights(home, frames["checkpoints"].to_dicts() if "checkpoints" in frames else [])
-            files |= _pages(home, batch.data_version) if batch.asset == "brief" else {}
+            files |= _pages(home, batch) if batch.asset == "brief" else {}
             batches.append(
                 {
                     "id": batch.batch_id,
@@ -93,84 +94,100 @@ def write_bundle(home: Home, target: Target, out: Path) -> dict[str, int]:
     return {"batches": len(batches), "files": len(files), "bytes": out.stat().st_size}
 
 
-def open_bundle(path: Path, root: Path) -> tuple[Home, str]:
-    """A home in the empty folder `root` with what the archive holds, and the checkpoint's id. Raises BundleBroken."""
+def open_bundle(path: Path, root: Path, most_bytes: int | None = None) -> tuple[Home, str]:
+    """A home in the empty folder `root` with what the archive holds, and the checkpoint's id.
+
+    `most_bytes` bounds what is unpacked; None: `default_most_bytes`. Raises BundleBroken, which names the archive.
+    """
     home = Home(root)
-    header = _unpacked(path, root)
-    for folder in (home.parts, home.artefacts):
-        folder.mkdir(exist_ok=True)
-    givens = {identity: Given(*told) for identity, told in header["givens"].items()}
-    warehouse = Warehouse(home.warehouse, home.parts)
-    for told in header["batches"]:
-        tables: dict[str, pa.Table] = {
-            table: pq.read_table(root / "rows" / told["id"] / f"{table}.parquet") for table in told["tables"]
-        }
-        batch = warehouse.record_batch(
-            told["asset"],
-            told["partition"],
-            tables,
-            [Edge(**edge) for edge in told["edges"]],
-            run_id=told["run_id"],
-            code_version=told["code_version"],
-            data_version=told["data_version"],
-            inputs=[warehouse.batch(each) for each in told["inputs"]],
-            runtime=told["runtime"],
-            givens=[givens[each] for each in told["givens"]],
-        )
-        if batch.batch_id != told["id"]:
-            raise BundleBroken(f"{path}: batch {told['id']} of {told['asset']} comes out as {batch.batch_id}. {REMEDY}")
-    return home, header["checkpoint"]
-
-
-def _unpacked(path: Path, root: Path) -> dict[str, Any]:
-    """The header, when every file is in `root` and has the sha256 that it says."""
+    most_bytes = default_most_bytes(root) if most_bytes is None else most_bytes
     try:
-        with tarfile.open(path) as archive:
-            members = archive.getmembers()
-            archive.extractall(root, filter="data")  # nothing outside of it, no links out, no devices
-        header = json.loads((root / HEADER).read_bytes())
-        wrong = "its contents do not have the hash it says" if _identity(header) != header["id"] else ""
-    except (tarfile.TarError, EOFError, OSError, gzip.BadGzipFile) as error:
-        raise BundleBroken(f"{path}: cannot be unpacked whole ({type(error).__name__}: {error}). {REMEDY}") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise BundleBroken(f"{path}: {HEADER} is not one of a bundle ({error}). {REMEDY}") from error
-    if header["bundle"] != VERSION:
-        raise BundleBroken(
-            f"{path}: version {header['bundle']}, this code reads {VERSION}. Use the code that wrote it."
+        header = unpack(path, root, most_bytes)
+        for folder in (home.parts, home.artefacts):
+            folder.mkdir(exist_ok=True)
+        warehouse = Warehouse(home.warehouse, home.parts)
+        for batch in header.batches:
+            identity = _recorded(warehouse, root, header, batch, most_bytes).batch_id
+            if identity != batch.id:
+                raise BundleBroken(f"batch {batch.id} of {batch.asset} comes out as {identity}")
+    except BundleBroken as error:
+        raise BundleBroken(f"{path}: {str(error).rstrip('.')}. {REMEDY}") from error
+    return home, header.checkpoint
+
+
+def _recorded(warehouse: Warehouse, root: Path, header: BundleHeader, batch: BundledBatch, most_bytes: int) -> Batch:
+    """The batch in the warehouse, with the rows that are unpacked in `root`. Raises BundleBroken."""
+    tables = {table: _rows(root, f"rows/{batch.id}/{table}.parquet", table, most_bytes) for table in batch.tables}
+    try:
+        return warehouse.record_batch(
+            batch.asset,
+            batch.partition,
+            tables,
+            [Edge(**edge.model_dump()) for edge in batch.edges],
+            run_id=batch.run_id,
+            code_version=batch.code_version,
+            data_version=batch.data_version,
+            inputs=[warehouse.batch(each) for each in batch.inputs],
+            runtime=batch.runtime,
+            givens=[Given(*header.givens[each]) for each in batch.givens],
         )
-    names = {member.name for member in members}
-    missing, extra = {HEADER, *header["files"]} - names, names - {HEADER, *header["files"]}
-    if missing or extra:
-        wrong = f"{min(missing)} is missing" if missing else f"{min(extra)} does not belong to it"
-    altered = [name for name, told in header["files"].items() if not wrong and _sha256(root / name) != told]
-    if wrong or altered:
-        raise BundleBroken(f"{path}: {wrong or f'{altered[0]} was altered'}. {REMEDY}")
-    return dict(header)
+    except (WarehouseBusy, DiskFull):
+        raise  # of this machine, not of the archive
+    except (WarehouseError, duckdb.Error, pa.ArrowException, ValueError, TypeError) as error:
+        raise BundleBroken(f"batch {batch.id} of {batch.asset} cannot be recorded ({error})") from error
 
 
-def _identity(header: dict[str, Any]) -> str:
-    return content_id({name: value for name, value in header.items() if name != "id"})
+def _rows(root: Path, name: str, table: str, most_bytes: int) -> pa.Table:
+    """The rows of a Parquet file, text as dictionaries. Raises BundleBroken, also for more than `most_bytes`."""
+    texts = [column for column, kind in TABLES[table].columns.items() if kind in ("text", "json")]
+    file = path_inside(root, name)
+    try:
+        with pq.ParquetFile(file, read_dictionary=texts) as opened:
+            if _declared_bytes(opened.metadata) > most_bytes:
+                raise BundleBroken(f"{name} holds more than {most_bytes} bytes of rows")
+            rows = opened.read()
+        # A text of megabytes may stand in a million rows: it is one dictionary entry until here.
+        if sum(map(_text_bytes, rows.columns)) > most_bytes:
+            raise BundleBroken(f"{name} holds more than {most_bytes} bytes of text")
+    except (pa.ArrowException, OSError, MemoryError, KeyError) as error:
+        raise BundleBroken(f"{name} is no Parquet file with the columns of {table} ({error})") from error
+    return rows
+
+
+def _declared_bytes(metadata: pq.FileMetaData) -> int:
+    groups = [metadata.row_group(place) for place in range(metadata.num_row_groups)]
+    columns = [group.column(place) for group in groups for place in range(group.num_columns)]
+    return sum(max(8 * column.num_values, column.total_uncompressed_size) for column in columns)
+
+
+def _text_bytes(column: pa.ChunkedArray) -> int:
+    """How long the texts of a dictionary column are, written out."""
+    if not pa.types.is_dictionary(column.type):
+        return int(column.nbytes)
+    lengths = (pc.binary_length(chunk.dictionary).take(chunk.indices) for chunk in column.chunks)
+    return sum(pc.sum(length.cast(pa.int64())).as_py() or 0 for length in lengths)
 
 
 def _weights(home: Home, rows: list[dict[str, Any]]) -> dict[str, Path]:
     """The files of the checkpoints among a batch's rows; base models are not carried."""
     files: dict[str, Path] = {}
     for row in rows:
-        folder = home.artefacts / Path(row["path"]).name
         if row["kind"] == "base":
             continue
+        folder = path_inside(home.artefacts, row["id"])
         if not folder.is_dir():
             raise NotHere(f"the checkpoint {folder} is gone; without it there is nothing to carry")
         files |= {f"artefacts/{folder.name}/{file.name}": file for file in sorted(folder.iterdir())}
     return files
 
 
-def _pages(home: Home, version: str) -> dict[str, Path]:
-    """A brief, and all hooks: which of them are its own is told by its hash."""
-    page = home.artefacts / f"brief-{version}.json"
+def _pages(home: Home, batch: Batch) -> dict[str, Path]:
+    """A brief and its hooks."""
+    page = page_file(home, batch)
     if not page.is_file():
         raise NotHere(f"the brief {page} is gone; without it there is nothing to carry")
-    return {f"artefacts/{file.name}": file for file in (page, *sorted(home.artefacts.glob("hooks-*.json")))}
+    files = [page, hooks_file(home, batch)]
+    return {f"artefacts/{file.name}": file for file in files if file is not None}
 
 
 @contextmanager

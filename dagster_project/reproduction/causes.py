@@ -14,11 +14,12 @@ from dagster_project.campaign import CampaignError, load_campaign
 from dagster_project.code_versions import MADE_BY
 from dagster_project.giving import CAMPAIGN, HELD_OUT, SOURCES, given_held_out, source_hashes
 from dagster_project.home import REPOSITORY, Home
+from dagster_project.reproduction.naming import campaign_name
 from dagster_project.reproduction.outcome import Finding, Status
-from dagster_project.reproduction.scratch import campaign_name, campaign_of, hooks_of
+from dagster_project.reproduction.scratch import campaign_of, hooks_of, page_file, page_of
 from dagster_project.runtime import runtime_row
 from dagster_project.sources import Sources
-from generators.brief import Brief, DomainError, load_brief
+from generators.brief import DomainError, load_brief
 from generators.discovery import domain_folder
 from generators.hooked import load_hooks
 from generators.prompts import FOLDER, template_sha256
@@ -117,22 +118,21 @@ class Causes:
         names = [] if batch.asset == "proven_tasks" else self._named_files(givens)
         try:
             now = {given.name: given.id for given in given_held_out(self.present.held_out_files(names))}
-        except FileNotFoundError as error:
-            yield str(error)
+        except (OSError, UnicodeDecodeError) as error:
+            yield f"held-out sets: {error}"
             return
         yield from _changed("held-out set", then, now)
 
     def _named_files(self, givens: list[Given]) -> list[str]:
-        return [name for given in givens if given.kind == CAMPAIGN for name in given.record["held_out"]]
+        return [name for given in givens if given.kind == CAMPAIGN for name in given.record.get("held_out", ())]
 
     def _pages(self, batch: Batch) -> Iterator[str]:
         """The brief and the Python of a domain."""
         if batch.asset != "brief" or batch.partition is None:
             return
-        file = self.recorded.artefacts / f"brief-{batch.data_version}.json"
-        if not file.is_file():
+        if not page_file(self.recorded, batch).is_file():
             return
-        then = Brief.model_validate_json(file.read_bytes()).model_dump(mode="json")
+        then = page_of(self.recorded, batch).model_dump(mode="json")
         try:
             now = load_brief(domain_folder(batch.partition)).model_dump(mode="json")
             hooks = _hashed(load_hooks(batch.partition).sources)

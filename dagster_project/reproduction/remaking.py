@@ -19,11 +19,12 @@ from dagster_project.code_versions import MADE_BY
 from dagster_project.definitions import ASSETS
 from dagster_project.lineage import SOURCE_VERSION
 from dagster_project.partitions import ITERATIONS
+from dagster_project.reproduction.containment import BundleBroken
 from dagster_project.reproduction.engines import RecordedEngines, SharedEngines
+from dagster_project.reproduction.naming import ITERATED
 from dagster_project.reproduction.outcome import Finding, Status
 from dagster_project.reproduction.plan import Plan
 from dagster_project.reproduction.scratch import (
-    ITERATED,
     NotHere,
     give_to,
     inputs_there,
@@ -93,7 +94,7 @@ def remake(plan: Plan) -> Iterator[Finding]:
             there = scratch.warehouse.latest_batch(batch.asset, batch.partition)
             if there is None or there.batch_id != identity:
                 take_over(scratch, batch)
-        except NotHere as error:
+        except (NotHere, BundleBroken) as error:
             gone.add(identity)
             finding = Finding.of(batch, Status.NOT_HERE, str(error))
         yield finding

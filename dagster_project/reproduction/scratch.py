@@ -4,8 +4,6 @@ Campaigns, briefs, hooks, recorded calls and held-out sets lie in a home of its 
 before settings were recorded takes the present ones, which `causes` says.
 """
 
-import json
-import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,11 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from dagster_project.campaign import Campaign, CampaignError, load_campaign
 from dagster_project.giving import CAMPAIGN, HELD_OUT, MARKS
 from dagster_project.home import Home
+from dagster_project.reproduction.containment import BundleBroken, path_inside, shortened, write_inside
+from dagster_project.reproduction.naming import campaign_name
 from dagster_project.resources import RECORDING
 from envs.record import content_id
 from generators.brief import Brief
@@ -69,9 +69,10 @@ def make_scratch(root: Path, recorded: Home, models: Path) -> Scratch:
     return scratch
 
 
-def environment_of(scratch: Scratch) -> dict[str, str]:
-    """The variables of a process in which the scratch project is the only one there is."""
-    return os.environ | {
+def environment_of(scratch: Scratch, variables: Mapping[str, str]) -> dict[str, str]:
+    """`variables` as a process has them in which the scratch project is the only one there is."""
+    return {
+        **variables,
         "ENVLOOM_HOME": str(scratch.home.root),
         "ENVLOOM_WAREHOUSE": scratch.home.lake_setting,
         "DAGSTER_HOME": str(scratch.home.dagster),
@@ -89,21 +90,20 @@ def give_inputs(scratch: Scratch, batches: Sequence[Batch], inputs: Inputs) -> N
         shutil.copytree(sets, scratch.home.held_out)
     for batch in batches:
         if batch.asset == "brief" and batch.partition:
-            folder = scratch.domains / batch.partition
+            folder = path_inside(scratch.domains, batch.partition)
             folder.mkdir(exist_ok=True)
             if inputs == "present":
                 _copy_domain(batch.partition, folder)
             else:
                 _write_domain(scratch.recorded, batch, folder)
         if batch.asset == "base_policy" and batch.partition:
-            _write_campaign(scratch, batch.partition, _settings_of(scratch.source, batch, inputs))
+            _write_campaign(scratch, batch, inputs)
 
 
 def give_to(scratch: Scratch, batch: Batch, inputs: Inputs) -> None:
     """Put in place what this one batch was given: its campaign's settings, held-out sets, quarantines, LLM calls."""
-    name = campaign_name(batch)
-    if name:
-        _write_campaign(scratch, name, _settings_of(scratch.source, batch, inputs))
+    if campaign_name(batch):
+        _write_campaign(scratch, batch, inputs)
     givens = givens_of(scratch.source, batch.batch_id)
     _mark(scratch.warehouse, {tuple(mark) for each in givens if each.kind == MARKS for mark in each.record["marks"]})
     if inputs == "recorded":
@@ -111,7 +111,7 @@ def give_to(scratch: Scratch, batch: Batch, inputs: Inputs) -> None:
         scratch.home.held_out.mkdir()
         for given in givens:
             if given.kind == HELD_OUT:
-                (scratch.home.held_out / given.name).write_text(given.record["text"], encoding="utf-8")
+                write_inside(scratch.home.held_out, given.name, given.record["text"].encode())
     if batch.asset in ("environment", "candidate_tasks") and batch.partition:
         _write_calls(scratch, batch, batch.partition)
 
@@ -121,29 +121,19 @@ def campaign_of(source: Warehouse, batch: Batch) -> Campaign:
 
     Raises CampaignError for settings that the present code does not know.
     """
+    settings = recorded_settings(source, batch)
+    if settings is None:
+        return load_campaign(campaign_name(batch) or "")
     try:
-        return Campaign.model_validate(_settings_of(source, batch, "recorded"))
+        return Campaign.model_validate(settings)
     except ValidationError as error:
         raise CampaignError(f"the settings of then are none that this code knows: {error}") from error
 
 
-def _settings_of(source: Warehouse, batch: Batch, inputs: Inputs) -> Mapping[str, Any]:
-    name = campaign_name(batch) or ""
-    if inputs == "recorded":
-        for given in givens_of(source, batch.batch_id):
-            if given.kind == CAMPAIGN and given.name == name:
-                return given.record
-    return load_campaign(name).model_dump(mode="json")
-
-
-def campaign_name(batch: Batch) -> str | None:
-    """The campaign that an asset's partition belongs to; None for the assets of a domain."""
-    if batch.asset in ("brief", "environment", "candidate_tasks", "proven_tasks") or batch.partition is None:
-        return None
-    return batch.partition.rpartition("-")[0] if batch.asset in ITERATED else batch.partition
-
-
-ITERATED = ("rollouts", "checkpoint", "evaluation")
+def recorded_settings(source: Warehouse, batch: Batch) -> Mapping[str, Any] | None:
+    """The settings of its campaign that were recorded with a batch; None where none were."""
+    given = (given for given in givens_of(source, batch.batch_id) if given.kind == CAMPAIGN)
+    return next((one.record for one in given if one.name == campaign_name(batch)), None)
 
 
 def take_over(scratch: Scratch, batch: Batch) -> Batch:
@@ -152,17 +142,16 @@ def take_over(scratch: Scratch, batch: Batch) -> Batch:
     def moved(table: str, row: dict[str, Any]) -> dict[str, Any]:
         if table != "checkpoints" or row["kind"] == "base":
             return row
-        return row | {"path": str(_checkpoint(scratch, Path(row["path"]).name))}
+        return row | {"path": str(_checkpoint(scratch, row["id"]))}
 
-    if batch.asset == "brief":
-        for file in scratch.recorded.artefacts.glob(f"*-{batch.data_version}.json"):
-            shutil.copy(file, scratch.home.artefacts)
+    if batch.asset == "brief" and (page := page_file(scratch.recorded, batch)).is_file():
+        shutil.copy(page, scratch.home.artefacts)
     return copy_batch(scratch.source, batch.batch_id, scratch.warehouse, moved)
 
 
 def _checkpoint(scratch: Scratch, identity: str) -> Path:
     """The recorded checkpoint's folder, in the scratch project's artefacts."""
-    there, here = scratch.recorded.artefacts / identity, scratch.home.artefacts / identity
+    there, here = (path_inside(home.artefacts, identity) for home in (scratch.recorded, scratch.home))
     if not (there / MANIFEST).is_file():
         raise NotHere(f"the adapter of checkpoint {identity} is not in {scratch.recorded.artefacts}")
     if not here.exists():
@@ -202,14 +191,22 @@ def _mark(warehouse: Warehouse, then: set[tuple[str, str, str]]) -> None:
         quarantine(warehouse, (kind, identity), reason)
 
 
-def _write_campaign(scratch: Scratch, name: str, settings: Mapping[str, Any]) -> None:
-    file = scratch.home.campaigns / f"{name}.yaml"
+def _write_campaign(scratch: Scratch, batch: Batch, inputs: Inputs) -> None:
+    """The settings of a batch's campaign where the asset looks for them.
+
+    Recorded held-out sets all lie in the scratch project's own folder, which counts anyway: a name in the settings
+    could only lead to another file.
+    """
+    name = campaign_name(batch) or ""
+    recorded = recorded_settings(scratch.source, batch) if inputs == "recorded" else None
+    settings = load_campaign(name).model_dump(mode="json") if recorded is None else {**recorded, "held_out": []}
+    file = path_inside(scratch.home.campaigns, f"{name}.yaml")
     file.write_text(yaml_text(dict(settings)), encoding="utf-8")
 
 
 def _write_domain(recorded: Home, batch: Batch, folder: Path) -> None:
     """The brief of a batch and, where it has one, its Python."""
-    page = recorded.artefacts / f"brief-{batch.data_version}.json"
+    page = page_file(recorded, batch)
     if not page.is_file():
         raise NotHere(f"the brief {page.name} is not in {recorded.artefacts}")
     (folder / "domain.yaml").write_bytes(page.read_bytes())
@@ -217,20 +214,47 @@ def _write_domain(recorded: Home, batch: Batch, folder: Path) -> None:
     if sources and FILE not in sources:
         raise NotHere(f"the hooks of domain {batch.partition} are a class of a distribution that {FILE} does not hold")
     for path, text in sources.items():
-        file = folder / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, encoding="utf-8")
+        write_inside(folder, path, text.encode())
+
+
+def page_file(recorded: Home, batch: Batch) -> Path:
+    """The file of a batch's brief."""
+    return path_inside(recorded.artefacts, f"brief-{batch.data_version}.json")
+
+
+def page_of(recorded: Home, batch: Batch) -> Brief:
+    """A batch's brief. Raises BundleBroken for a file that is none."""
+    file = page_file(recorded, batch)
+    try:
+        return Brief.model_validate_json(file.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise BundleBroken(f"{file}: is no brief ({error})") from error
+
+
+def hooks_file(recorded: Home, batch: Batch) -> Path | None:
+    """The file with the Python that took part in a domain's brief; None without any."""
+    page = page_of(recorded, batch).model_dump(mode="json")
+    for file in sorted(recorded.artefacts.glob("hooks-*.json")):
+        if content_id(page | {"hooks": file.stem.removeprefix("hooks-")}) == batch.data_version:
+            return file
+    return None
 
 
 def hooks_of(recorded: Home, batch: Batch) -> dict[str, str]:
-    """The Python that took part in a domain's brief, by path; empty without any."""
-    page = Brief.model_validate_json((recorded.artefacts / f"brief-{batch.data_version}.json").read_bytes())
-    for file in sorted(recorded.artefacts.glob("hooks-*.json")):
-        told = page.model_dump(mode="json") | {"hooks": file.stem.removeprefix("hooks-")}
-        if content_id(told) == batch.data_version:
-            sources: dict[str, str] = json.loads(file.read_text(encoding="utf-8"))
-            return sources
-    return {}
+    """The Python that took part in a domain's brief, by path; empty without any. Raises BundleBroken if altered."""
+    file = hooks_file(recorded, batch)
+    if file is None:
+        return {}
+    try:
+        sources: dict[str, str] = TypeAdapter(dict[str, str]).validate_json(file.read_bytes())
+    except ValidationError as error:
+        raise BundleBroken(f"{file}: is no object of Python files ({error.errors()[0]['msg']})") from error
+    if content_id(sources) != file.stem.removeprefix("hooks-"):
+        raise BundleBroken(f"{file}: the Python of domain {batch.partition} was altered: its name is another hash")
+    for path in sources:
+        if path_inside(file.parent, path).suffix != ".py":
+            raise BundleBroken(f"{file}: {shortened(path)} is no Python file")
+    return sources
 
 
 def _copy_domain(name: str, folder: Path) -> None:
@@ -254,4 +278,4 @@ def _write_calls(scratch: Scratch, batch: Batch, domain: str) -> None:
         file.unlink()
     store = CallStore(scratch.home.state / f"calls-{batch.batch_id}.sqlite")
     store.add(calls)
-    export_extract(store, scratch.domains / domain / RECORDING, [call.id for call in calls], header)
+    export_extract(store, path_inside(scratch.domains, domain) / RECORDING, [call.id for call in calls], header)

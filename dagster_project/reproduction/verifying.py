@@ -6,32 +6,53 @@ the outcome of a check of the proof, is for `remaking`.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import polars as pl
-from pydantic import ValidationError
+import pyarrow as pa
 
 from dagster_project.campaign import CampaignError
 from dagster_project.home import Home
+from dagster_project.reproduction.containment import path_inside
 from dagster_project.reproduction.deriving import DERIVED, Rows, Stored, scored
 from dagster_project.reproduction.outcome import Finding, Status
-from dagster_project.reproduction.scratch import campaign_of, hooks_of
+from dagster_project.reproduction.scratch import campaign_of, hooks_of, page_file, page_of
 from dagster_project.training import judge
+from envs.errors import EnvironmentBroken, SpecError
 from envs.record import content_id
-from generators.brief import Brief
 from serving.errors import ServingError
-from serving.models import resolve_model
+from serving.models import fingerprint_here
 from trainer.checkpoint import CheckpointBroken, CheckpointManifest, read_checkpoint
 from trainer.rows import rows_sha256, training_rows
 from trainer.settings import UpdateConfig, uses_engine_logprobs
 from warehouse.compare import Difference, compare_rows, shown
+from warehouse.errors import RowsRejected, UnknownBatch
 from warehouse.parts import to_arrow
 from warehouse.tables import TABLES
 from warehouse.warehouse import Batch, Warehouse
 
 BY_CONTENT = ("brief", "warm_policy", "checkpoint")
 """Assets whose data version is the hash of bytes; of the others it is that of their rows' ids."""
+
+
+UNREADABLE = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EnvironmentBroken,
+    LookupError,
+    MemoryError,
+    RowsRejected,
+    RuntimeError,
+    SpecError,
+    TypeError,
+    UnknownBatch,
+    ValueError,
+    pa.ArrowException,
+)
+"""What our readers raise at a record that may be anything."""
+_LONGEST = 600
+"""Characters of an error that are shown."""
 
 
 class NotVerifiable(RuntimeError):
@@ -45,8 +66,9 @@ def verify(home: Home, warehouse: Warehouse, batch: Batch) -> Finding:
         wrong = next((fault for check in CHECKS for fault in check(there)), None)
     except (NotVerifiable, CampaignError) as error:
         return Finding.of(batch, Status.NOT_HERE, str(error))
-    except (ValidationError, ValueError, KeyError) as error:
-        return Finding.of(batch, Status.DIFFERENT, f"a stored record cannot be read: {error}")
+    except UNREADABLE as error:
+        reason = f"a stored record cannot be read: {type(error).__name__}: {error}"
+        return Finding.of(batch, Status.DIFFERENT, reason[:_LONGEST])
     if isinstance(wrong, Difference):
         return Finding.of(batch, Status.DIFFERENT, "not what its record says", wrong)
     if wrong:
@@ -101,10 +123,10 @@ def _brief(there: Stored) -> Iterator[str]:
     """The page and its Python, under the hash that is the data version."""
     if there.batch.asset != "brief":
         return
-    file = there.home.artefacts / f"brief-{there.batch.data_version}.json"
+    file = page_file(there.home, there.batch)
     if not file.is_file():
         raise NotVerifiable(f"{file} is not there")
-    page = Brief.model_validate_json(file.read_bytes()).model_dump(mode="json")
+    page = page_of(there.home, there.batch).model_dump(mode="json")
     sources = hooks_of(there.home, there.batch)
     version = content_id(page | ({"hooks": content_id(sources)} if sources else {}))
     if version != there.batch.data_version:
@@ -117,7 +139,7 @@ def _weights(there: Stored) -> Iterator[str]:
         if row["kind"] == "base":
             yield from _base(there, row)
             continue
-        folder = there.home.artefacts / Path(row["path"]).name
+        folder = path_inside(there.home.artefacts, row["id"])
         if not folder.exists():
             raise NotVerifiable(f"the checkpoint's folder {folder} is not there")
         try:
@@ -138,11 +160,11 @@ def _base(there: Stored, row: Mapping[str, Any]) -> Iterator[str]:
         return
     campaign = campaign_of(there.warehouse, there.batch)
     try:
-        found = resolve_model(campaign.policy, there.home.models, campaign.revision).fingerprint
+        fingerprint = fingerprint_here(campaign.policy, there.home.models, campaign.revision)
     except ServingError as error:
         raise NotVerifiable(f"the base model {row['id']} is not here: {error}") from error
-    if found != row["id"]:
-        yield f"base model {row['id']} was recorded; {campaign.policy} is {found} here"
+    if fingerprint != row["id"]:
+        yield f"base model {row['id']} was recorded; {campaign.policy} is another one here"
 
 
 def _trained_rows(there: Stored, manifest: CheckpointManifest) -> Iterator[str]:

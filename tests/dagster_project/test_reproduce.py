@@ -139,6 +139,24 @@ def test_altered_and_missing_artefacts_are_found(altered: tuple[Home, Any]) -> N
     assert gone.status is Status.NOT_HERE and "is not there" in gone.told
 
 
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [("adapter_config.json", '"lora_alpha": 4', '"lora_alpha": 400'), ("adapter_model.bin", "", "x")],
+)
+def test_settings_of_an_adapter_and_files_beside_it_are_verified(
+    altered: tuple[Home, Any], name: str, old: str, new: str
+) -> None:
+    home, connection = altered
+    connection.close()
+    [batch] = [each for each in target_of(home).batches if each.asset == "checkpoint"]
+    file = home.artefacts / warehouse_of(home).read_batch(batch.batch_id, "checkpoints")["id"].item() / name
+    text = file.read_text() if old else ""
+    assert old in text
+    file.write_text(text.replace(old, new))
+    finding = verify(home, warehouse_of(home), batch)
+    assert finding.status is Status.DIFFERENT and name in finding.told
+
+
 def test_a_fresh_clone_replays_a_bundle_and_names_the_template_that_is_another(
     bundle: Path, smollm2: ResolvedModel, tmp_path: Path
 ) -> None:
@@ -151,7 +169,17 @@ def test_a_fresh_clone_replays_a_bundle_and_names_the_template_that_is_another(
     template.write_text(template.read_text() + "\n")
     home.mkdir()
     (home / "models").symlink_to(smollm2.path.parent)
-    command = [sys.executable, "-m", "dagster_project.cli", "reproduce", str(bundle), "--json"]
+    command = [
+        sys.executable,
+        "-m",
+        "dagster_project.cli",
+        "reproduce",
+        str(bundle),
+        "--mode",
+        "replay",
+        "--trust",
+        "--json",
+    ]
     environment = {**os.environ, "ENVLOOM_HOME": str(home), "DAGSTER_HOME": str(home / "dagster")}
     ran = subprocess.run(command, cwd=clone, env=environment, capture_output=True, text=True, timeout=600, check=False)
     assert ran.returncode == 1, ran.stderr
@@ -162,6 +190,7 @@ def test_a_fresh_clone_replays_a_bundle_and_names_the_template_that_is_another(
     causes = found["candidate_tasks"]["causes"]
     assert any(cause.startswith("prompt template phrases: recorded ") and ", here " in cause for cause in causes)
     assert {"warm_policy", "rollouts", "checkpoint", "evaluation", "baseline"} <= found.keys()
+    assert "the archive trains: warm_policy[smoke], checkpoint[smoke-0000]" in ran.stderr
 
 
 def test_a_seed_a_reward_weight_and_a_token_that_are_others_are_found_and_named(

@@ -50,6 +50,21 @@ def test_only_the_last_few_merged_folders_are_kept(tiny_model: Path, adapter: Pa
     assert len(kept) == KEPT and newest in kept
 
 
+def test_merged_weights_that_were_altered_or_are_of_an_altered_adapter_are_made_again(
+    tiny_model: Path, adapter: Path, tmp_path: Path
+) -> None:
+    folder = merged_model(tiny_model, adapter, tmp_path / "merged")
+    merged = {path.name: path.read_bytes() for path in folder.iterdir()}
+    for name in ("model.safetensors", "config.json", "merged.json"):
+        (folder / name).write_bytes(merged[name][:-1])
+        merged_model(tiny_model, adapter, tmp_path / "merged")
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == merged, name
+    settings = adapter / ADAPTER_CONFIG
+    settings.write_text(settings.read_text().replace('"lora_alpha": 16', '"lora_alpha": 160'))
+    merged_model(tiny_model, adapter, tmp_path / "merged")
+    assert (folder / "model.safetensors").read_bytes() != merged["model.safetensors"]
+
+
 @pytest.mark.parametrize(("setting", "value"), [("use_dora", True), ("bias", "all"), ("use_rslora", True)])
 def test_an_adapter_that_is_more_than_plain_lora_is_refused(
     tiny_model: Path, adapter: Path, tmp_path: Path, setting: str, value: object
