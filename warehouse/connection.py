@@ -23,6 +23,7 @@ from warehouse.errors import (
     WarehouseBusy,
     WarehouseReadOnly,
     WarehouseUnreadable,
+    naming_full_disk,
 )
 from warehouse.locking import closed_to_other_programs, exclusive_lock, reader_lock
 from warehouse.migrations import back_up, is_current, migrate, version_of
@@ -163,8 +164,10 @@ class DatabaseFile:
     def _create(self) -> None:
         """Make an empty warehouse: there whole, or not at all."""
         with replacement(self.path) as copy, self._changing(copy) as connection:
+            connection.execute("BEGIN")  # else each statement is synced
             for statement in creation_sql():
                 connection.execute(statement)
+            connection.execute("COMMIT")
 
     def _refuse_unless_empty(self, connection: duckdb.DuckDBPyConnection) -> None:
         tables = [name for (name,) in connection.execute("SELECT table_name FROM duckdb_tables() ORDER BY 1").fetchall()]
@@ -235,7 +238,7 @@ class DatabaseFile:
     def _connect(self, path: Path, *, writable: bool = False) -> duckdb.DuckDBPyConnection:
         """Connect, waiting for programs that hold the file without our lock, such as a DuckDB shell.
 
-        No checkpoint is made unless it is asked for. Raises `WarehouseUnreadable`.
+        No checkpoint is made unless it is asked for. Raises `WarehouseUnreadable` and `DiskFull`.
         """
         waiting = tenacity.Retrying(
             retry=tenacity.retry_if_exception(_held_elsewhere),
@@ -245,7 +248,8 @@ class DatabaseFile:
         )
         settings = _NO_CHECKPOINT if writable else {}
         try:
-            connection = waiting(duckdb.connect, str(path), read_only=not writable, config=settings)
+            with naming_full_disk(path.parent):
+                connection = waiting(duckdb.connect, str(path), read_only=not writable, config=settings)
             connection.execute("SET enable_progress_bar = false")  # it would draw itself into a program's output
             if writable:
                 connection.execute("PRAGMA disable_checkpoint_on_shutdown")

@@ -52,7 +52,7 @@ def replacement(path: Path, original: BinaryIO | None = None) -> Iterator[Path]:
 
 def settle(path: Path) -> None:
     """Finish a replacement that was interrupted once its copy was whole, and remove what others left behind."""
-    for leftover in (_unfinished(path), path.with_name(f".creating-{path.name}")):
+    for leftover in (_unfinished(path), path.with_name(f".creating-{path.name}")):  # as earlier versions named it
         if leftover.exists() or log_of(leftover).exists():
             _discard(leftover)
     if _finished(path).exists():
