@@ -170,7 +170,9 @@ class DatabaseFile:
             connection.execute("COMMIT")
 
     def _refuse_unless_empty(self, connection: duckdb.DuckDBPyConnection) -> None:
-        tables = [name for (name,) in connection.execute("SELECT table_name FROM duckdb_tables() ORDER BY 1").fetchall()]
+        tables = [
+            name for (name,) in connection.execute("SELECT table_name FROM duckdb_tables() ORDER BY 1").fetchall()
+        ]
         if tables:
             connection.close()
             raise WarehouseUnreadable(

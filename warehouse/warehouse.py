@@ -126,6 +126,8 @@ class Warehouse:
             for part in waiting:
                 try:
                     intake.stage(part.read())
+                except FileNotFoundError:
+                    continue  # taken away by hand
                 except PartUnreadable as error:
                     self._quarantine(part, str(error), report)
                 else:
@@ -141,9 +143,10 @@ class Warehouse:
             try:
                 reason = refusal(part.read())
             except PartUnreadable as error:
-                reason = str(error)
-            if reason:
-                self._quarantine(part, reason, report)
+                self._quarantine(part, str(error), report)
+            else:
+                if reason:
+                    self._quarantine(part, f"{part.path}: {reason}", report)
         return len(report.quarantined) > before
 
     def _quarantine(self, part: Part, reason: str, report: IngestReport) -> None:

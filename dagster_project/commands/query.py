@@ -18,7 +18,7 @@ from rich.table import Table
 
 from dagster_project.commands.console import AsJson, stderr
 from dagster_project.home import Home
-from warehouse.errors import UnknownSnapshot
+from warehouse.errors import WarehouseError
 from warehouse.warehouse import Warehouse
 
 _NAMES = """
@@ -91,7 +91,7 @@ def _ask(warehouse: Warehouse, sql: str, values: Mapping[str, Any]) -> tuple[lis
         with warehouse.reading() as connection:
             answer = connection.execute(sql, values or None)
             return [name for name, *_ in answer.description or ()], answer.fetchall()
-    except (duckdb.Error, UnknownSnapshot) as error:
+    except (duckdb.Error, WarehouseError) as error:
         stderr.print(escape(str(error)), soft_wrap=True, highlight=False)
         raise typer.Exit(1) from error
 

@@ -20,7 +20,8 @@ static int nth, mode, count;
 
 void faults_begin(const char *folder, int n, int how) {
     snprintf(root, sizeof root, "%s", folder);
-    nth = n, mode = how, count = 0;
+    nth = n, mode = how;
+    if (*root) count = 0;
 }
 
 int faults_count(void) { return count; }

@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -94,9 +95,7 @@ CHANGES = {
     "creation": Change(nothing, [], ("torn", "full")),
     "ingest into a small file": Change(two_rows, STORED, ("torn", "full")),
     "ingest into a large file": Change(two_rows, STORED, ("torn", "blank", "full", "broken"), LOGGED),
-    "ingest that takes in the log": Change(
-        two_rows, STORED, ("torn", "broken"), {"_SMALL_BYTES": 0, "_LOG_BYTES": 0}
-    ),
+    "ingest that takes in the log": Change(two_rows, STORED, ("torn", "broken"), {"_SMALL_BYTES": 0, "_LOG_BYTES": 0}),
     "migration": Change(old_schema_with_a_log, STORED, ("torn",)),
     "ingest after a damaged log": Change(damaged_log, STORED, ("torn",), LOGGED),
 }
@@ -109,7 +108,7 @@ def forked(function: Callable[[], Any]) -> int:
     try:
         function()
         os._exit(0)
-    except BaseException:
+    except BaseException:  # noqa: BLE001 (the fork ends here, whatever it was)
         traceback.print_exc()
         os._exit(1)
 
@@ -126,9 +125,9 @@ def try_it(home: Path, fault: str, at: int) -> None:
         assert fault == "full"
     except (OSError, duckdb.Error, WarehouseUnreadable):
         assert fault == "broken"
-    count = library.faults_count()
-    library.faults_begin(b"", 0, 0)
-    (home / "count").write_text(str(count))
+    if not fault:
+        library.faults_begin(b"", 0, 0)
+        (home / "count").write_text(str(library.faults_count()))
 
 
 def look(home: Path, before: list[str]) -> None:
@@ -139,6 +138,12 @@ def look(home: Path, before: list[str]) -> None:
     assert not list((home / "parts").rglob("*.arrow")), "a part is left"
     leftovers = [path.name for path in home.iterdir() if path.name.startswith(".") or path.name.endswith(".next")]
     assert not leftovers, leftovers
+
+
+def state_of(home: Path) -> int:
+    """Equal for homes that differ in an unfinished copy alone, which no opening reads: one look serves for them."""
+    files = [path for path in home.rglob("*") if path.is_file() and not path.name.startswith(".replacing-")]
+    return hash(tuple((path, path.read_bytes()) for path in sorted(files)))
 
 
 def main(folder: Path, name: str) -> int:
@@ -152,11 +157,15 @@ def main(folder: Path, name: str) -> int:
     assert forked(lambda: try_it(home, "", 0)) == 0
     count, failures = int((home / "count").read_text()), 0
     assert count, "the library is not preloaded"
+    sound: set[int] = set()
     for fault, at in product(change.faults, range(1, count + 1)):
         shutil.rmtree(home)
         shutil.copytree(base, home)
-        code = forked(lambda: try_it(home, fault, at))
-        if code not in (0, -signal.SIGKILL) or forked(lambda: look(home, change.before)):
+        code = forked(partial(try_it, home, fault, at))
+        state = state_of(home)
+        if code in (0, -signal.SIGKILL) and (state in sound or not forked(lambda: look(home, change.before))):
+            sound.add(state)
+        else:
             print(f"FAILED: {name}: {fault} at change {at} of {count}, which ended with {code}", flush=True)
             failures += 1
     print(f"{name}: {count} changes of files, each {' and '.join(change.faults)}: {failures} failures")

@@ -62,8 +62,9 @@ def test_a_fault_at_any_write_costs_at_most_the_change_under_way(library: Path, 
 
 
 @pytest.mark.parametrize("damage", [bytes(5000), b"\xff" * 100, (8).to_bytes(8, "little") * 4])
+@pytest.mark.usefixtures("large")
 def test_a_damaged_end_of_the_log_is_left_out_set_aside_and_named(
-    warehouse: Warehouse, large: None, damage: bytes, caplog: pytest.LogCaptureFixture
+    warehouse: Warehouse, damage: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     for task in ("a", "b"):
         ingest(warehouse, task)
@@ -79,7 +80,8 @@ def test_a_damaged_end_of_the_log_is_left_out_set_aside_and_named(
     assert stored(warehouse) == ["a", "b", "c"]
 
 
-def test_a_transaction_whose_log_is_damaged_comes_back_from_its_parts(warehouse: Warehouse, large: None) -> None:
+@pytest.mark.usefixtures("large")
+def test_a_transaction_whose_log_is_damaged_comes_back_from_its_parts(warehouse: Warehouse) -> None:
     ingest(warehouse, "a")
     log = log_of(warehouse.path)
     before = log.stat().st_size
@@ -95,8 +97,9 @@ def test_a_transaction_whose_log_is_damaged_comes_back_from_its_parts(warehouse:
     assert stored(warehouse) == ["a", "b"]
 
 
+@pytest.mark.usefixtures("large")
 def test_a_large_file_is_logged_to_and_its_log_stays_bounded(
-    warehouse: Warehouse, large: None, monkeypatch: pytest.MonkeyPatch
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ingest(warehouse, "a")
     before = warehouse.path.read_bytes()
@@ -128,7 +131,7 @@ def test_a_file_keeps_its_mode_and_a_link_to_it_stays_one(tmp_path: Path) -> Non
     assert stored(warehouse) == ["a", "b"]
 
 
-def test_a_file_that_another_program_writes_to_is_not_replaced_under_it(warehouse: Warehouse, tmp_path: Path) -> None:
+def test_a_file_that_another_program_writes_to_is_not_replaced_under_it(warehouse: Warehouse) -> None:
     ingest(warehouse, "a")
     code = f"import duckdb, sys; c = duckdb.connect({str(warehouse.path)!r}); print(1, flush=True); sys.stdin.read()"
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as shell:
