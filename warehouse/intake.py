@@ -80,7 +80,7 @@ class Intake:
 
 
 def refusal(tables: Mapping[str, pa.Table]) -> str:
-    """DuckDB's reason not to take rows that are sound as Arrow, such as a key twice in a map; empty if it takes them."""
+    """DuckDB's reason to refuse rows that are sound as Arrow, such as a key twice in a map; empty if there is none."""
     with duckdb.connect() as memory:
         try:
             for name, rows in tables.items():

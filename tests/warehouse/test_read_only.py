@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
@@ -21,6 +22,7 @@ HERE = Path(__file__).parent
 COUNT = "SELECT count(*) AS n FROM current_splits"
 READER = f"""
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from warehouse.warehouse import Warehouse
 warehouse = Warehouse(Path(sys.argv[1], "warehouse.duckdb"), Path(sys.argv[1], "parts"), timeout_s=5)
@@ -40,26 +42,24 @@ def stored(warehouse: Warehouse) -> Warehouse:
     return warehouse
 
 
-def close_folder(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-    """As if no lock file could be opened for writing."""
+@pytest.fixture(params=[errno.EROFS, errno.EACCES])
+def close_folder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """From its call on, it is as if no lock file could be opened for writing."""
 
     def refuse(*_: object, **__: object) -> None:
-        raise OSError(number, os.strerror(number))
+        raise OSError(request.param, os.strerror(request.param))
 
-    monkeypatch.setattr(filelock.FileLock, "acquire", refuse)
-
-
-@pytest.fixture(params=[errno.EROFS, errno.EACCES])
-def refusing(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    close_folder(monkeypatch, request.param)
+    return lambda: monkeypatch.setattr(filelock.FileLock, "acquire", refuse)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.usefixtures("refusing")
-def test_every_reader_works_and_writes_nothing(stored: Warehouse, tmp_path: Path) -> None:
+def test_every_reader_works_and_writes_nothing(
+    stored: Warehouse, tmp_path: Path, close_folder: Callable[[], None]
+) -> None:
+    close_folder()
     before = contents(tmp_path)
     batch = stored.latest_batch("a", "t")
     assert batch is not None and stored.batch(batch.batch_id) == batch
@@ -87,50 +87,58 @@ def test_a_read_only_mount_is_read(warehouse: Warehouse, small: bool, monkeypatc
     assert done.stdout.split() == ["1", "0"], done.stderr
 
 
-@pytest.mark.usefixtures("refusing")
-def test_a_copy_that_was_finished_and_not_put_in_place_is_read(stored: Warehouse) -> None:
+def test_a_copy_that_was_finished_and_not_put_in_place_is_read(
+    stored: Warehouse, close_folder: Callable[[], None]
+) -> None:
     stored.path.rename(stored.path.with_name(f"{stored.path.name}.next"))
     duckdb.connect(str(stored.path)).close()
+    close_folder()
     assert stored.query(COUNT).item() == 1
 
 
 def test_views_of_another_version_are_replaced_for_the_reader_alone(
-    stored: Warehouse, monkeypatch: pytest.MonkeyPatch
+    stored: Warehouse, close_folder: Callable[[], None]
 ) -> None:
     with duckdb.connect(str(stored.path)) as other:
         other.execute("CREATE OR REPLACE VIEW current_splits AS SELECT 42 AS answer")
         other.execute("UPDATE meta SET value = 'earlier' WHERE key = 'views_sha256'")
     before = stored.path.read_bytes()
-    close_folder(monkeypatch, errno.EROFS)
+    close_folder()
     assert stored.query(COUNT).item() == 1
     assert stored.path.read_bytes() == before
 
 
-@pytest.mark.usefixtures("refusing")
-def test_an_older_schema_is_refused_in_a_sentence(warehouse: Warehouse) -> None:
-    with duckdb.connect(str(warehouse.path)) as connection:
-        connection.execute((HERE / "schema_v3.sql").read_text())
+def test_an_older_schema_is_refused_in_a_sentence(warehouse: Warehouse, close_folder: Callable[[], None]) -> None:
+    with duckdb.connect(str(warehouse.path)) as old:
+        old.execute((HERE / "schema_v3.sql").read_text())
+    close_folder()
     with pytest.raises(WarehouseReadOnly, match=r"schema 3, this code reads \d+ and cannot migrate it here: .*copy"):
         warehouse.query("SELECT 1")
 
 
-@pytest.mark.usefixtures("refusing")
-def test_a_missing_warehouse_is_refused_in_a_sentence(warehouse: Warehouse, tmp_path: Path) -> None:
+def test_a_missing_warehouse_is_refused_in_a_sentence(
+    warehouse: Warehouse, tmp_path: Path, close_folder: Callable[[], None]
+) -> None:
+    close_folder()
     with pytest.raises(WarehouseReadOnly, match=r"there is no warehouse, and none can be made: .*cannot be written"):
         warehouse.query("SELECT 1")
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.usefixtures("refusing")
-def test_a_writer_is_refused_in_a_sentence_and_its_part_waits(stored: Warehouse) -> None:
+def test_a_writer_is_refused_in_a_sentence_and_its_part_waits(
+    stored: Warehouse, close_folder: Callable[[], None]
+) -> None:
+    close_folder()
     part = stored.write_part("splits", [{"task_id": "new", "split": "train"}], "part")
     with pytest.raises(WarehouseReadOnly, match="cannot be written"):
         stored.ingest()
     assert part.exists() and stored.pending("splits").height == 1
 
 
-@pytest.mark.usefixtures("refusing")
-def test_a_reader_without_the_right_to_write_still_waits_for_the_writer(stored: Warehouse) -> None:
+def test_a_reader_without_the_right_to_write_still_waits_for_the_writer(
+    stored: Warehouse, close_folder: Callable[[], None]
+) -> None:
+    close_folder()
     reader = Warehouse(stored.path, stored.parts_dir, timeout_s=0.2)
     with Path(f"{stored.path}.lock").open("rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
