@@ -24,6 +24,7 @@ from warehouse.errors import (
     WarehouseReadOnly,
     WarehouseUnreadable,
     naming_full_disk,
+    naming_read_only,
 )
 from warehouse.locking import closed_to_other_programs, exclusive_lock, reader_lock
 from warehouse.migrations import back_up, is_current, migrate, version_of
@@ -69,11 +70,12 @@ class DatabaseFile:
         with ExitStack() as stack:
             try:
                 stack.enter_context(self.locked())
+                connection = self._connect_current()
             except WarehouseReadOnly as refusal:
+                stack.close()  # the lock alone can be had where the folder cannot be written
                 stack.enter_context(reader_lock(self._lock, self.timeout_s))
-                yield stack.enter_context(closing(self._connect_unwritable(refusal)))
-            else:
-                yield stack.enter_context(closing(self._connect_current()))
+                connection = self._connect_unwritable(refusal)
+            yield stack.enter_context(closing(connection))
 
     @contextmanager
     def writing(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -123,7 +125,8 @@ class DatabaseFile:
 
     def _connect_current(self) -> duckdb.DuckDBPyConnection:
         """A read-only connection to a file of this code's schema: made, mended or migrated first; under the lock."""
-        settle(self.path)
+        with naming_read_only(self.place):
+            settle(self.path)
         if not self.path.exists() or not self.path.stat().st_size:  # DuckDB opens no empty file
             self._create()
         connection = self._connect_mended()

@@ -1,8 +1,8 @@
 /* Preloaded into a process: its n-th change of a file under a folder is torn, killed, or fails. See test_torn_writes.py.
 
    Changes are numbered from 1. What happens to the n-th one:
-   TORN: half of it is written, and the process dies. Other changes than writes do not happen, and it dies.
-   BLANK: as TORN, but the other half is there too, as zeros: a power cut leaves that.
+   TORN: the first page of it is written, or half of less, and the process dies. Other changes than writes do not happen, and it dies.
+   BLANK: as TORN, but the rest is there too, as zeros: a power cut leaves that.
    FULL: it fails for want of room, and so does every later write. Removing and renaming go on.
    BROKEN: it fails with EIO, once. */
 #define _GNU_SOURCE
@@ -33,15 +33,15 @@ static void die(void) {
     for (;;) pause();
 }
 
-/* Whether the change fails; `half` does what is done of it before the process dies. */
-static int fails(const char *call, const char *path, int writes, void (*half)(void *), void *change) {
+/* Whether the change fails; `begin` does the beginning of it before the process dies. */
+static int fails(const char *call, const char *path, int writes, void (*begin)(void *), void *change) {
     if (!*root || strncmp(path, root, strlen(root))) return 0;
     count++;
     if (mode == 0) dprintf(2, "%d %s %s\n", count, call, path + strlen(root));
     int hit = count == nth || (mode == FULL && nth && count > nth);
     if (!hit || (mode == FULL && !writes)) return 0;
     if (mode == TORN || mode == BLANK) {
-        if (half) half(change);
+        if (begin) begin(change);
         die();
     }
     errno = mode == FULL ? ENOSPC : EIO;
@@ -59,11 +59,11 @@ static const char *path_of(int fd) {
 
 struct bytes { int fd; const void *content; size_t size; off_t offset; };
 
-static void half_write(void *change) {
+static void begin_write(void *change) {
     struct bytes *it = change;
     ssize_t (*at)(int, const void *, size_t, off_t) = next("pwrite");
     ssize_t (*append)(int, const void *, size_t) = next("write");
-    size_t size = it->size / 2;
+    size_t size = it->size > 8192 ? 4096 : it->size / 2;
     char *blank = calloc(1, it->size);
     if (it->offset < 0) append(it->fd, it->content, size); else at(it->fd, it->content, size, it->offset);
     if (mode != BLANK) return;
@@ -73,20 +73,20 @@ static void half_write(void *change) {
 
 #define POSITIONED(name) ssize_t name(int fd, const void *content, size_t size, off_t offset) { \
     struct bytes change = {fd, content, size, offset}; \
-    if (fails(#name, path_of(fd), 1, half_write, &change)) return -1; \
+    if (fails(#name, path_of(fd), 1, begin_write, &change)) return -1; \
     return ((ssize_t (*)(int, const void *, size_t, off_t))next(#name))(fd, content, size, offset); }
 POSITIONED(pwrite)
 POSITIONED(pwrite64)
 
 ssize_t write(int fd, const void *content, size_t size) {
     struct bytes change = {fd, content, size, -1};
-    if (fails("write", path_of(fd), 1, half_write, &change)) return -1;
+    if (fails("write", path_of(fd), 1, begin_write, &change)) return -1;
     return ((ssize_t (*)(int, const void *, size_t))next("write"))(fd, content, size);
 }
 
 struct range { int from, to; size_t size; };
 
-static void half_copy(void *change) {
+static void begin_copy(void *change) {
     struct range *it = change;
     ssize_t (*copy)(int, off_t *, int, off_t *, size_t, unsigned) = next("copy_file_range");
     copy(it->from, NULL, it->to, NULL, it->size > 1 << 20 ? 1 << 19 : it->size / 2, 0);
@@ -94,14 +94,14 @@ static void half_copy(void *change) {
 
 ssize_t copy_file_range(int from, off_t *at, int to, off_t *where, size_t size, unsigned flags) {
     struct range change = {from, to, size};
-    if (fails("copy_file_range", path_of(to), 1, half_copy, &change)) return -1;
+    if (fails("copy_file_range", path_of(to), 1, begin_copy, &change)) return -1;
     ssize_t (*copy)(int, off_t *, int, off_t *, size_t, unsigned) = next("copy_file_range");
     return copy(from, at, to, where, size, flags);
 }
 
 ssize_t sendfile(int to, int from, off_t *at, size_t size) {
     struct range change = {from, to, size};
-    if (fails("sendfile", path_of(to), 1, half_copy, &change)) return -1;
+    if (fails("sendfile", path_of(to), 1, begin_copy, &change)) return -1;
     return ((ssize_t (*)(int, int, off_t *, size_t))next("sendfile"))(to, from, at, size);
 }
 

@@ -13,7 +13,7 @@ import duckdb
 import filelock
 import pytest
 
-from warehouse import connection
+from warehouse import connection, replacement
 from warehouse.errors import WarehouseBusy, WarehouseReadOnly
 from warehouse.replacement import log_of
 from warehouse.warehouse import Warehouse
@@ -96,16 +96,31 @@ def test_a_copy_that_was_finished_and_not_put_in_place_is_read(
     assert stored.query(COUNT).item() == 1
 
 
-def test_views_of_another_version_are_replaced_for_the_reader_alone(
-    stored: Warehouse, close_folder: Callable[[], None]
-) -> None:
+@pytest.fixture
+def other_views(stored: Warehouse) -> Warehouse:
     with duckdb.connect(str(stored.path)) as other:
         other.execute("CREATE OR REPLACE VIEW current_splits AS SELECT 42 AS answer")
         other.execute("UPDATE meta SET value = 'earlier' WHERE key = 'views_sha256'")
-    before = stored.path.read_bytes()
+    return stored
+
+
+def test_views_of_another_version_are_replaced_for_the_reader_alone(
+    other_views: Warehouse, close_folder: Callable[[], None]
+) -> None:
+    before = other_views.path.read_bytes()
     close_folder()
-    assert stored.query(COUNT).item() == 1
-    assert stored.path.read_bytes() == before
+    assert other_views.query(COUNT).item() == 1
+    assert other_views.path.read_bytes() == before
+
+
+def test_a_folder_in_which_the_lock_alone_can_be_written_is_read(
+    other_views: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(replacement, "_copy", refuse)
+    assert other_views.query(COUNT).item() == 1
 
 
 def test_an_older_schema_is_refused_in_a_sentence(warehouse: Warehouse, close_folder: Callable[[], None]) -> None:
