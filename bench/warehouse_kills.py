@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bench.figures import Figure, tell
 from bench.ingest import TURNS_A_ROLLOUT, turns
+from warehouse.errors import WarehouseUnreadable
 from warehouse.warehouse import Warehouse
 
 PARTS = 4
@@ -77,7 +78,7 @@ def kill_often(home: Path, kills: int, part_rows: int, rng: Random) -> Found:
         killed = _ingest_killed_after(home, wait_s)
         try:
             [(held,)] = warehouse.query("SELECT count(*) FROM turns").rows()
-        except duckdb.Error:
+        except (duckdb.Error, WarehouseUnreadable):
             found.unopened += 1
             break
         found.halves += held not in (stored, written)

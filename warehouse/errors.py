@@ -8,6 +8,7 @@ from pathlib import Path
 import duckdb
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_UNWRITABLE = {errno.EROFS, errno.EACCES, errno.EPERM}
 _FULL_WORDS = ("no space left", "disk quota exceeded", "file too large", "out of disk space")
 
 
@@ -47,6 +48,18 @@ class WarehouseBusy(WarehouseError):
     """Another program held the warehouse for longer than we wait. Nothing was changed; try again."""
 
 
+class WarehouseReadOnly(WarehouseError):
+    """The warehouse's folder cannot be written: a read-only medium, or another user's. Reading may still do."""
+
+
+class WarehouseUnreadable(WarehouseError):
+    """DuckDB cannot open the file, or it is not a warehouse. It was left as it is."""
+
+
+class UnusablePath(WarehouseError):
+    """A path that DuckDB cannot take. Nothing was written."""
+
+
 class SchemaVersionMismatch(WarehouseError):
     """The file was written by a version of the schema that this code does not read."""
 
@@ -78,5 +91,19 @@ def naming_full_disk(place: Path | str) -> Iterator[None]:
             raise DiskFull(
                 f"{place}: no room to write ({error}). Stored rows are intact and finished parts are kept: "
                 "free some space, then ingest again."
+            ) from error
+        raise
+
+
+@contextmanager
+def naming_read_only(place: Path | str) -> Iterator[None]:
+    """Turn the operating system's refusals to write into one `WarehouseReadOnly` that names the place."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _UNWRITABLE:
+            raise WarehouseReadOnly(
+                f"{place}: cannot be written ({error.strerror}). Reading works; to write, copy the folder to a place "
+                "of your own and set ENVLOOM_HOME to it."
             ) from error
         raise

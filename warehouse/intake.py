@@ -79,6 +79,19 @@ class Intake:
             self.stage({name: rows.slice(count)})
 
 
+def refusal(tables: Mapping[str, pa.Table]) -> str:
+    """DuckDB's reason to refuse rows that are sound as Arrow, such as a key twice in a map; empty if there is none."""
+    with duckdb.connect() as memory:
+        try:
+            for name, rows in tables.items():
+                memory.execute(TABLES[name].create_sql)
+                memory.register("rows", rows)
+                memory.execute(f"INSERT INTO {name} SELECT * FROM rows")
+        except duckdb.Error as error:
+            return f"{name}: {error}"
+    return ""
+
+
 def first_of_each_key(table: Table, rows: pa.Table) -> pa.Table:
     """The rows without those whose key came before, in order. Most often all of them, as they are."""
     keys = _first_keys(table, rows)

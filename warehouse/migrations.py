@@ -3,7 +3,6 @@
 Views belong to the code and not to the file: they are made again whenever the code's differ from those it holds.
 """
 
-import os
 import shutil
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -11,7 +10,8 @@ from pathlib import Path
 
 import duckdb
 
-from warehouse.errors import SchemaVersionMismatch
+from warehouse.errors import SchemaVersionMismatch, naming_full_disk, naming_read_only
+from warehouse.replacement import sync
 from warehouse.tables import SCHEMA_VERSION, remembered_sql, view_sql, views_sha256
 
 MIGRATIONS: dict[int, tuple[str, ...]] = {
@@ -42,13 +42,20 @@ def is_current(connection: duckdb.DuckDBPyConnection, path: Path | str) -> bool:
 
 
 def back_up(path: Path, version: int) -> Path:
-    """A copy beside the file, named by version and time; nobody has the file open. It is there whole or not at all."""
+    """A copy beside the file, named by version and time; it is there whole or not at all.
+
+    The caller holds the lock, and the file has no log. Raises `DiskFull` and `WarehouseReadOnly`.
+    """
     target = path.with_name(f"{path.stem}.v{version}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}{path.suffix}")
     temporary = path.with_name(f".backing-up-{path.name}")
-    shutil.copyfile(path, temporary)
-    with temporary.open("rb+") as copy:
-        os.fsync(copy.fileno())
-    temporary.replace(target)
+    with naming_full_disk(path.parent), naming_read_only(path.parent):
+        try:
+            shutil.copyfile(path, temporary)
+            sync(temporary)
+            temporary.replace(target)
+            sync(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
     return target
 
 

@@ -5,6 +5,7 @@ A part is one file (`<table>/<key>-<hash of its bytes>.arrow`) or one bundle (a 
 schema lives here; DuckDB does not.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -12,7 +13,9 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -23,12 +26,21 @@ import pyarrow.parquet as pq
 
 from envs.record import canonical_json
 from warehouse.errors import PartUnreadable, RowsRejected, naming_full_disk
+from warehouse.replacement import sync
 from warehouse.tables import ADDED_COLUMNS, TABLES, Table, table_named
 
 Rows: TypeAlias = "Iterable[Mapping[str, Any]] | pa.Table | pl.DataFrame"
 
 _BUNDLES, _QUARANTINE = "bundles", "quarantine"
+_LONGEST_NAME = 200
+"""Bytes of a part's own name in its name in quarantine: a name has at most 255."""
 _STALE_S = 24 * 3600.0
+
+_OWN_FAULT = {errno.EACCES, errno.EPERM, errno.EIO, errno.ELOOP, errno.EISDIR}
+"""Why a file cannot be read that is the file's own fault, and not that of a machine out of memory or handles."""
+
+_DAMAGED = (pa.ArrowException, OSError, ValueError, TypeError, KeyError, IndexError, OverflowError, MemoryError)
+"""What PyArrow raises for bytes that are no table: a damaged length asks for memory, a damaged name is no UTF-8."""
 
 REUSED = pa.system_memory_pool()
 """Memory for rows on their way: what is freed is used again, where Arrow's own pool gives it back to the system and
@@ -47,7 +59,7 @@ def to_arrow(table: Table, rows: Rows) -> pa.Table:
         return _cast(table, rows)
     listed = list(rows)
     for number, row in enumerate(listed):
-        _check_columns(table, set(row), f"row {number}")
+        _check_columns(table, list(row), f"row {number}")
     columns = {}
     for field in table.schema:
         values = [_value(table, field.name, row[field.name]) for row in listed]
@@ -68,8 +80,11 @@ def _value(table: Table, column: str, value: Any) -> Any:
     return value
 
 
-def _check_columns(table: Table, given: set[str], place: str) -> None:
-    missing, unknown = sorted(set(table.columns) - given), sorted(given - set(table.columns))
+def _check_columns(table: Table, names: Sequence[str], place: str) -> None:
+    counts = Counter(names)
+    if repeated := sorted(name for name, count in counts.items() if count > 1):
+        raise RowsRejected(f"{table.name}: {place}: columns {repeated} stand there more than once.")
+    missing, unknown = sorted(set(table.columns) - set(counts)), sorted(set(counts) - set(table.columns))
     if missing or unknown:
         said = [f"missing {missing}"] * bool(missing) + [f"unknown {unknown}"] * bool(unknown)
         raise RowsRejected(
@@ -78,7 +93,7 @@ def _check_columns(table: Table, given: set[str], place: str) -> None:
 
 
 def _cast(table: Table, rows: pa.Table) -> pa.Table:
-    _check_columns(table, set(rows.column_names), "rows")
+    _check_columns(table, rows.column_names, "rows")
     columns = {}
     for field in table.schema:
         try:
@@ -135,14 +150,23 @@ class Part:
         return tables
 
     def _read(self, name: str, file: Path) -> pa.Table:
-        if name not in TABLES or file.suffix not in _READ or file.is_dir():
+        if not os.path.lexists(file):
+            raise FileNotFoundError(errno.ENOENT, "ingested meanwhile", str(file))
+        if name not in TABLES or file.suffix not in _READ or not file.is_file():
             raise PartUnreadable(f"{file}: not a part of a table of the warehouse.")
-        content = file.read_bytes()
+        try:
+            content = file.read_bytes()
+        except OSError as error:
+            if error.errno not in _OWN_FAULT:
+                raise
+            raise PartUnreadable(f"{file}: {error}") from error
         if file.suffix == ".arrow" and not file.stem.endswith(f"-{_checksum(content)}"):
             raise PartUnreadable(f"{file}: damaged or cut short: its bytes do not have the hash that its name ends in.")
         try:
-            return to_arrow(TABLES[name], _as_of_now(TABLES[name], _READ[file.suffix](pa.BufferReader(content))))
-        except (pa.ArrowException, OSError, RowsRejected) as error:
+            rows = _READ[file.suffix](pa.BufferReader(content))
+            rows.validate(full=True)  # lengths, offsets, UTF-8: DuckDB and Polars take them on trust, and crash
+            return to_arrow(TABLES[name], _as_of_now(TABLES[name], rows))
+        except (*_DAMAGED, RowsRejected) as error:
             raise PartUnreadable(f"{file}: {error}") from error
 
 
@@ -171,7 +195,7 @@ class Parts:
                 os.replace(temporary, target)  # noqa: PTH105 (the name of the promise: atomic replacement)
             finally:
                 Path(temporary).unlink(missing_ok=True)
-            _sync_folder(target.parent)
+            sync(target.parent)
         return target
 
     def write_bundle(self, name: str, tables: Mapping[str, pa.Table]) -> None:
@@ -186,12 +210,11 @@ class Parts:
                     content = _encoded(rows)
                     file = temporary / f"{table}-{_checksum(content)}.arrow"
                     _write_synced(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), content)
-                _sync_folder(temporary)
-                if not target.exists():
-                    temporary.rename(target)
+                sync(temporary)
+                _rename_unless_there(temporary, target)
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
-            _sync_folder(target.parent)
+            sync(target.parent)
 
     def waiting(self) -> Iterator[Part]:
         """Every waiting part, sorted by path. What is no part at all is listed too, so that it is quarantined."""
@@ -217,7 +240,8 @@ class Parts:
     def quarantine(self, part: Part, reason: str) -> Path:
         """Move a part aside with its reason next to it, so that it blocks nothing and is not lost."""
         relative = part.path.relative_to(self.folder)
-        target = self.folder / _QUARANTINE / f"{time.time_ns()}-{'-'.join(relative.parts)}"
+        name = os.fsdecode(os.fsencode("-".join(relative.parts))[-_LONGEST_NAME:])
+        target = self.folder / _QUARANTINE / f"{time.time_ns()}-{name}"
         target.parent.mkdir(parents=True, exist_ok=True)
         part.path.rename(target)
         target.with_name(f"{target.name}.reason").write_text(json.dumps({"part": str(relative), "reason": reason}))
@@ -225,9 +249,10 @@ class Parts:
 
     def sweep(self) -> None:
         """Remove half-written files of writers that died more than a day ago."""
-        for left in self.folder.glob("*/.writing-*"):
-            if time.time() - left.stat().st_mtime > _STALE_S:
-                shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+        for unfinished in self.folder.glob("*/.writing-*"):
+            with suppress(FileNotFoundError):  # its writer finishes it now
+                if time.time() - unfinished.stat().st_mtime > _STALE_S:
+                    shutil.rmtree(unfinished) if unfinished.is_dir() else unfinished.unlink()
 
 
 def _check_name(folder: str, name: str) -> None:
@@ -236,9 +261,10 @@ def _check_name(folder: str, name: str) -> None:
 
 
 def _visible(folder: Path) -> list[Path]:
-    if not folder.is_dir():
+    try:
+        return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    except FileNotFoundError:  # none was written yet, or it was ingested meanwhile
         return []
-    return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
 
 
 def _encoded(rows: pa.Table) -> bytes:
@@ -266,10 +292,10 @@ def _write_synced(handle: int, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make a rename durable: the name is stored in the folder, not in the file."""
-    handle = os.open(folder, os.O_RDONLY)
+def _rename_unless_there(temporary: Path, target: Path) -> None:
+    """Give a folder its name; where another process was first, its folder stays."""
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        temporary.rename(target)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise

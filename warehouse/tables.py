@@ -222,3 +222,8 @@ def view_sql() -> tuple[str, ...]:
         "AND l.record_id = q.record_id AND l.created_at = q.created_at)"
     )
     return (*views, LINEAGE_VIEW, *FUNNEL_VIEWS, *QUESTION_VIEWS)
+
+
+def temporary_view_sql() -> list[str]:
+    """The views of `view_sql` for one connection alone, for a file that cannot be written."""
+    return [statement.replace("CREATE OR REPLACE", "CREATE OR REPLACE TEMPORARY", 1) for statement in view_sql()]

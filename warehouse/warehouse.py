@@ -21,7 +21,7 @@ from envs.record import content_id
 from warehouse.connection import DatabaseFile
 from warehouse.errors import PartUnreadable, UnknownBatch, UnknownTable, naming_full_disk
 from warehouse.givens import Given
-from warehouse.intake import IngestReport, Intake, first_of_each_key
+from warehouse.intake import IngestReport, Intake, first_of_each_key, refusal
 from warehouse.lake import Lake
 from warehouse.lake_connection import LakeDatabase
 from warehouse.lineage import Edge
@@ -91,36 +91,67 @@ class Warehouse:
         return frame
 
     def ingest(self) -> IngestReport:
-        """Take in every waiting part, in one transaction under the lock; remove the parts after the commit.
+        """Take in every waiting part, in one transaction under the lock.
 
-        Unreadable parts are moved to `quarantine/` with the reason, and the rest is ingested. Interrupted at any
-        moment, the next ingest finishes the work. Raises `DiskFull`, `WarehouseBusy`; then nothing has changed.
+        Parts are removed once the transaction is on the disk and the file has been opened again. Those that cannot be
+        read, or whose rows DuckDB refuses, are moved to `quarantine/` with the reason, and the rest is ingested.
+        Interrupted at any moment, the next ingest finishes the work. Raises `DiskFull`, `WarehouseBusy` and
+        `WarehouseReadOnly`; then nothing has changed.
         """
         report = IngestReport()
         with naming_full_disk(self._file.place), self._file.locked():
-            waiting = list(self._parts.waiting())
-            if not waiting:
-                return report
-            taken: list[Part] = []
-            with self._file.writing() as connection:
-                connection.execute("BEGIN")
-                intake = Intake(connection, report)
-                for part in waiting:
-                    try:
-                        intake.stage(part.read())
-                    except PartUnreadable as error:
-                        report.quarantined.append((self._parts.quarantine(part, str(error)), str(error)))
-                        logger.warning("quarantined a part: %s", error)
-                    else:
-                        taken.append(part)
-                intake.finish()
-                connection.execute("COMMIT")
+            try:
+                taken = self._take_in(report)
+            except (duckdb.DataError, duckdb.ProgrammingError, duckdb.IntegrityError, duckdb.InternalError):
+                if not self._quarantine_refused(report):
+                    raise
+                report = IngestReport(quarantined=report.quarantined)
+                taken = self._take_in(report)
             for part in taken:
                 self._parts.remove(part)
             self._parts.sweep()
         if report.differing:
             logger.warning("rows present with other content were not replaced: %s", dict(report.differing))
         return report
+
+    def _take_in(self, report: IngestReport) -> list[Part]:
+        """Store the rows of waiting parts in one transaction; the parts that may be removed now."""
+        waiting = list(self._parts.waiting())
+        if not waiting:
+            return []
+        taken: list[Part] = []
+        with self._file.writing() as connection:
+            connection.execute("BEGIN")
+            intake = Intake(connection, report)
+            for part in waiting:
+                try:
+                    intake.stage(part.read())
+                except FileNotFoundError:
+                    continue  # taken away by hand
+                except PartUnreadable as error:
+                    self._quarantine(part, str(error), report)
+                else:
+                    taken.append(part)
+            intake.finish()
+            connection.execute("COMMIT")
+        return taken
+
+    def _quarantine_refused(self, report: IngestReport) -> bool:
+        """Move parts aside whose rows, each part's alone, DuckDB refuses. Whether there are any."""
+        before = len(report.quarantined)
+        for part in self._parts.waiting():
+            try:
+                reason = refusal(part.read())
+            except PartUnreadable as error:
+                self._quarantine(part, str(error), report)
+            else:
+                if reason:
+                    self._quarantine(part, f"{part.path}: {reason}", report)
+        return len(report.quarantined) > before
+
+    def _quarantine(self, part: Part, reason: str, report: IngestReport) -> None:
+        report.quarantined.append((self._parts.quarantine(part, reason), reason))
+        logger.warning("quarantined a part: %s", reason)
 
     def record_batch(
         self,

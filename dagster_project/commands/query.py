@@ -15,7 +15,7 @@ from rich.table import Table
 from dagster_project.commands.console import AsJson, as_stored, echo, echo_json, fail, json_text, stderr, terminal
 from dagster_project.home import Home
 from warehouse.confined import require_one_question
-from warehouse.errors import NotOneQuestion, UnknownSnapshot
+from warehouse.errors import NotOneQuestion, WarehouseError
 from warehouse.warehouse import Warehouse
 
 _NAMES = """
@@ -92,7 +92,7 @@ def _ask(warehouse: Warehouse, sql: str, parameters: Mapping[str, Any]) -> tuple
             return list(_unique([name for name, *_ in answer.description or ()])), answer.fetchall()
     except NotOneQuestion as error:
         raise fail(error, 2) from error
-    except (duckdb.Error, UnknownSnapshot) as error:
+    except (duckdb.Error, WarehouseError) as error:
         stderr.print(as_stored(error), soft_wrap=True)
         raise typer.Exit(1) from error
 
@@ -117,7 +117,7 @@ def _open_shell(warehouse: Warehouse, path: Path) -> None:
     if not shell.exists():
         stderr.print("DuckDB's shell is not installed: pip install duckdb-cli.")
         return
-    stderr.print(f"{as_stored(path)}, read-only. `.tables` lists the tables; writers wait until you leave with Ctrl-D.")
+    stderr.print(f"{as_stored(path)}, read-only. `.tables` lists the tables; Ctrl-D leaves.")
     os.execv(shell, [str(shell), "-safe", "-readonly", str(path)])
 
 

@@ -31,6 +31,7 @@ from serving.store import CallStore
 from trainer.checkpoint import MANIFEST
 from warehouse.copying import copy_batch, givens_of, inputs_of
 from warehouse.quarantine import lift, marks, quarantine
+from warehouse.replacement import log_of
 from warehouse.warehouse import Batch, Warehouse
 
 Inputs = Literal["recorded", "present"]
@@ -162,18 +163,20 @@ def _checkpoint(scratch: Scratch, identity: str) -> Path:
 @contextmanager
 def undone_unless_kept(scratch: Scratch) -> Iterator[list[bool]]:
     """The warehouse as it was before, unless True is put into the list: of two rows of a key the first one stays."""
-    file = scratch.home.warehouse_file
-    before = file.with_suffix(".before")
-    if file.exists():
-        shutil.copyfile(file, before)
+    files = (scratch.home.warehouse_file, log_of(scratch.home.warehouse_file))
+    for file in files:
+        file.with_suffix(".before").unlink(missing_ok=True)
+        if file.exists():
+            shutil.copyfile(file, file.with_suffix(".before"))
     kept: list[bool] = []
     try:
         yield kept
     finally:
         if not any(kept):
-            file.unlink(missing_ok=True)
-            if before.exists():
-                before.replace(file)
+            for file in files:
+                file.unlink(missing_ok=True)
+                if file.with_suffix(".before").exists():
+                    file.with_suffix(".before").replace(file)
 
 
 def inputs_there(scratch: Scratch, batch: Batch) -> list[tuple[Batch, Batch | None]]:

@@ -22,9 +22,7 @@ warehouse = Warehouse(Path(sys.argv[1]), Path(sys.argv[2]), timeout_s=120)
 """
 SUICIDE = """
 import os, signal
-from contextlib import contextmanager
 from warehouse import connection as connection_module
-from warehouse.connection import DatabaseFile
 from warehouse.intake import Intake
 from warehouse.parts import Parts
 def die(*_):
@@ -37,9 +35,9 @@ def before_the_second(function):
     return counted
 """
 MOMENTS = {
-    "while the file is made": """
+    "during the creation": """
 statements = connection_module.creation_sql()
-connection_module.creation_sql = lambda: (each if n < 9 else die() for n, each in enumerate(statements))
+connection_module.creation_sql = lambda: (sql if n < 9 else die() for n, sql in enumerate(statements))
 """,
     "in the middle of the transaction": """
 insert = Intake._insert
@@ -47,14 +45,6 @@ def insert_and_die(*arguments):
     insert(*arguments)
     die()
 Intake._insert = insert_and_die
-""",
-    "after the commit, before the close": """
-@contextmanager
-def writing(self):
-    with self._connection(read_only=False) as connection:
-        yield connection
-        die()
-DatabaseFile.writing = writing
 """,
     "after the commit, between two removals": "Parts.remove = before_the_second(Parts.remove)",
 }

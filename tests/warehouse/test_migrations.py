@@ -19,7 +19,7 @@ COLUMNS = "SELECT table_name, column_name, data_type, is_nullable FROM duckdb_co
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from warehouse import connection, migrations
+from warehouse import connection, migrations, replacement
 from warehouse.warehouse import Warehouse
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -30,7 +30,8 @@ MOMENTS = {
     "while the backup is copied": "migrations.shutil.copyfile = then_die(migrations.shutil.copyfile)",
     "between the tables and the views": "migrations.view_sql = die",
     "before the commit": "migrations.remembered_sql = die",
-    "after the commit, before the close": "connection.migrate = then_die(connection.migrate)",
+    "after the commit in the copy": "connection.migrate = then_die(connection.migrate)",
+    "after the copy is whole": "replacement.settle = then_die(replacement.settle)",
 }
 
 
@@ -81,7 +82,7 @@ def test_a_migration_killed_at_any_moment_leaves_the_old_file_or_the_new(old: Wa
     code = f"{KILLED}\n{MOMENTS[moment]}\nWarehouse(Path(sys.argv[1]), Path(sys.argv[2])).query('SELECT 1')"
     command = [sys.executable, "-c", code, str(old.path), str(old.parts_dir)]
     assert subprocess.run(command, cwd=HERE.parents[1], check=False).returncode == -signal.SIGKILL
-    assert version(old.path) == (str(SCHEMA_VERSION) if "after" in moment else "3")
+    assert version(old.path) == (str(SCHEMA_VERSION) if "whole" in moment else "3")
     assert old.read_batch("new", "tasks")["id"].to_list() == ["task-2", "task-1"]
     assert version(old.path) == str(SCHEMA_VERSION)
     assert {version(backup) for backup in backups(old)} == {"3"}

@@ -1,13 +1,34 @@
 """Parts: written without the lock, taken in once, and set aside with a reason when they cannot be read."""
 
+import hashlib
 import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from warehouse.errors import RowsRejected
+from warehouse.errors import RowsRejected, UnusablePath
+from warehouse.tables import TABLES
 from warehouse.warehouse import Warehouse
+
+ROOT = Path(__file__).parents[2]
+INGEST = """
+import sys
+from pathlib import Path
+from warehouse.warehouse import Warehouse
+warehouse = Warehouse(Path(sys.argv[1]), Path(sys.argv[2]))
+warehouse.ingest()
+for table in ("turns", "rewards"):
+    warehouse.query(f"FROM {table}")
+print(warehouse.query("SELECT count(*) FROM splits").item())
+"""
 
 
 def splits(*tasks: str) -> list[dict[str, str]]:
@@ -133,3 +154,127 @@ def test_new_rows_among_stored_and_repeated_ones_are_found(warehouse: Warehouse)
     report = warehouse.ingest()
     assert (report.inserted["splits"], report.already_present["splits"]) == (2, 3)
     assert warehouse.query("SELECT task_id FROM splits ORDER BY ALL")["task_id"].to_list() == ["a", "b", "c", "d"]
+
+
+def encoded(rows: pa.Table, compression: str | None) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, rows.schema, options=pa.ipc.IpcWriteOptions(compression=compression)) as writer:
+        writer.write_table(rows)
+    return sink.getvalue().to_pybytes()
+
+
+def rows_of(table: str, values: dict[str, list[Any]]) -> pa.Table:
+    columns = [pa.array(values.get(field.name, [None] * 3), type=field.type) for field in TABLES[table].schema]
+    return pa.table(columns, schema=TABLES[table].schema)
+
+
+def put_hashed(folder: Path, name: str, content: bytes) -> None:
+    """A part whose name has the hash of its bytes, so that they alone are wrong."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}-{hashlib.sha256(content).hexdigest()[:16]}.arrow").write_bytes(content)
+
+
+@pytest.mark.parametrize("compression", ["lz4", None])
+@pytest.mark.parametrize("table", ["turns", "rewards"])
+def test_no_damage_to_a_part_stops_an_ingest_or_ends_its_process(
+    warehouse: Warehouse, table: str, compression: str | None
+) -> None:
+    rows = {
+        "turns": {
+            "rollout_id": ["first", "second", "dritte Ümläut"],
+            "turn": [0, 1, 2],
+            "context_ids": [[1, 2, 3], [], [4]],
+            "text": ["some words", None, "más"],
+        },
+        "rewards": {
+            "update_id": ["u"] * 3,
+            "rollout_id": ["first", "second", "third"],
+            "components": [[("cost", 1.0), ("outcome", 2.0)], [], [("cost", 0.5)]],
+        },
+    }
+    sound, random = encoded(rows_of(table, rows[table]), compression), Random(7)
+    for number in range(100):
+        content = bytearray(sound)
+        for _ in range(random.choice((1, 2, 4, 16))):
+            content[random.randrange(len(content))] = random.choice((0, 127, 128, 255, random.randrange(256)))
+        put_hashed(warehouse.parts_dir / table, f"damaged-{number}", bytes(content))
+    warehouse.write_part("splits", splits("a", "b"), "sound")
+    command = [sys.executable, "-c", INGEST, str(warehouse.path), str(warehouse.parts_dir)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.strip() == "2"
+    assert not list((warehouse.parts_dir / table).glob("*.arrow"))
+
+
+def twice_the_same_key(folder: Path) -> str:
+    values = {"update_id": ["u"] * 3, "rollout_id": ["x", "y", "z"], "components": [[("a", 1.0), ("a", 2.0)], [], []]}
+    put_hashed(folder / "rewards", "map", encoded(rows_of("rewards", values), "lz4"))
+    return "duplicate key"
+
+
+def twice_the_same_column(folder: Path) -> str:
+    table = pa.table([pa.array(["a"]), pa.array(["a"]), pa.array(["b"])], names=["task_id", "split", "split"])
+    put_hashed(folder / "splits", "columns", encoded(table, "lz4"))
+    return "more than once"
+
+
+def link_to_nowhere(folder: Path) -> str:
+    (folder / "splits").mkdir()
+    (folder / "splits" / "link.arrow").symlink_to(folder / "nowhere")
+    return "not a part"
+
+
+def pipe(folder: Path) -> str:
+    (folder / "splits").mkdir()
+    os.mkfifo(folder / "splits" / "pipe.arrow")
+    return "not a part"
+
+
+def longest_name(folder: Path) -> str:
+    (folder / "splits").mkdir()
+    (folder / "splits" / ("x" * 249 + ".arrow")).write_bytes(b"noise")
+    return "damaged or cut short"
+
+
+@pytest.mark.parametrize("damage", [twice_the_same_key, twice_the_same_column, link_to_nowhere, pipe, longest_name])
+def test_a_part_that_cannot_be_taken_in_is_set_aside_by_name(
+    warehouse: Warehouse, damage: Callable[[Path], str]
+) -> None:
+    warehouse.parts_dir.mkdir()
+    words = damage(warehouse.parts_dir)
+    warehouse.write_part("tasks", [dict.fromkeys(TABLES["tasks"].columns) | {"id": "t"}], "sound")
+    report = warehouse.ingest()
+    [(moved, reason)] = report.quarantined
+    assert os.path.lexists(moved) and words in reason and str(warehouse.parts_dir) in reason
+    assert report.inserted["tasks"] == 1 and warehouse.ingest().quarantined == []
+
+
+def test_two_writers_of_one_bundle_both_succeed(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "exists", lambda _: False)  # each looks before the other has written
+        for _ in range(2):
+            warehouse.write_bundle("bundle", {"splits": splits("a")})
+    assert warehouse.ingest().inserted["splits"] == 1
+    assert [path.name for path in (warehouse.parts_dir / "bundles").iterdir()] == []
+
+
+@pytest.mark.parametrize(
+    "name", ["quest?x", "a?b/c", "pct%20x", "ha#sh", "quo'te\"s", "Bäume", "glob*[x]{y}", "new\nline"]
+)
+def test_a_home_may_have_any_name(tmp_path: Path, name: str) -> None:
+    warehouse = Warehouse(tmp_path / name / "warehouse.duckdb", tmp_path / name / "parts")
+    for task in ("a", "b"):
+        warehouse.write_part("splits", splits(task), task)
+        assert warehouse.ingest().inserted["splits"] == 1
+    assert warehouse.query("SELECT count(*) FROM splits").item() == 2
+    assert [path.name for path in tmp_path.iterdir()] == [name.partition("/")[0]]
+    copy = tmp_path / "moved"
+    (tmp_path / name).rename(copy)
+    assert Warehouse(copy / "warehouse.duckdb", copy / "parts").query("SELECT count(*) FROM splits").item() == 2
+
+
+def test_a_name_that_is_not_unicode_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    home = tmp_path / os.fsdecode(b"\xff")
+    with pytest.raises(UnusablePath, match="Rename the folder"):
+        Warehouse(home / "warehouse.duckdb", home / "parts")
+    assert list(tmp_path.iterdir()) == []
