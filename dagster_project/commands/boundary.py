@@ -22,7 +22,7 @@ from typer.core import TyperGroup
 
 from dagster_project.commands.console import fail, stderr
 from dagster_project.home import Home, HomeError
-from warehouse.errors import DiskFull, LakeMisconfigured, WarehouseBusy, naming_full_disk
+from warehouse.errors import DiskFull, LakeMisconfigured, WarehouseError, naming_full_disk
 
 
 class Terminated(KeyboardInterrupt):
@@ -46,7 +46,7 @@ def _boundary() -> Iterator[None]:
                 yield
         except (HomeError, LakeMisconfigured) as error:
             raise fail(error, 2) from error
-        except (DiskFull, WarehouseBusy) as error:
+        except WarehouseError as error:
             raise fail(error) from error
         except (DatabaseError, sqlite3.DatabaseError) as error:
             refusal = _sqlite_refused(error)
