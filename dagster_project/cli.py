@@ -5,7 +5,7 @@ import os
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import dagster
 import typer
@@ -25,9 +25,21 @@ from dagster_project.commands.report import campaign_report
 from dagster_project.commands.reproduce import bundle, reproduce
 from dagster_project.commands.reward import reward_app
 from dagster_project.home import Home
+from dagster_project.named_errors import NAMED, WRONG_SETTINGS
 from dagster_project.toolscale import toolscale
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+class _Commands(typer.core.TyperGroup):
+    """All commands: an error that names its remedy ends any of them with its message alone."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except NAMED as error:
+            raise fail(error, 2 if isinstance(error, WRONG_SETTINGS) else 1) from error
+
+
+app = typer.Typer(cls=_Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 domain_app = typer.Typer(no_args_is_help=True, help="Add a domain, or see what is wrong with one.")
 app.add_typer(domain_app, name="domain")
 app.add_typer(env_app, name="env")
@@ -59,14 +71,10 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Go on with a campaign: so many iterations after the last checkpoint, and all that has to come before."""
-    from dagster_project.campaign import CampaignError, load_campaign, reseeded
+    from dagster_project.campaign import load_campaign, reseeded
 
-    try:
-        campaign = campaign if seed is None else reseeded(campaign, seed)
-        load_campaign(campaign)
-    except CampaignError as error:
-        stderr.print(str(error))
-        raise typer.Exit(2) from error
+    campaign = campaign if seed is None else reseeded(campaign, seed)
+    load_campaign(campaign)
     from dagster_project.jobs import finished_iterations
     from warehouse.warehouse import Warehouse
 
@@ -79,11 +87,12 @@ def _run_campaign(name: str, *, steps: int, again: bool, as_json: bool) -> None:
     home = Home.here().prepare()
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     warnings.simplefilter("ignore", dagster.PreviewWarning)  # about Dagster's own use of its own parts
-    from dagster_project.campaign import load_campaign
+    from dagster_project.campaign import load_campaign, require_domains
     from dagster_project.runner import Step, StepFailed, iteration_steps, preparation_steps, run_steps
     from dagster_project.summary import gather, show
 
     campaign = load_campaign(name)
+    require_domains(name, campaign)
     plan = preparation_steps(name, campaign)
     for iteration in range(steps):
         plan += iteration_steps(name, iteration)

@@ -1,5 +1,6 @@
 """Materialising without a daemon: the same assets, one after the other, in this process, into the same history."""
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
@@ -10,6 +11,7 @@ from dagster_project.assets.policies import preparation_of
 from dagster_project.campaign import Campaign, iteration_key
 from dagster_project.definitions import ASSETS
 from dagster_project.home import Home
+from dagster_project.named_errors import is_named
 from dagster_project.orphans import fail_orphans
 from dagster_project.partitions import ITERATIONS
 from dagster_project.resources import resources
@@ -17,8 +19,9 @@ from warehouse.warehouse import Warehouse
 
 SYNTHESIS = ("brief", "environment", "candidate_tasks", "proven_tasks")
 """A domain's assets, in order."""
-# The console gets progress and errors; everything else is in the event log that the UI shows.
-QUIET = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
+# The console gets progress and, from `_materialise`, errors; everything else is in the event log that the UI shows.
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -103,5 +106,7 @@ def _materialise(step: Step, instance: dg.DagsterInstance, given: dict[str, obje
         else []
     )
     cause = error.cause if error is not None and error.cause is not None else error
+    if cause is not None and not is_named(cause.cls_name):
+        _log.error("%s", cause.to_string())
     what = cause.message.strip() if cause is not None else f"failed checks: {', '.join(checks)}"
     raise StepFailed(f"{step} failed: {what}\nThe whole log: `make dev`, run {result.run_id}.")

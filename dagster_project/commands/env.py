@@ -34,7 +34,7 @@ def env_list(as_json: AsJson = False) -> None:
     from generators.discovery import unusable
 
     for problem in unusable().values():
-        stderr.print(f"[yellow]warning[/yellow] {escape(problem)}", soft_wrap=True, highlight=False)
+        stderr.print(f"[yellow]warning[/yellow] {as_stored(problem)}", soft_wrap=True, highlight=False)
     rows = newest_environments(_warehouse())
     if as_json:
         echo_json(rows)
