@@ -14,9 +14,11 @@ from pydantic import Field, model_validator
 from dagster_project.home import Home
 from envs.experts import EndpointProfile
 from envs.record import Record
+from generators.brief import DomainError
+from generators.discovery import domain_folder
 from generators.fields import MAX_INTEGER, FieldsInvalid, validated
 from generators.splits import Unseen
-from generators.yaml_documents import YamlUnreadable, read_yaml, yaml_text
+from generators.yaml_documents import YamlUnreadable, misnamed, read_yaml, yaml_text
 from serving.credentials import is_variable, public_address
 from trainer.difficulty import DifficultyConfig
 from trainer.settings import EvaluationConfig, RewardConfig, RolloutConfig, UpdateConfig, WarmStartConfig
@@ -166,13 +168,20 @@ def campaign_names() -> list[str]:
 
 def unusable_names() -> dict[str, str]:
     """Files of campaigns whose name cannot be one: the name, with the reason and the remedy."""
-    return {name: _no_name(name) for name in sorted(_stems()) if not re.fullmatch(NAME, name)}
+    problems = {name: _no_name(name) for name in sorted(_stems()) if not re.fullmatch(NAME, name)}
+    for file in (file for folder in _folders() for file in misnamed(folder, "*.yaml")):
+        problems[file.name] = f"{file}: the file of a campaign ends in .yaml. Rename it."
+    return problems
 
 
 def _stems() -> set[str]:
     """Names of the files that look like campaigns; hidden ones, as editors write them, do not."""
-    files = [file for folder in (Home.here().campaigns, FOLDER) for file in folder.glob("*.yaml")]
+    files = [file for folder in _folders() for file in folder.glob("*.yaml")]
     return {file.stem for file in files if not file.name.startswith(".") and not file.is_dir()}
+
+
+def _folders() -> tuple[Path, Path]:
+    return Home.here().campaigns, FOLDER
 
 
 def _no_name(name: str) -> str:
@@ -189,10 +198,7 @@ def load_campaign(name: str) -> Campaign:
     """
     if not re.fullmatch(NAME, name):
         raise CampaignError(_no_name(name))
-    own = Home.here().campaigns / f"{name}.yaml"
-    file = own if os.path.lexists(own) else FOLDER / own.name
-    if not os.path.lexists(file):
-        raise CampaignError(f"campaign '{name}' is unknown. Known: {', '.join(campaign_names())}; or write {own}.")
+    file = _file(name)
     try:
         content = read_yaml(file)
     except YamlUnreadable as error:
@@ -203,6 +209,27 @@ def load_campaign(name: str) -> Campaign:
         return validated(Campaign, content)
     except FieldsInvalid as error:
         raise CampaignError("\n".join(f"{file}: {problem.sentence}" for problem in error.problems)) from None
+
+
+def require_domains(name: str, campaign: Campaign) -> None:
+    """Raise CampaignError, naming file and field, unless there is a usable domain of every name in the campaign."""
+    fields = {"domains": campaign.domains, "held_out_domains": campaign.held_out_domains}
+    for field, domain in ((field, domain) for field, domains in fields.items() for domain in domains):
+        try:
+            domain_folder(domain)
+        except DomainError as error:
+            raise CampaignError(f"{_file(name)}: {field}: {error}") from error
+
+
+def _file(name: str) -> Path:
+    """The file of a campaign, maybe a broken one. Raises CampaignError if there is none."""
+    own = Home.here().campaigns / f"{name}.yaml"
+    for file in (own, FOLDER / own.name):
+        if os.path.lexists(file):
+            return file
+    if problem := next((why for file, why in unusable_names().items() if Path(file).stem == name), None):
+        raise CampaignError(problem)
+    raise CampaignError(f"campaign '{name}' is unknown. Known: {', '.join(campaign_names())}; or write {own}.")
 
 
 def reseeded(name: str, seed: int) -> str:

@@ -60,14 +60,10 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Go on with a campaign: so many iterations after the last checkpoint, and all that has to come before."""
-    from dagster_project.campaign import CampaignError, load_campaign, reseeded
+    from dagster_project.campaign import load_campaign, reseeded
 
-    try:
-        campaign = campaign if seed is None else reseeded(campaign, seed)
-        load_campaign(campaign)
-    except CampaignError as error:
-        stderr.print(str(error))
-        raise typer.Exit(2) from error
+    campaign = campaign if seed is None else reseeded(campaign, seed)
+    load_campaign(campaign)
     from dagster_project.jobs import finished_iterations
     from warehouse.warehouse import Warehouse
 
@@ -80,11 +76,12 @@ def _run_campaign(name: str, *, steps: int, again: bool, as_json: bool) -> None:
     home = Home.here().prepare()
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     warnings.simplefilter("ignore", dagster.PreviewWarning)  # about Dagster's own use of its own parts
-    from dagster_project.campaign import load_campaign
+    from dagster_project.campaign import load_campaign, require_domains
     from dagster_project.runner import Step, StepFailed, iteration_steps, preparation_steps, run_steps
     from dagster_project.summary import gather, show
 
     campaign = load_campaign(name)
+    require_domains(name, campaign)
     plan = preparation_steps(name, campaign)
     for iteration in range(steps):
         plan += iteration_steps(name, iteration)

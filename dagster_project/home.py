@@ -39,6 +39,10 @@ class HomeError(Exception):
     """A folder that cannot be a home; the message names it, and the remedy."""
 
 
+class HeldOutMissing(FileNotFoundError):
+    """A held-out set that a campaign names is nowhere; the message says where it may lie."""
+
+
 class Home:
     """The folders of one project. Nothing is made before `prepare`."""
 
@@ -83,7 +87,7 @@ class Home:
     def held_out_files(self, names: Iterable[str] = ()) -> list[Path]:
         """The held-out sets: every file in `held_out/`, and those of these names, which lie there or in the project.
 
-        Raises FileNotFoundError, naming where it was looked for.
+        Raises HeldOutMissing, naming where it was looked for.
         """
         found = {}
         if self.held_out.is_dir():
@@ -98,7 +102,7 @@ class Home:
             places = (self.held_out / name, REPOSITORY / name)
             file = next((place for place in places if place.is_file()), None)
             if file is None:
-                raise FileNotFoundError(
+                raise HeldOutMissing(
                     f"held-out set '{name}' is neither {places[0]} nor {places[1]}. Put the file there, or take the "
                     "name out of the campaign's `held_out`."
                 )

@@ -12,6 +12,7 @@ from dagster_project.assets.policies import preparation_of
 from dagster_project.campaign import Campaign, iteration_key
 from dagster_project.definitions import ASSETS
 from dagster_project.home import Home
+from dagster_project.named_errors import is_named
 from dagster_project.orphans import fail_orphans
 from dagster_project.partitions import ITERATIONS
 from dagster_project.resources import resources
@@ -108,9 +109,9 @@ def _materialise(step: Step, instance: dg.DagsterInstance, given: dict[str, obje
         if hasattr(result, "get_asset_check_evaluations_events")
         else []
     )
-    if error is not None:
-        logger.error("%s", error.to_string())
     cause = error.cause if error is not None and error.cause is not None else error
+    if error is not None and cause is not None and not is_named(cause.cls_name):
+        logger.error("%s", error.to_string())
     what = cause.message.strip() if cause is not None else f"failed checks: {', '.join(checks)}"
     raise StepFailed(f"{step} failed: {what}\nThe whole log: `make dev`, run {result.run_id}.")
 

@@ -204,12 +204,12 @@ def synthesist_here(**settings: Any) -> Synthesist:
 def _from_environment(variables: Mapping[str, str]) -> dict[str, Any]:
     found: dict[str, Any] = {
         "mode": "live" if variables.get("ENVLOOM_LIVE", "") not in ("", "0") else "recorded",
-        "model": variables.get("ENVLOOM_SYNTHESIST", DEFAULT_MODEL),
+        "model": variables.get("ENVLOOM_SYNTHESIST") or DEFAULT_MODEL,
         "base_url": variables.get("ENVLOOM_BASE_URL", ""),
     }
     try:
         told = json.loads(
-            variables.get("ENVLOOM_SETTINGS", "{}"), object_pairs_hook=_distinct, parse_constant=_refuse_constant
+            variables.get("ENVLOOM_SETTINGS") or "{}", object_pairs_hook=_distinct, parse_constant=_refuse_constant
         )
         _check_names("the whole", told, Synthesist)
         _check_names("stages", told.get("stages", {}), None)

@@ -7,12 +7,14 @@ that cannot be used breaks its own domain and no other: it is reported where it 
 import logging
 import os
 import re
+from collections.abc import Iterator
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
 
 from generators.brief import NAME, DomainError
 from generators.fields import did_you_mean
+from generators.yaml_documents import misnamed
 
 BUILT_IN = Path(__file__).parent / "domains"
 PROJECT = BUILT_IN.parents[1] / "domains"
@@ -22,6 +24,7 @@ VARIABLE = "ENVLOOM_DOMAINS"
 ALONE = "ENVLOOM_DOMAINS_ALONE"
 """Set to anything: these folders are all there is, as where a history is made again from what it recorded."""
 GROUP = "envloom.domains"
+PAGE = "domain.yaml"
 _log = logging.getLogger(__name__)
 
 
@@ -51,6 +54,8 @@ def domain_folder(name: str) -> Path:
         source = sources[name][0]
         return _folder_of(source) if isinstance(source, EntryPoint) else source
     for folder in project_folders():
+        if name and (pages := misnamed(folder / name, PAGE)):
+            raise DomainError(_misnamed(pages[0]))
         if name and (folder / name).is_dir():
             raise DomainError(f"{folder / name}: has no domain.yaml. Write one: it is what makes a folder a domain.")
     raise UnknownDomain(f"domain '{name}' is unknown. {did_you_mean(name, domain_names())}")
@@ -59,6 +64,7 @@ def domain_folder(name: str) -> Path:
 def unusable() -> dict[str, str]:
     """What looks like a domain and cannot be one, by name, with the reason and the remedy. Pages are not read."""
     problems = {name: _problem(name, places) for name, places in _sources().items()}
+    problems |= {f"{file.parent.name}/{file.name}": _misnamed(file) for file in _misnamed_pages()}
     return {name: problem for name, problem in sorted(problems.items()) if problem}
 
 
@@ -90,12 +96,23 @@ def _sources() -> dict[str, list[Path | EntryPoint]]:
     sources: dict[str, list[Path | EntryPoint]] = {}
     alone = ALONE in os.environ
     for parent in dict.fromkeys(project_folders() if alone else (BUILT_IN, *project_folders())):
-        for file in sorted(parent.glob("*/domain.yaml")):
+        for file in sorted(parent.glob(f"*/{PAGE}")):
             if not file.parent.name.startswith("."):
                 sources.setdefault(file.parent.name, []).append(file.parent)
     for point in () if alone else entry_points(group=GROUP):
         sources.setdefault(point.name, []).append(point)
     return sources
+
+
+def _misnamed_pages() -> Iterator[Path]:
+    folders = project_folders() if ALONE in os.environ else (BUILT_IN, *project_folders())
+    for parent in dict.fromkeys(folders):
+        for folder in sorted(parent.glob("[!.]*/")):
+            yield from misnamed(folder, PAGE)
+
+
+def _misnamed(file: Path) -> str:
+    return f"{file}: the page of a domain is called {PAGE}. Rename it."
 
 
 def _problem(name: str, places: list[Path | EntryPoint]) -> str:

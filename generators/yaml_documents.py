@@ -8,6 +8,7 @@ What a field may hold is checked in `generators.fields`.
 import codecs
 import re
 from collections.abc import Hashable
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,21 @@ def read_yaml(file: Path) -> Any:
         raise _unreadable(loader.get_mark(), "an escape that is no character") from error
     finally:
         loader.dispose()
+
+
+def misnamed(folder: Path, pattern: str) -> list[Path]:
+    """Files of a folder that are called almost as the pattern, such as `.yml` for `.yaml`: they would not be read."""
+    if not folder.is_dir():
+        return []
+    variants = (pattern, str(Path(pattern).with_suffix(".yml")))
+    return sorted(
+        file
+        for file in folder.iterdir()
+        if not file.name.startswith(".")
+        and not fnmatchcase(file.name, pattern)
+        and any(fnmatchcase(file.name.lower(), variant) for variant in variants)
+        and not file.is_dir()
+    )
 
 
 def yaml_text(content: Any) -> str:

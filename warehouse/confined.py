@@ -10,6 +10,7 @@ import duckdb
 from warehouse.errors import NotOneQuestion
 
 _SETTINGS = (
+    "SET temp_directory = ''",  # what does not fit into memory is refused, and not written beside the warehouse
     "SET enable_external_access = false",
     "SET python_enable_replacements = false",  # a table's name never means one of our variables
     "SET lock_configuration = true",

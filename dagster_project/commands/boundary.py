@@ -22,7 +22,8 @@ from typer.core import TyperGroup
 
 from dagster_project.commands.console import fail, stderr
 from dagster_project.home import Home, HomeError
-from warehouse.errors import DiskFull, LakeMisconfigured, WarehouseError, naming_full_disk
+from dagster_project.named_errors import NAMED, WRONG_SETTINGS
+from warehouse.errors import DiskFull, naming_full_disk
 
 
 class Terminated(KeyboardInterrupt):
@@ -44,9 +45,9 @@ def _boundary() -> Iterator[None]:
         try:
             with naming_full_disk(os.environ.get("ENVLOOM_HOME", ".envloom")):
                 yield
-        except (HomeError, LakeMisconfigured) as error:
+        except (HomeError, *WRONG_SETTINGS) as error:
             raise fail(error, 2) from error
-        except WarehouseError as error:
+        except NAMED as error:
             raise fail(error) from error
         except (DatabaseError, sqlite3.DatabaseError) as error:
             refusal = _sqlite_refused(error)

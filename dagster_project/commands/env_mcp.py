@@ -10,11 +10,13 @@ from importlib.metadata import version
 from typing import Any
 
 import uvicorn
+from anyio import EndOfStream
 from mcp import MCPError, types
 from mcp.server import Server
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.runner import serve_loop
 from mcp.server.stdio import stdio_server
+from mcp.shared.message import SessionMessage
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, MODERN_PROTOCOL_VERSIONS
 
 from envs.environment import Environment
@@ -70,9 +72,43 @@ def serve_stdio(environment: Environment) -> None:
     async def serve() -> None:
         async with stdio_server() as (read, write):
             # Not `Server.run`, which would also speak the protocol without sessions (see `_sessions_only`).
-            await serve_loop(mcp_server(environment), read, write, lifespan_state={})
+            await serve_loop(mcp_server(environment), _Messages(read, write), write, lifespan_state={})
 
     asyncio.run(serve())
+
+
+class _Messages:
+    """A stream of messages that answers what is no message, as JSON-RPC asks; the SDK is silent (mcp 2.3)."""
+
+    def __init__(self, read: Any, write: Any) -> None:
+        self._read, self._write = read, write
+
+    async def receive(self) -> SessionMessage | Exception:
+        """The next message."""
+        while isinstance(message := await self._read.receive(), Exception):
+            unread = types.ErrorData(code=types.PARSE_ERROR, message="not a JSON-RPC message in UTF-8")
+            await self._write.send(SessionMessage(types.JSONRPCError(jsonrpc="2.0", id=None, error=unread)))
+        return message
+
+    async def aclose(self) -> None:
+        """Close the stream below."""
+        await self._read.aclose()
+
+    def __aiter__(self) -> "_Messages":
+        return self
+
+    async def __anext__(self) -> SessionMessage | Exception:
+        try:
+            return await self.receive()
+        except EndOfStream:
+            raise StopAsyncIteration from None
+
+    async def __aenter__(self) -> "_Messages":
+        await self._read.__aenter__()
+        return self
+
+    async def __aexit__(self, *error: Any) -> bool | None:
+        return await self._read.__aexit__(*error)
 
 
 def listen(port: int) -> socket.socket:

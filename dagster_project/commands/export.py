@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dagster_project.commands.console import AsJson, echo, echo_json, fail, stderr
+from dagster_project.commands.console import AsJson, as_stored, echo, echo_json, fail, stderr
 from dagster_project.home import Home
 
 if TYPE_CHECKING:
@@ -70,6 +70,10 @@ def export(
         model_licences={name: of for name, _, of in told},
         unproven_too=unproven,
     )
+    if re.search(r"[][*?]", str(wanted.out)):
+        stderr.print(
+            as_stored(f"{wanted.out}: `datasets` reads [, ], * and ? of a path as a pattern. Choose another --out.")
+        )
     token = _token(token_variable) if push else ""
     with stderr.status(f"exporting {dataset}"):
         exported = _export(dataset, home, wanted, no_tokens, solved_rollouts, pairs, min_margin)
@@ -124,7 +128,7 @@ def _push(folder: Path, repository: str, token: str, public: bool) -> str:
     from warehouse.export.hub import PushFailed, push
 
     try:
-        with stderr.status(f"pushing to {repository}"):
+        with stderr.status(as_stored(f"pushing to {repository}")):
             return push(folder, repository, token, private=not public)
     except PushFailed as error:
         raise fail(error) from error
@@ -135,5 +139,5 @@ def _folder_name(dataset: Dataset, whose: str) -> str:
 
 
 def _misused(message: str) -> typer.Exit:
-    stderr.print(message, soft_wrap=True, highlight=False)
+    stderr.print(as_stored(message), soft_wrap=True, highlight=False)
     return typer.Exit(2)

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dagster_project.commands.console import AsJson, echo_json, stderr, terminal
+from dagster_project.commands.console import AsJson, as_stored, echo_json, stderr, terminal
 from dagster_project.funnel import measure
 from dagster_project.home import Home
 from dagster_project.summary import table
@@ -28,7 +28,7 @@ def funnel(
     wanted = [each for each in known if domain in ("", each)]
     if not wanted:
         what = f"No synthesis of {domain or 'any domain'} is in {home.warehouse}"
-        stderr.print(f"{what}. Materialise it first, in the UI or with `make toolscale`.", soft_wrap=True)
+        stderr.print(as_stored(f"{what}. Materialise it first, in the UI or with `make toolscale`."), soft_wrap=True)
         raise typer.Exit(1)
     found = measure(warehouse, wanted)
     if input_usd_per_mtok is not None and output_usd_per_mtok is not None:

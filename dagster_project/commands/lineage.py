@@ -37,7 +37,7 @@ def lineage(
     from dagster_project.lineage_picture import FORMATS, write_picture
 
     if picture is not None and picture.suffix not in FORMATS:
-        stderr.print(f"{picture}: a picture is one of {', '.join(FORMATS)}.")
+        stderr.print(as_stored(f"{picture}: a picture is one of {', '.join(FORMATS)}."))
         raise typer.Exit(2)
     home = Home.here()
     warehouse = Warehouse(home.warehouse, home.parts)
@@ -58,7 +58,7 @@ def lineage(
         stderr.print("There is more: the walk ended early. Use a smaller --depth, or ask with `envloom query`.")
     if picture is not None:
         write_picture(fold_to_fit(found), picture)
-        stderr.print(f"drawn: {picture}", highlight=False, soft_wrap=True)
+        stderr.print(as_stored(f"drawn: {picture}"), highlight=False, soft_wrap=True)
     if as_json:
         echo_json(_as_json(warehouse, found))
     elif picture is None:

@@ -1,9 +1,10 @@
 """`envloom query`: DuckDB's SQL on the warehouse, read-only. `docs/warehouse.md` has its tables and a cookbook."""
 
-import csv
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,6 +32,9 @@ Ask with: envloom query "SELECT …"; --file takes the SQL from a file, --json a
 For every table t of records, batch_t has its rows by batch and current_t those of the newest batches.
 docs/warehouse.md describes the tables and answers common questions.\
 """
+_WHOLE = re.compile(r"-?[0-9]{1,300}")
+_INEXACT = re.compile(r"(?<![\"'\w])(INTERVAL|TIMESTAMP_NS|TIME_NS)(?![\"'\w])")
+_MOMENTS = ("DATE", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP WITH TIME ZONE")
 
 
 def query(
@@ -49,8 +53,9 @@ def query(
 
     One SELECT, which reads nothing but the warehouse and writes nothing at all.
     """
-    if sql and file:
-        stderr.print("Give the SQL as an argument or with --file, not both.")
+    if (sql and file) or (as_csv and as_json):
+        both = "the SQL as an argument or with --file" if sql and file else "--csv or --json"
+        stderr.print(f"Give {both}, not both.")
         raise typer.Exit(2)
     home = Home.here()
     if at is not None and home.lake is None:
@@ -61,8 +66,8 @@ def query(
     if not (sql or file or tables):
         if sys.stdin.isatty() and isinstance(home.warehouse, Path):
             _open_shell(warehouse, home.warehouse)
-        sql = "" if sys.stdin.isatty() else sys.stdin.read()
-    question = (file.read_text(encoding="utf-8") if file else sql).strip()
+        sql = "" if sys.stdin.isatty() else _decoded("stdin", sys.stdin.buffer.read())
+    question = _decoded(str(file), file.read_bytes()) if file else _decoded("the SQL", os.fsencode(sql))
     names, answer = _ask(warehouse, question or _NAMES, _parameters(values or ()))
     if as_json:
         echo_json([dict(zip(names, row, strict=True)) for row in answer])
@@ -80,7 +85,15 @@ def _parameters(settings: Sequence[str]) -> dict[str, Any]:
     if wrong := [name for name, equals, _ in pairs if not equals]:
         stderr.print(f"--set {as_stored(wrong[0])}: write it as name=value.")
         raise typer.Exit(2)
-    return {name: int(value) if value.lstrip("-").isdecimal() else value for name, _, value in pairs}
+    return {name: int(value) if _WHOLE.fullmatch(value) else value for name, _, value in pairs}
+
+
+def _decoded(source: str, sql: bytes) -> str:
+    try:
+        return sql.decode("utf-8-sig").strip()
+    except UnicodeDecodeError as error:
+        stderr.print(as_stored(f"{source}: byte {error.start} is not UTF-8. Write the SQL as UTF-8."), soft_wrap=True)
+        raise typer.Exit(2) from error
 
 
 def _ask(warehouse: Warehouse, sql: str, parameters: Mapping[str, Any]) -> tuple[list[str], list[tuple[Any, ...]]]:
@@ -89,12 +102,53 @@ def _ask(warehouse: Warehouse, sql: str, parameters: Mapping[str, Any]) -> tuple
         with warehouse.confined() as connection:
             require_one_question(connection, sql)
             answer = connection.execute(sql, parameters or None)
-            return list(_unique([name for name, *_ in answer.description or ()])), answer.fetchall()
+            columns = answer.description or []
+            rows = answer.fetchall()
+            if exact := _exactly(sql, [str(kind) for _, kind, *_ in columns], rows):
+                rows = connection.execute(exact, parameters or None).fetchall()
+            return list(_unique([name for name, *_ in columns])), rows
     except NotOneQuestion as error:
         raise fail(error, 2) from error
     except (duckdb.Error, WarehouseError) as error:
         stderr.print(as_stored(error), soft_wrap=True)
         raise typer.Exit(1) from error
+
+
+def _exactly(sql: str, kinds: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """The question with DuckDB's text for values that Python's types would change; empty if there are none.
+
+    Python has no months in intervals (it makes 30 days of each), no nanoseconds and no infinite dates.
+    """
+    names = [f"column{number}" for number in range(len(kinds))]
+    changed = dict(zip(names, (_INEXACT.sub("VARCHAR", kind) for kind in kinds), strict=True))
+    columns = [
+        f"CAST({name} AS {changed[name]})" if changed[name] != kind else name
+        for name, kind in zip(names, kinds, strict=True)
+    ]
+    for number, kind in enumerate(kinds):
+        if kind in _MOMENTS and any(row[number] is not None and _is_extreme(row[number]) for row in rows):
+            union = f"UNION(text VARCHAR, moment {kind})"  # fetched as its member
+            text = f"union_value(text := CAST({names[number]} AS VARCHAR))::{union}"
+            columns[number] = f"if(isinf({names[number]}), {text}, union_value(moment := {names[number]})::{union})"
+    if columns == names:
+        return ""
+    return f"SELECT {', '.join(columns)} FROM (\n{_without_end(sql)}\n) AS answer({', '.join(names)})"
+
+
+def _without_end(sql: str) -> str:
+    """One statement without semicolons and comments after it."""
+    text = sql.encode()
+    end = len(text)
+    for start, kind in reversed(duckdb.tokenize(sql)):
+        if kind != duckdb.token_type.comment and text[start : start + 1] != b";":
+            break
+        end = start
+    return text[:end].decode()
+
+
+def _is_extreme(moment: date | str) -> bool:
+    """Whether it is a moment that DuckDB's Python client also makes of an infinite one."""
+    return isinstance(moment, date) and (moment.year, moment.month, moment.day) in ((1, 1, 1), (9999, 12, 31))
 
 
 def _unique(names: Sequence[str]) -> Iterator[str]:
@@ -118,14 +172,28 @@ def _open_shell(warehouse: Warehouse, path: Path) -> None:
         stderr.print("DuckDB's shell is not installed: pip install duckdb-cli.")
         return
     stderr.print(f"{as_stored(path)}, read-only. `.tables` lists the tables; Ctrl-D leaves.")
-    os.execv(shell, [str(shell), "-safe", "-readonly", str(path)])
+    command = shell_command(shell, path)
+    os.execv(command[0], command)
+
+
+def shell_command(shell: Path, path: Path) -> list[str]:
+    """DuckDB's shell on a file, confined to it: no other file, no setting, no program.
+
+    By `.safe_mode`, since `-safe` locks the settings before the shell itself sets one, and then never starts (1.5.6).
+    """
+    return [str(shell), "-readonly", "-cmd", "SET temp_directory = ''", "-cmd", ".safe_mode", str(path)]
 
 
 def _print_csv(names: Sequence[str], answer: Sequence[Sequence[Any]]) -> None:
-    """All rows with every digit, lines that end in a line feed; NULL is an empty cell."""
-    lines = csv.writer(sys.stdout, lineterminator="\n")
-    lines.writerow(names)
-    lines.writerows([_cell(value) for value in row] for row in answer)
+    """All rows with every digit, lines that end in a line feed; NULL is an empty cell, an empty text `""`."""
+    for row in (names, *answer):
+        cells = ["" if value is None else _quoted(_cell(value)) for value in row]
+        sys.stdout.write((",".join(cells) or '""') + "\n")  # a line of nothing is none to most readers
+
+
+def _quoted(cell: str) -> str:
+    """The cell of a text, in quotes where it must be. `csv` leaves a carriage return bare, which ends lines."""
+    return '"' + cell.replace('"', '""') + '"' if cell == "" or re.search(r'[",\r\n]', cell) else cell
 
 
 def _print(names: Sequence[str], answer: Sequence[Sequence[Any]], most: int) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dagster_project.commands.console import AsJson, echo, echo_json, fail, json_text, stderr
+from dagster_project.commands.console import AsJson, as_stored, echo, echo_json, fail, json_text, stderr
 from dagster_project.home import Home
 from dagster_project.synthesist import RECORDING, Synthesist, SynthesistNotSet, synthesist_here
 from envs.environment import Environment
@@ -98,8 +98,8 @@ def answers_import(file: Path, as_json: AsJson = False) -> None:
         echo(f"stored       {found.stored}\nalready      {found.already_stored}")
         echo(f"refused      {len(found.refused)}\nunknown      {len(found.unknown)}")
     for identity, why in found.refused.items():
-        stderr.print(f"refused {identity}: {why}", soft_wrap=True, highlight=False, markup=False)
+        stderr.print(as_stored(f"refused {identity}: {why}"), soft_wrap=True)
     for identity in found.unknown:
-        stderr.print(f"unknown {identity}: no question of this ledger", soft_wrap=True, highlight=False, markup=False)
+        stderr.print(as_stored(f"unknown {identity}: no question of this ledger"), soft_wrap=True)
     if found.refused or found.unknown:
         raise typer.Exit(1)

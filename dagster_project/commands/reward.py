@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from dagster_project.commands.console import AsJson, echo_json, fail, stderr, terminal
+from dagster_project.commands.console import AsJson, as_stored, echo_json, fail, stderr, terminal
 from dagster_project.home import Home
 
 reward_app = typer.Typer(no_args_is_help=True, help="What a rollout was rewarded for.")
@@ -40,7 +40,8 @@ def explain_reward(
     if told["differs"]:
         stderr.print(
             f"[red]wrong[/red] the stored reward {told['stored']['reward']} or advantage {told['stored']['advantage']} "
-            f"is another: the reward settings of campaign {found.campaign}, or the code, have changed since.",
+            f"is another: the reward settings of campaign {as_stored(found.campaign)}, or the code, have changed "
+            "since.",
             highlight=False,
             soft_wrap=True,
         )

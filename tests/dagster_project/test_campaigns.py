@@ -9,9 +9,17 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from dagster_project.campaign import CampaignError, campaign_names, load_campaign, reseeded
+from dagster_project.campaign import (
+    CampaignError,
+    campaign_names,
+    load_campaign,
+    require_domains,
+    reseeded,
+    unusable_names,
+)
 from dagster_project.cli import app
 from dagster_project.home import REPOSITORY
+from dagster_project.synthesist import DEFAULT_MODEL, synthesist_here
 
 PAGE = "title: Bike rental\ndescription: A shop lends bikes by the day. Riders book, fetch and bring back bikes.\n"
 SECRET = "sk-proj-SECRET"
@@ -169,3 +177,64 @@ def test_a_folder_that_is_no_domain_is_named_by_the_commands(tmp_path: Path, mon
     assert checked.exit_code == 1 and "Rename the folder" in checked.output
     listed = CliRunner().invoke(app, ["env", "list"])
     assert listed.exit_code == 0 and "warning" in listed.stderr and "car-rental" in listed.stderr
+
+
+@pytest.mark.usefixtures("campaigns")
+@pytest.mark.parametrize(
+    ("variable", "value", "command"),
+    [
+        ("ENVLOOM_DOMAINS", "/nowhere", ["env", "list", "--json"]),
+        ("ENVLOOM_WAREHOUSE", "lake", ["query", "SELECT 1", "--json"]),
+        ("ENVLOOM_WAREHOUSE", "lake", ["funnel"]),
+        ("ENVLOOM_SETTINGS", '{"api_key": "sk-proj-SECRET"}', ["domain", "make", "library", "--json"]),
+    ],
+)
+def test_a_variable_that_cannot_be_used_ends_any_command_with_one_message(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, command: list[str]
+) -> None:
+    monkeypatch.setenv(variable, value)
+    ended = CliRunner().invoke(app, command)
+    assert (ended.exit_code, ended.stdout) == (2, "")
+    assert ("ENVLOOM_" in ended.stderr or "is not a lake" in ended.stderr) and SECRET not in ended.stderr
+
+
+@pytest.mark.usefixtures("campaigns")
+def test_empty_variables_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("ENVLOOM_SETTINGS", "ENVLOOM_SYNTHESIST", "ENVLOOM_DOMAINS", "ENVLOOM_WAREHOUSE"):
+        monkeypatch.setenv(variable, "")
+    assert synthesist_here().model == DEFAULT_MODEL
+    assert CliRunner().invoke(app, ["env", "list"]).exit_code == 0
+
+
+def test_a_domain_that_a_campaign_misspells_is_named_with_file_and_field(campaigns: Path) -> None:
+    (campaigns / "own.yaml").write_text("domains: [library, finanse]\n")
+    with pytest.raises(CampaignError) as error:
+        require_domains("own", load_campaign("own"))
+    assert f"{campaigns / 'own.yaml'}: domains: domain 'finanse'" in str(error.value)
+    assert "Did you mean finance?" in str(error.value)
+    assert CliRunner().invoke(app, ["train", "own"]).exit_code == 2
+
+
+@pytest.mark.usefixtures("campaigns")
+def test_a_name_with_marks_of_the_console_is_shown_as_it_is() -> None:
+    ended = CliRunner().invoke(app, ["train", "[/red]"])
+    assert ended.exit_code == 2 and "'[/red]'" in ended.stderr
+
+
+@pytest.mark.parametrize("file", ["own.yml", "own.YAML", "own.YML"])
+def test_a_campaign_with_another_ending_is_named_and_not_passed_over(campaigns: Path, file: str) -> None:
+    (campaigns / file).write_text("domains: [library]\n")
+    assert list(unusable_names()) == [file] and "own" not in campaign_names()
+    with pytest.raises(CampaignError, match=rf"{file}: the file of a campaign ends in .yaml. Rename it."):
+        load_campaign("own")
+
+
+def test_a_page_that_cannot_be_read_fails_its_step_with_one_message(tmp_path: Path) -> None:
+    (tmp_path / "domains" / "bikes").mkdir(parents=True)
+    (tmp_path / "domains" / "bikes" / "domain.yaml").write_text(PAGE + "seed: many\n")
+    variables = {**os.environ, "ENVLOOM_DOMAINS": str(tmp_path / "domains"), "ENVLOOM_HOME": str(tmp_path / "home")}
+    command = [sys.executable, "-m", "dagster_project.cli", "domain", "make", "bikes", "--json"]
+    run = subprocess.run(command, env=variables, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout) == (1, "")
+    assert "domain.yaml: seed: must be a whole number" in run.stderr
+    assert "Stack Trace" not in run.stderr and "Traceback" not in run.stderr

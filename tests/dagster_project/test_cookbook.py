@@ -1,17 +1,22 @@
 """A played campaign asked in SQL and by its lineage: the queries of the document, `envloom query` and `lineage`."""
 
+import io
 import json
 import re
+import subprocess
+import sys
 import xml.etree.ElementTree as ElementTree
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
 from dagster_project.cli import app
+from dagster_project.commands import query
 from dagster_project.home import Home
 from dagster_project.lineage_fold import fold_to_fit
 from dagster_project.lineage_picture import mermaid, shown_lineage
@@ -216,6 +221,70 @@ def test_csv_has_every_digit_and_plain_line_ends() -> None:
     sql = f"{numbers}, 'a,\"b\"' AS t, [1, NULL] AS l, true AS b, NULL AS n"
     text = runner.invoke(app, ["query", "--csv", sql]).stdout_bytes
     assert text == b'v,w,t,l,b,n\n1234567.891,0.000123456789,"a,""b""","[1, null]",true,\n'
+
+
+@pytest.mark.parametrize(
+    ("expression", "value"),
+    [
+        ("INTERVAL '1 year 1 month 3.5 seconds'", "1 year 1 month 00:00:03.5"),
+        ("[INTERVAL '-5 us', NULL]", ["-00:00:00.000005", None]),
+        ("{'INTERVAL': INTERVAL '1 month'}", {"INTERVAL": "1 month"}),
+        ("TIMESTAMP_NS '2026-01-01 00:00:00.123456789'", "2026-01-01 00:00:00.123456789"),
+        ("DATE 'infinity'", "infinity"),
+        ("TIMESTAMP '-infinity'", "-infinity"),
+        ("DATE '9999-12-31'", "9999-12-31"),
+        ("TIMESTAMPTZ 'infinity'", "infinity"),
+    ],
+)
+def test_what_python_has_no_value_for_is_written_as_duckdb_does(expression: str, value: object) -> None:
+    asked = runner.invoke(app, ["query", "--json", f"SELECT {expression} AS x, 1 AS n, 2 AS n; -- twice"])
+    assert json.loads(asked.stdout) == [{"x": value, "n": 1, "n_1": 2}]
+
+
+def test_csv_is_read_back_by_others_whatever_a_text_holds() -> None:
+    sql = "SELECT 'a' || chr(13) || 'b' AS a, '' AS b, NULL AS c, 'x,\"y\"' AS d, chr(10) AS e"
+    text = runner.invoke(app, ["query", "--csv", sql]).stdout_bytes
+    assert text == b'a,b,c,d,e\n"a\rb","",,"x,""y""","\n"\n'
+    (row,) = duckdb.read_csv(io.BytesIO(text), all_varchar=True, allow_quoted_nulls=False).fetchall()
+    assert row == ("a\rb", "", None, 'x,"y"', "\n")
+
+
+@pytest.mark.parametrize("value", ["--5", "9" * 5000, "²", "٣", "-", ""])
+def test_a_value_that_is_no_plain_number_is_text(value: str) -> None:
+    asked = runner.invoke(app, ["query", "SELECT $n AS n", "--json", "--set", f"n={value}"])
+    assert json.loads(asked.stdout) == [{"n": value}]
+
+
+def test_sql_that_is_no_utf_8_is_refused_with_one_message(tmp_path: Path) -> None:
+    (tmp_path / "asked.sql").write_bytes(b"SELECT '\xff'")
+    for words, piped in ((["--file", str(tmp_path / "asked.sql")], None), ([], b"SELECT '\xff'"), (["'\udcff'"], None)):
+        asked = runner.invoke(app, ["query", "--json", *words], input=piped)
+        assert (asked.exit_code, asked.stdout) == (2, "") and "is not UTF-8" in asked.stderr
+
+
+def test_a_question_writes_nothing_beside_the_warehouse(warehouse: Warehouse) -> None:
+    with warehouse.confined() as connection:
+        assert connection.execute("SELECT current_setting('temp_directory')").fetchall() == [("",)]
+
+
+def test_duckdbs_shell_starts_and_reaches_the_warehouse_alone(home: Home, tmp_path: Path) -> None:
+    shell = Path(sys.executable).with_name("duckdb")
+    if not shell.exists():
+        pytest.skip("DuckDB's shell is not installed")
+    lines = [
+        "SELECT count(*) AS tasks FROM tasks;",
+        f"COPY (SELECT 1) TO '{tmp_path / 'copy.csv'}';",
+        "SELECT * FROM read_text('/etc/hostname');",
+        ".shell touch written",
+        "DELETE FROM tasks;",
+    ]
+    run = subprocess.run(
+        query.shell_command(shell, home.warehouse_file),
+        input="\n".join(lines), capture_output=True, text=True, check=False, cwd=tmp_path,
+    )  # fmt: skip
+    assert "tasks" in run.stdout and run.stderr.count("disabled by configuration") == 2
+    assert "-safe mode" in run.stderr and "read-only" in run.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_table_shows_text_as_it_is_stored() -> None:

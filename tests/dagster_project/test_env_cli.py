@@ -211,6 +211,25 @@ def test_a_line_that_is_no_text_is_an_answer_too() -> None:
     assert result.exit_code == 0 and "`help` lists what can be written" in result.stdout.splitlines()[-1]
 
 
+def test_a_line_that_is_no_message_is_answered_and_the_session_goes_on(library: Environment) -> None:
+    hello = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
+    lines = [
+        json.dumps({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello}),
+        "no message",
+        '{"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {"name": "\\ud800"}}',
+        '{"jsonrpc": "2.0", "id": 3, "method": "tools/call", "params": ' + "[" * 5000,
+        json.dumps({"jsonrpc": "2.0", "id": 4, "method": "ping"}),
+    ]
+    command = [str(ENVLOOM), "env", "serve", library.id]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdin is not None and server.stdout is not None
+        server.stdin.write("\n".join([*lines, ""]))
+        server.stdin.flush()
+        answers = [json.loads(server.stdout.readline()) for _ in lines]
+    assert [answer["id"] for answer in answers] == [1, None, None, None, 4]
+    assert {answer["error"]["code"] for answer in answers[1:4]} == {-32700}
+
+
 def test_nothing_about_tasks_or_verdicts_is_served(library: Environment, warehouse: Warehouse) -> None:
     async def everything() -> str:
         async with Client(mcp_server(library), mode="legacy") as client:

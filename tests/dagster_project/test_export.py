@@ -353,3 +353,12 @@ def test_what_cannot_be_exported_is_said(tmp_path: Path, monkeypatch: pytest.Mon
         done = export(*words)
         assert done.exit_code == code and said in done.output, done.output
     assert (somebody / "thesis.tex").exists()
+
+
+@pytest.mark.usefixtures("home")
+def test_a_folder_whose_path_datasets_takes_for_a_pattern_is_warned_of(tmp_path: Path) -> None:
+    for folder, warned in ((tmp_path / "ünï # % 'x'", False), (tmp_path / "a[b]", True)):
+        exported = runner.invoke(app, ["export", "tasks", "--out", str(folder), "--json"])
+        assert exported.exit_code == 0 and json.loads(exported.stdout)["path"] == str(folder)
+        assert ("Choose another --out" in exported.stderr) is warned
+    assert len(datasets.load_dataset(str(tmp_path / "ünï # % 'x'"), split="train")) > 0

@@ -208,6 +208,15 @@ def test_a_folder_that_can_be_no_domain_is_reported_and_leaves_the_others_alone(
     assert scaffold("boats")
 
 
+@pytest.mark.parametrize("file", ["domain.yml", "domain.YAML", "Domain.yaml"])
+def test_a_page_of_another_name_is_named_and_not_passed_over(own: Path, file: str) -> None:
+    brief_with(own / "bikes", GOOD)
+    (own / "bikes" / "domain.yaml").rename(own / "bikes" / file)
+    assert list(unusable()) == [f"bikes/{file}"]
+    with pytest.raises(DomainError, match=f"{file}: the page of a domain is called domain.yaml. Rename it."):
+        domain_folder("bikes")
+
+
 def test_hidden_folders_and_folders_without_a_page_are_no_domains(own: Path) -> None:
     brief_with(own / ".library", GOOD)
     (own / "notes").mkdir()
