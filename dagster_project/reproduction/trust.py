@@ -21,7 +21,7 @@ from serving.models import fingerprint_here, is_hub_id
 from warehouse.warehouse import Batch, Warehouse
 
 ADDRESSES = ("base_url", "base_urls", "address")
-VARIABLES = ("api_key_variable",)
+VARIABLES = ("api_key_variable", "header_variables")
 MODELS = ("policy", "difficulty.policy")
 """Settings of a campaign that reach out of the scratch project, by name and, of models, by place."""
 SAMPLING = ("engine.", "rollouts.workers.")
@@ -90,8 +90,8 @@ def environment_for(variables: Mapping[str, str], permission: Permission) -> dic
 def reaching_out(settings: Mapping[str, Any], mode: Mode) -> Iterator[tuple[str, str]]:
     """Place and value of every setting of a campaign that names an address, an environment variable or a model."""
     for place, value in _leaves(settings, ""):
-        name = re.sub(r"\[\d+\]$", "", place).rpartition(".")[2]
-        named = value and (name in (*ADDRESSES, *VARIABLES) or place in MODELS)
+        names = re.sub(r"\[\d+\]", "", place).split(".")
+        named = value and (not {*ADDRESSES, *VARIABLES}.isdisjoint(names) or place in MODELS)
         if named and (mode == "regenerate" or not place.startswith(SAMPLING)):
             yield place, value
 

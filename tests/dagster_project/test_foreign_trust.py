@@ -110,16 +110,20 @@ def _of_type(kind: Any, place: str) -> Iterator[str]:
 def test_every_text_in_a_campaign_either_reaches_out_and_is_asked_for_or_reaches_nothing() -> None:
     harmless = {
         "domains", "revision", "held_out", "held_out_domains", "held_out_tools", "difficulty.revision",
-        "rollouts.user.model",
+        "rollouts.user.model", "rollouts.user.requests.headers", "rollouts.user.requests.extra_body",
         *(f"{room}.toolbox.pool.{name}" for room in ("rollouts", "evaluation") for name in (
-            "name", "capability", "model", "competence.domain",
+            "name", "capability", "model", "competence.domain", "requests",
         )),
     }  # fmt: skip
     for place in set(_texts(Campaign)):
         asked = place in MODELS or place.rpartition(".")[2] in (*ADDRESSES, *VARIABLES)
         assert asked != (place in harmless), place
-    settings = {"engine": ENGINE, "rollouts": {"user": {"base_url": "http://x/v1"}}}
-    assert dict(reaching_out(settings, "replay")) == {"rollouts.user.base_url": "http://x/v1"}
+    requests = {"header_variables": {"X-Key": "AWS_SECRET"}, "headers": {"X-Title": "a"}}
+    settings = {"engine": ENGINE, "rollouts": {"user": {"base_url": "http://x/v1", "requests": requests}}}
+    assert dict(reaching_out(settings, "replay")) == {
+        "rollouts.user.base_url": "http://x/v1",
+        "rollouts.user.requests.header_variables.X-Key": "AWS_SECRET",
+    }
 
 
 def test_a_process_for_a_bundle_has_no_secrets_but_those_allowed() -> None:
