@@ -14,7 +14,7 @@ from functools import lru_cache
 from pydantic import JsonValue
 
 from envs.notation.amounts import amounts
-from envs.notation.denials import NO, NOTHING, YES, is_denied
+from envs.notation.denials import IGNORANCE, NO, NOTHING, YES, is_denied
 from envs.notation.folding import fold
 from envs.notation.moments import days, states_moment
 from envs.notation.numbers import Number
@@ -42,7 +42,7 @@ def tells(answer: str, fact: Fact, clock: str) -> bool:
 def _tells_all(answer: str, fact: Fact, values: list[JsonValue], clock: str) -> bool:
     """Each value told, in any order; that there is none told by saying so."""
     if not values:
-        return NOTHING.search(fold(answer)) is not None
+        return any(NOTHING.search(clause) for clause in _clauses(fold(answer)) if not IGNORANCE.search(clause))
     return all(tells(answer, fact.model_copy(update={"value": value}), clock) for value in values)
 
 
@@ -110,7 +110,7 @@ def _is_rounded(amount: Decimal, value: Decimal) -> bool:
 
 
 def _tells_boolean(text: str, fact: Fact) -> bool:
-    clauses = [clause for clause in _clauses(text) if clause.strip()]
+    clauses = [clause for clause in _clauses(text) if clause.strip() and not IGNORANCE.search(clause)]
     words = [w for w in re.split(r"[\W_]+", fact.label.casefold()) if len(w) > 1 and w not in _LABEL_NOISE]
     about = [clause for clause in clauses if any(_mentions(clause, word) for word in words)]
     if about:

@@ -9,22 +9,36 @@ from collections.abc import Iterator
 from datetime import date
 from functools import lru_cache
 
+from envs.notation.folding import fold
+
 _TEXTS = 256
 _NAMES = (
-    "january jan januar januari janner janvier janv enero ene gennaio janeiro января",
-    "february feb februar februari fevrier fevr febrero febbraio fevereiro fev февраля",
-    "march mar marz maerz mrz mars marzo marco maart mrt марта",
-    "april apr avril avr abril abr aprile апреля",
-    "may mai mayo maggio maio mei maj мая",
-    "june jun juni juin junio giugno junho июня",
-    "july jul juli juillet juil julio luglio julho июля",
-    "august aug aout agosto augustus augusti августа",
-    "september sep sept septembre septiembre setiembre settembre setembro сентября",
-    "october oct oktober okt octobre octubre ottobre outubro октября",
-    "november nov novembre noviembre novembro ноября",
-    "december dec dezember dez decembre diciembre dicembre dezembro desember декабря",
+    "january jan januar januari janner janvier janv enero ene gennaio janeiro января "
+    "ocak يناير जनवरी জানুয়ারি stycznia",
+    "february feb februar februari fevrier fevr febrero febbraio fevereiro fev февраля "
+    "subat فبراير फरवरी फ़रवरी ফেব্রুয়ারি lutego",
+    "march mar marz maerz mrz mars marzo marco maart mrt марта "
+    "mart maret مارس मार्च মার্চ marca",
+    "april apr avril avr abril abr aprile апреля "
+    "nisan أبريل ابريل अप्रैल এপ্রিল kwietnia",
+    "may mai mayo maggio maio mei maj мая "
+    "mayis مايو मई মে maja",
+    "june jun juni juin junio giugno junho июня "
+    "haziran يونيو जून জুন czerwca",
+    "july jul juli juillet juil julio luglio julho июля "
+    "temmuz يوليو जुलाई জুলাই lipca",
+    "august aug aout agosto augustus augusti августа "
+    "agustos agustus أغسطس अगस्त আগস্ট sierpnia",
+    "september sep sept septembre septiembre setiembre settembre setembro сентября "
+    "eylul سبتمبر सितंबर सितम्बर সেপ্টেম্বর wrzesnia",
+    "october oct oktober okt octobre octubre ottobre outubro октября "
+    "ekim أكتوبر अक्टूबर অক্টোবর pazdziernika",
+    "november nov novembre noviembre novembro ноября "
+    "kasim نوفمبر नवंबर नवम्बर নভেম্বর listopada",
+    "december dec dezember dez decembre diciembre dicembre dezembro desember декабря "
+    "aralik ديسمبر दिसंबर दिसम्बर ডিসেম্বর grudnia",
 )
-_MONTHS = {name: number for number, names in enumerate(_NAMES, start=1) for name in names.split()}
+_MONTHS = {fold(name): number for number, names in enumerate(_NAMES, start=1) for name in names.split()}
 _LONGEST_FIRST = sorted(_MONTHS, key=len, reverse=True)
 _MONTH = rf"(?P<month>{'|'.join(_LONGEST_FIRST)})(?![^\W\d_])\.?"
 _NOT_ENGLISH = "|".join(name for name in _LONGEST_FIRST if name not in ("may", "march", "mar"))
@@ -32,8 +46,9 @@ _DAY = r"(?P<day>\d{1,2})(?:st|nd|rd|th|er|[eº°])?(?!\w|:\d|[.,]\d|-\d)"
 _OPEN = r"(?<![a-z\d_.])(?<![a-z\d]-)"
 """Nothing of a script with spaces before it: `ORD-2026-03-05` holds no date."""
 _YEAR = r"(?:[\s,(/-]+(?:(?:of|in|de|del|do)\s)?(?P<year>\d{4}|'\d\d)(?!\w))?(?![\s,]+\d{5})"
-_WORD = re.compile(r"[^\W\d_]+")
-_YEAR_OR_MONTH = re.compile(r"\d{4}|[月월]")
+_WORD = re.compile(r"(?:[^\W\d_]|[\u0900-\u0dff])+")
+"""Python takes the vowel signs of India's scripts for no letters."""
+_YEAR_OR_MONTH = re.compile(r"\d{4}|[月월]|\d\.\s?\d\d?\.")
 """Without one of these a text has no date in numbers, and without a month's name none in words: most have neither."""
 _NUMERIC = tuple(
     re.compile(_OPEN + pattern)
@@ -41,6 +56,7 @@ _NUMERIC = tuple(
         r"(?P<year>\d{4})(?P<gap>[-/.])(?P<month>\d{1,2})(?P=gap)(?P<day>\d{1,2})(?![\d-]|\.\d)",
         r"(?<!/)(?P<month>\d{1,2})/(?P<day>\d{1,2})/(?P<year>\d{4})(?!\d)",
         r"(?P<day>\d{1,2})\.\s?(?P<month>\d{1,2})\.\s?(?P<year>\d{4})(?!\d)",
+        r"(?<=\b(?:am|im|ab|zu) )(?P<year>(?!))?(?P<day>\d{1,2})\.\s?(?P<month>\d{1,2})\.(?!\s?\d)",
         r"(?<!-)(?P<month>\d{1,2})-(?P<day>\d{1,2})-(?P<year>\d{4})(?![\d-])",
         r"(?P<year>\d{4})\s?[年년.]\s?(?P<month>\d{1,2})\s?[月월.]\s?(?P<day>\d{1,2})\s?[日号號일.]?(?!\d)",
         r"(?P<year>(?!))?(?<!年)(?<!년\s)(?P<month>\d{1,2})\s?[月월]\s?(?P<day>\d{1,2})\s?[日号號일]",
