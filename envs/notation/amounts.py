@@ -11,6 +11,7 @@ from functools import lru_cache
 from itertools import pairwise
 
 from envs.notation.numbers import Number, read_numbers
+from envs.notation.units import Unit
 
 _TEXTS = 256
 """Texts whose amounts are remembered: one answer is asked for many facts."""
@@ -54,20 +55,31 @@ def _join(text: str, first: Number, second: Number) -> Number | None:
         return None
     if first.money == "major" and _BARE_CENTS.match(text, first.end) and (second.money, second.unit) == ("", None):
         return replace(first, value=first.value + sign * second.value / 100, end=second.end)
-    if first.unit and second.unit and first.unit.dimension == second.unit.dimension:
-        units = first.unit, second.unit
+    units = _with_minutes(first.unit, second.unit)
+    if units and units[0].dimension == units[1].dimension:
         joint = gap.strip()
         if units[0].factor <= units[1].factor or (joint and units[0].dimension != "time"):
             return None
         if joint == "," and not units[0].certain:
             return None  # `twice a day, 30 minutes`
         value = first.value * units[0].factor + sign * second.value * units[1].factor
-        unit = first.unit._replace(factor=Decimal(1), composed=True)
+        unit = units[0]._replace(factor=Decimal(1), composed=True)
         return replace(second, value=value, start=first.start, unit=unit, grouped=None)
     smaller = second.value < first.scale and (second.scale > 1 or gap == " " or first.scale <= 100)
     if first.scale > 1 and smaller and "," not in gap and not first.money and first.unit is None:
         return replace(second, value=first.value + sign * second.value, start=first.start, grouped=None)
     return None
+
+
+def _with_minutes(first: Unit | None, second: Unit | None) -> tuple[Unit, Unit] | None:
+    """The units of two numbers; an `m` beside hours or seconds counts minutes."""
+    if first is None or second is None:
+        return None
+    if (first.dimension, second.dimension) == ("time", "length") and second.factor == 1:
+        second = first._replace(factor=Decimal(60))
+    elif (first.dimension, second.dimension) == ("length", "time") and first.factor == 1:
+        first = second._replace(factor=Decimal(60))
+    return first, second
 
 
 def _with_ranges(text: str, numbers: list[Number]) -> list[Number]:

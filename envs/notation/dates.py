@@ -40,7 +40,8 @@ _NAMES = (
 )
 _MONTHS = {fold(name): number for number, names in enumerate(_NAMES, start=1) for name in names.split()}
 _LONGEST_FIRST = sorted(_MONTHS, key=len, reverse=True)
-_MONTH = rf"(?P<month>{'|'.join(_LONGEST_FIRST)})(?![^\W\d_])\.?"
+MONTH_NAMES = "|".join(_LONGEST_FIRST)
+_MONTH = rf"(?P<month>{MONTH_NAMES})(?![^\W\d_])\.?"
 _NOT_ENGLISH = "|".join(name for name in _LONGEST_FIRST if name not in ("may", "march", "mar"))
 _DAY = r"(?P<day>\d{1,2})(?:st|nd|rd|th|er|[eº°])?(?!\w|:\d|[.,]\d|-\d)"
 _OPEN = r"(?<![a-z\d_.])(?<![a-z\d]-)"

@@ -10,7 +10,7 @@ _FOREIGN = (
 _RESUMED = "but|only|sure|sondern|nur|sino|solo|mais|seulement|ma|maar|mas|а|только"
 # Up to two words may stand between a negation and what it denies; "not 30 but 40" tells 40.
 _DENIED = re.compile(
-    rf"(?:(?:{NEGATION}|{_FOREIGN})(?:\s+(?!(?:{_RESUMED})\b)[^\W\d_]+){{0,2}}\s+[(\"'$€£]?"
+    rf"(?:(?:{NEGATION}|{_FOREIGN})(?:\s+(?!(?:{_RESUMED}|(?:more|less|fewer|higher|lower) than)\b)[^\W\d_]+){{0,2}}\s+[(\"'$€£]?"
     r"|(?:\bweder(?:\s[^\W\d_]+){0,2}|\bweder\b[^.;\n]*\bnoch|(?<![^\W_])(?:ni|nem))\s"
     r"|(?:不是|並非|并非|而非|沒有|没有|不在|非|不|ไม่ใช่|ไม่)\s?)\Z"
 )
@@ -19,7 +19,7 @@ _REACH = 60
 """Characters before a value in which its denial is looked for."""
 IGNORANCE = re.compile(
     r"\b(?:(?:do|does|did|could|can|would|am)(?: not|n't)|cannot|can't|unable to|not able to|never)"
-    r" (?:\w+ ){0,2}?(?:know|tell|say|sure|determine|verify|confirm|check|see|access|find out|certain)\b"
+    r" (?:\w+ ){0,2}?(?:know|tell|say|sure|determine|verify|confirm|check|see|access|certain|find (?:out|the|this|that|your|it|such|any information)|have (?:\w+ )?(?:information|access|details))\b"
     r"|\b(?:not (?:\w+ )?(?:sure|certain|clear)|unsure|uncertain|unclear|unknown|maybe|perhaps|no (?:idea|information|way))\b"
     r"|\bweiss (?:\w+ )?nicht|nicht sicher|vielleicht|sais pas|pas sur|peut-etre|no (?:lo )?se\b|quizas?\b"
     r"|\bnon (?:lo )?so\b|forse\b|nao sei\b|talvez\b|не знаю|не уверен|может быть"

@@ -53,6 +53,15 @@ _RUN = re.compile(
     (?P<joined>-\w+|[ ](?:{_ORDINAL})\b)?""",
     re.VERBOSE,
 )
+_ONE = re.compile(
+    r"""(?:\A\W*|[.:!?\n|][ ]|(?<!\w)(?:only|just|exactly|have|has|had|there[ ](?:is|was)|found|contains?|includes?|remains?
+    |(?:answer|total|number|count)[ ]is|=)[ ](?:(?:only|just|exactly)[ ])?)\**(?P<one>one)(?=\W*\Z|[.]\s|[ ](?!(?:of|more
+    |another|other|or|and|that|which|who|things?|day|time|moment|momento|sec(?:ond)?|minute|way|reason|problem|issue
+    |question|note|option|caveat|can|could|should|would|may|might|must|has|have|is|was|for|with|in|on|at|to|from|by|as
+    |big|last|final|such|important)\b)[a-z])""",
+    re.VERBOSE,
+)
+"""Where `one` counts what follows: elsewhere it may stand for a thing (`this one`) or for people."""
 _FRACTIONS = {"half": Decimal("0.5"), "quarter": Decimal("0.25"), "quarters": Decimal("0.75")}
 
 
@@ -77,6 +86,11 @@ def number_words(text: str) -> Iterator[Words]:
                 yield Words(value, run.start(), run.end() - len(run["joined"] or ""))
         else:
             yield from _enumerated(run, groups)
+
+
+def counts_one(text: str, start: int) -> bool:
+    """Whether the `one` that begins at `start` is a number."""
+    return any(match.start("one") == start for match in _ONE.finditer(text))
 
 
 def _enumerated(run: re.Match[str], groups: list[str]) -> Iterator[Words]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 
-from envs.notation import cjk_numerals, currencies, number_words, units
+from envs.notation import cjk_numerals, currencies, foreign_words, number_words, units
 from envs.notation.currencies import Money
 from envs.notation.dates import absolute_dates
 from envs.notation.digits import RUN, Digits, decimal_mark, read_run
@@ -39,26 +39,27 @@ class Number:
 _LETTER = rf"[^\W{UNSPACED}]"
 """A letter, digit or underscore of a script with spaces: beside it no number begins."""
 _MINUS = re.compile(
-    rf"(?:-|(?<!{_LETTER})(?:minus|negative|moins|menos|meno|negativo?)[ ]|负|負|マイナス|마이너스[ ]?)\Z"
+    rf"(?:-|(?<!{_LETTER})(?:minus|negative|moins|menos|meno|negativo?|минус|eksi|سالب|ناقص)[ ]|负|負|零下|氷点下|マイナス|(?:마이너스|영하)[ ]?)\Z"
 )
 _SPACED_MINUS = re.compile(r"[:=(|]\s*(?P<sign>-\s)\Z")
 """A hyphen and a space are a sign only where an amount is expected; elsewhere they are a dash."""
 _NO_SIGN = re.compile(rf"(?<={_LETTER})|(?<=[)/+])|(?<=\d[ ])")
 """What makes a hyphen before digits a joint or an operator instead of a sign."""
-_SIGN_WORDS = "minus negative moins menos meno negativ negativo - 负 負 マイナス 마이너스"
+_SIGN_WORDS = "minus negative moins menos meno negativ negativo - 负 負 零下 氷点下 マイナス 마이너스 영하 минус eksi سالب ناقص"
 _LEADS = (*_SIGN_WORDS.split(), *currencies.LEADS)
 _OPERATOR = re.compile(r"(?<=[\d)][ ]minus[ ])|(?<=[\d)][ ]-)")
 _REFUSED_BEFORE = re.compile(
-    rf"""(?<={_LETTER}) | (?<={_LETTER}[-:/]) | (?<=[.^@%±×·²³)]) | (?<=[/+]-) | (?<=\d[ ]-) | (?<=[第几幾数數之제])
+    rf"""(?<={_LETTER})(?<!\dh) | (?<=\dh)(?!\d\d?[ ]?m) | (?<={_LETTER}[-/]) | (?<={_LETTER}:)(?<![^\W\d_]{{4}}:)
+    | (?<=[点點시]) | (?<=[点點시][ ]) | (?<=(?<!小)[时時]) | (?<=(?<!小)[时時][ ]) | (?<=[.^@%±×·²³)]) | (?<=[/+]-) | (?<=\d[ ]-) | (?<=[第几幾数數之제])
     | (?<=[ ]past[ ]) | (?<=quarter[ ]to[ ]) | (?<=minutes[ ]to[ ])""",
     re.VERBOSE,
 )
 _REFUSED_AFTER = re.compile(
-    rf"""{_LETTER} | [²³¹½⁰-⁹ºª‰] | \+(?!\d) | -[a-z]\b | :[a-z] | \.\d
-    | [ ]?(?:[ap]\.?[ ]?m\b|o'clock|uhr\b|h\d)
+    rf"""(?!টি|টা|জন|h\d\d?[ ]?m){_LETTER} | [²³¹½⁰-⁹ºª‰] | \+(?!\d) | -[a-z]\b | :[a-z] | \.\d
+    | [ ]?(?:[ap]\.?[ ]?m\b|o'clock|uhr\b|h\d(?!\d?[ ]?m)|noon\b|midnight\b)
     | [ -](?:halves|thirds?|quarters?|fourths?|fifths?|sixths?|sevenths?|eighths?|ninths?|tenths?|hundredths?
         |thousandths?|scores?(?=[ ](?:and|of|years)))\b
-    | [月年日号號时時点點分折成番倍几幾多余餘数之](?!间|間|钟|鐘|個|个) | .?半 | [년월일시분호번](?!간)""",
+    | [月年日号號时時点點折成番倍几幾多余餘数之](?!间|間|钟|鐘|個|个) | .?半 | [년월일시호번](?!간)""",
     re.VERBOSE,
 )
 _ARTICLE = re.compile(r"(?<![\w'-])an?(?=[ ][a-z])")
@@ -67,15 +68,23 @@ _SCALE = re.compile(rf"[ -]?(?P<word>{'|'.join(sorted(number_words.SCALES, key=l
 _MONEY_MILLIONS = re.compile(r"m(?!\w)")
 _PARTS = {" and a half": Decimal("0.5"), " and a quarter": Decimal("0.25"), " and one half": Decimal("0.5")}
 _PART = re.compile("|".join(_PARTS))
-_BELOW_ZERO = re.compile(r"[ ]?(?:°[ ]?[cf]?|degrees?(?:[ ](?:celsius|fahrenheit))?)?[ ](?:below|under)[ ](?:zero|0)\b")
+_BELOW_ZERO = re.compile(
+    r"[ ]?(?:°[ ]?[cf]?|(?:degrees?|grad|grados?|gradi|graus?|градус(?:а|ов)?)(?:[ ](?:celsius|fahrenheit))?)?[ ]"
+    r"(?:(?:below|under)[ ](?:zero|0)|unter[ ]null|bajo[ ]cero|sotto[ ]zero|abaixo[ ]de[ ]zero|ниже[ ]нуля)\b"
+)
 _PRICE_DASH = re.compile(r",-{1,2}(?!\w)")
 _ACCOUNT = re.compile(
-    r"(?P<lead>^|[:=|\n]|\b(?:is|are|was|of|to|at|by|now|equals?|totals?|comes to|balance|net|loss|profit|result))\s*"
+    r"(?P<lead>^|[:=|\n]|\b(?:is|are|was|of|to|at|by|now|equals?|comes to|(?P<noun>balance|net|loss|profit|result)))\s*"
     rf"(?P<money>{currencies.SIGN}?)\(\Z"
 )
-"""What stands before an amount in brackets if the brackets are its sign. Behind other words they only enclose it."""
+"""What stands before an amount in brackets if the brackets are its sign. Behind other words they only enclose it.
+
+Behind a noun such as `balance` they may do either: such an amount is not read."""
+_ORDINAL = re.compile(r"(?:^|\s)(?:de[mnrs]|das|die|am|im|zum|vom|beim|jede[mnrs]?)\s\Z")
+_ORDINAL_STOP = re.compile(r"\.\s[a-z]")
+_PERCENT_BEFORE = re.compile(r"(?:百分之|(?<![^\W_])yuzde |(?<![\w%])%)\Z")
 _SCORED = re.compile(r"\b(?:rat(?:ed|ing)|scored?|stars|grade|review(?:s|ed)?)\b[^.]*\Z")
-_COUNTERS = "個个個本册冊位名件张張份只隻條条台家間间次天人つ枚匹头頭棵座辆輛篇章节節首部杯瓶元块塊円歳岁歲周週公米小"
+_COUNTERS = "席室票卷盒箱袋双雙套所把道個个個本册冊位名件张張份只隻條条台家間间次天人つ枚匹头頭棵座辆輛篇章节節首部杯瓶元块塊円歳岁歲周週公米小"
 _CLOSES_NUMERAL = re.compile(rf"[{_COUNTERS}]|(?<=..)\s*(?:[.,;!?)]|\Z)")
 _MASKED = re.compile(
     r"https?://\S+|www\.\S+|(?<![\w.+-])[\w.+-]+@[\w-]+\.[\w.-]+"
@@ -101,7 +110,10 @@ def _candidates(text: str) -> Iterator[Digits]:
         if not run["joined"] or _is_score(text, run):
             yield from read_run(run, mark)
     for words in number_words.number_words(text):
-        yield Digits(words.value, words.start, words.end, is_article=text[words.start : words.end] == "one")
+        is_pronoun = text[words.start : words.end] == "one" and not number_words.counts_one(text, words.start)
+        yield Digits(words.value, words.start, words.end, is_article=is_pronoun)
+    for value, start, end in foreign_words.foreign_words(text):
+        yield Digits(Decimal(value), start, end)
     for article in _ARTICLE.finditer(text):
         yield Digits(Decimal(1), *article.span(), is_article=True)
     for numeral in cjk_numerals.NUMERAL.finditer(text):
@@ -136,7 +148,8 @@ def _is_surely_date(text: str, match: re.Match[str]) -> bool:
 
 def _in_context(text: str, digits: Digits) -> Number | None:
     """The number with what belongs to it before and after; None if it is part of something else."""
-    lead = _lead(text, digits.start)
+    percent = _PERCENT_BEFORE.search(text[max(0, digits.start - _REACH) : digits.start])
+    lead = (digits.start - len(percent[0]), False, "") if percent else _lead(text, digits.start)
     if lead is None:
         return None
     start, is_negative, money = lead
@@ -145,7 +158,7 @@ def _in_context(text: str, digits: Digits) -> Number | None:
     tail = _tail(text, end, bool(money) or has_decimals)
     if value is None or tail is None:
         return None
-    money, unit = tail.money or money, tail.unit
+    money, unit = tail.money or money, units.PERCENT if percent and not tail.unit else tail.unit
     if digits.is_article:
         if not (is_negative or money or unit):
             return None
@@ -155,8 +168,10 @@ def _in_context(text: str, digits: Digits) -> Number | None:
     end = part.end() if part else tail.end
     account = _ACCOUNT.search(text[max(0, start - _REACH) : start]) if text[end : end + 1] == ")" else None
     is_amount = bool(money or unit or has_decimals or (account and account["money"]))
-    if account and account["lead"].strip() and not is_amount:
+    if account and (account["noun"] or (account["lead"].strip() and not is_amount)):
         return None  # five, or minus five
+    if _ORDINAL_STOP.match(text, end) and _ORDINAL.search(text[max(0, start - _REACH) : start]):
+        return None  # `auf dem 5. Platz`
     if account and account["money"]:
         money = "major"
     sign = -1 if is_negative or tail.is_negative or (account and is_amount) else 1

@@ -14,7 +14,7 @@ from envs.notation.scripts import closes_before, opens_after
 
 _VALUES = 4096
 _BETWEEN_WORDS = re.compile(r"[\s_-]+")
-_OPENS = re.compile(r"(?<![\w@])(?<!\w[-.])(?<![\s(\"']\.)(?<!^\.)(?<!\bo')")
+_OPENS = re.compile(r"(?<![\w@°])(?<!° )(?<!\w[-.])(?<![\s(\"']\.)(?<!^\.)(?<!\bo')")
 _CLOSES = re.compile(r"(?![\w@#%]|[-.]\w|\+(?!\w)|\+\+|\(\d|\s%|[²³¹])")
 """What may stand before and after a value in words: `O-4` is not in `O-41`, `XO-4`, `O-4.1` or `me@O-4`."""
 _OPENS_MARK = re.compile(r"(?<!\w)")

@@ -1,0 +1,127 @@
+"""Small numbers in the words of other languages: `zwei`, `vingt-deux`, `treinta y cinco`, `двадцать два`, `두 개`.
+
+Words that mean something else as well are no numbers here: `neuf` (new), `sei` (are), one in any language but English.
+Some are numbers behind a verb of their own language only: `hay dos`, not `dos livros`; `hay tres`, not `très bien`. A
+run of number words that make no number together is not read.
+"""
+
+import re
+from collections.abc import Iterator
+
+from envs.notation.dates import MONTH_NAMES
+from envs.notation.folding import fold
+
+_LANGUAGES: tuple[tuple[int, str], ...] = (
+    (2, "zwei drei vier funf sechs sieben acht neun zehn elf zwolf dreizehn vierzehn funfzehn sechzehn siebzehn"),
+    (18, "achtzehn neunzehn"),
+    (2, "deux trois quatre cinq"),
+    (8, "huit"),
+    (10, "dix onze douze treize quatorze quinze"),
+    (4, "cuatro cinco seis siete ocho nueve diez"),
+    (13, "trece catorce"),
+    (16, "dieciseis diecisiete dieciocho diecinueve"),
+    (2, "dois"),
+    (8, "oito"),
+    (10, "dez onze doze treze"),
+    (16, "dezesseis dezessete dezoito dezenove"),
+    (16, "dezasseis dezassete dezoito dezanove"),
+    (3, "tre quattro cinque"),
+    (7, "sette"),
+    (10, "dieci undici dodici tredici quattordici quindici sedici diciassette diciotto diciannove"),
+    (2, "twee drie vier vijf zes zeven"),
+    (9, "negen"),
+    (11, "elf twaalf dertien veertien vijftien zestien zeventien achttien negentien"),
+    (2, "два три четыре пять шесть семь восемь девять десять одиннадцать двенадцать тринадцать четырнадцать"),
+    (15, "пятнадцать шестнадцать семнадцать восемнадцать девятнадцать"),
+)
+_TENS: tuple[tuple[int, str], ...] = (
+    (20, "zwanzig dreissig vierzig funfzig sechzig siebzig achtzig neunzig"),
+    (20, "vingt trente quarante cinquante soixante"),
+    (20, "veinte treinta cuarenta cincuenta sesenta setenta ochenta noventa"),
+    (20, "vinte trinta quarenta cinquenta sessenta"),
+    (30, "trenta quaranta cinquanta sessanta settanta ottanta novanta"),
+    (20, "twintig dertig veertig vijftig zestig zeventig tachtig negentig"),
+    (20, "двадцать тридцать сорок пятьдесят шестьдесят семьдесят восемьдесят девяносто"),
+)
+_SMALL = {
+    fold(word): number for first, words in _LANGUAGES for number, word in enumerate(words.split(), start=first)
+} | {"duas": 2, "две": 2, "двух": 2, "трех": 3}
+_LARGER = {fold(word): 10 * index + first for first, words in _TENS for index, word in enumerate(words.split())}
+_GERMAN_ONES = dict(zip("ein zwei drei vier funf sechs sieben acht neun".split(), range(1, 10), strict=True))
+_COMPOUND = {
+    f"{unit}und{tens}": number + 10 * index + 20
+    for unit, number in _GERMAN_ONES.items()
+    for index, tens in enumerate(_TENS[0][1].split())
+}
+_KOREAN = dict(zip("한 두 세 네 다섯 여섯 일곱 여덟 아홉 열".split(), range(1, 11), strict=True))
+_VALUES = _SMALL | _LARGER | _COMPOUND
+_BEHIND_VERBS = {"dos": 2, "tres": 3, "doce": 12, "once": 11, "quince": 15, "sete": 7, "nove": 9, "due": 2}
+_LINKING = frozenset(
+    "un une una uno um uma ein eine eins sept neuf six seize otto sei venti vingts cent cents cien ciento cento hundert "
+    "honderd mille mil mila tausend eintausend duizend doscientos trescientos cuatrocientos quinientos seiscientos "
+    "setecientos ochocientos novecientos doscientas trescientas quinientas duzentos trezentos quatrocentos quinhentos "
+    "seiscentos setecentos oitocentos novecentos duecento trecento quattrocento cinquecento один одна сто двести триста "
+    "четыреста пятьсот шестьсот семьсот восемьсот девятьсот тысяча тысячи тысяч".split()
+)
+"""Words that make a longer number of those beside them, which is then not read."""
+_CONJUNCTIONS = ("y", "e", "et", "und", "en", "и")
+_WORD = re.compile(rf"(?<![^\W_])(?:{'|'.join(sorted([*_VALUES], key=len, reverse=True))})(?![^\W_])")
+_ANY = "|".join(sorted([*_VALUES, *_BEHIND_VERBS, *_LINKING], key=len, reverse=True))
+_RUN = re.compile(rf"(?<![\w'-])(?:{_ANY})(?![^\W_])(?:(?:[ -]|[ -](?:{'|'.join(_CONJUNCTIONS)})[ -])(?:{_ANY})(?![^\W_]))*")
+_AFTER_VERB = re.compile(
+    r"""\b(?:(?:hay|tiene[sn]?|tengo|tenemos|quedan|exactamente|existen)[ ](?:solo[ ])?(?:dos|tres|doce|once|quince)
+    | (?:ha|tem|tenho|temos|existem|restam|exatamente|apenas)[ ](?:tres|sete|nove)
+    | (?:ci[ ]sono|hai|abbiamo|sono|esattamente|restano)[ ](?:solo[ ])?(?:due|nove))(?![\w-])""",
+    re.VERBOSE,
+)
+_COUNTED = re.compile(rf"(?<![가-힣])(?<![열백천만쉰] )(?<!스물 )(?<!서른 )(?<!마흔 )(?P<number>{'|'.join(_KOREAN)})[ ]?(?:개|명|권|건|장|대|마리|병|잔|곳|자리)")
+_REACH = 12
+_REFUSED_BEFORE = re.compile(r"(?:\b(?:a las|alle|as|komma|virgule|coma|virgola|virgula|запятая|целых)|\d)[ ]\Z")
+_OTHER_SENSE = re.compile(r"(?:\b(?:in|gib|gebt|habt|ausser)[ ]acht|\b(?:an|the)[ ]elf)\Z")
+_REFUSED_AFTER = re.compile(
+    rf"""-|[ ](?:tiers|quarts?|tercios?|cuartos|terzi|quarti|viertel|drittel|tercos|quintos?|трети|четверти|komma|virgule
+    |coma|virgola|virgula|запятая|целых|десятых|et[ ]demie?|y[ ]medi[ao]|e[ ]mei[ao]|e[ ]mezz[ao]|с[ ]половиной|uhr|terre
+    |cientos|(?:de[ ]|di[ ])?(?:{MONTH_NAMES}))(?!\w)""",
+    re.VERBOSE,
+)
+
+
+def foreign_words(text: str) -> Iterator[tuple[int, int, int]]:
+    """Value, start and end of each small number in the words of a folded text."""
+    if _WORD.search(text):
+        for run in _RUN.finditer(text):
+            if not _is_refused(text, run.start(), run.end()):
+                yield from _numbers(run)
+    for match in _AFTER_VERB.finditer(text):
+        word = match[0].split()[-1]
+        start = match.end() - len(word)
+        if not _REFUSED_AFTER.match(text, match.end()) and _RUN.match(text, start)[0] == word:  # type: ignore[index]
+            yield _BEHIND_VERBS[word], start, match.end()
+    if not text.isascii():
+        for counted in _COUNTED.finditer(text):
+            yield _KOREAN[counted["number"]], counted.start(), counted.end("number")
+
+
+def _is_refused(text: str, start: int, end: int) -> bool:
+    before = text[max(0, start - _REACH) : start]
+    other_sense = _OTHER_SENSE.search(text[max(0, start - _REACH) : end])
+    return bool(_REFUSED_BEFORE.search(before) or other_sense or _REFUSED_AFTER.match(text, end))
+
+
+def _numbers(run: re.Match[str]) -> Iterator[tuple[int, int, int]]:
+    words = list(re.finditer(r"[^\W_]+", run[0]))
+    values = [_VALUES.get(word[0]) for word in words]
+    numbers = [value for value in values if value is not None]
+    if len(words) == 1 and numbers:
+        yield numbers[0], run.start(), run.end()
+    elif len(numbers) == 2 and len(words) <= 3 and _are_apart(words, numbers):
+        if numbers[0] in range(20, 91, 10) and numbers[1] < 10:
+            yield sum(numbers), run.start(), run.end()
+        elif numbers[0] < 20 and len(words) == 3:  # `cuatro y cinco` are two numbers
+            for word, value in zip(words[::2], numbers, strict=True):
+                yield value, run.start() + word.start(), run.start() + word.end()
+
+
+def _are_apart(words: list[re.Match[str]], numbers: list[int]) -> bool:
+    """Whether nothing but a conjunction stands between two numbers."""
+    return len(words) == len(numbers) or words[1][0] in _CONJUNCTIONS
