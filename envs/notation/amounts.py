@@ -5,7 +5,6 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from decimal import Decimal
 from functools import lru_cache
 from itertools import pairwise
@@ -51,10 +50,10 @@ def _join(text: str, first: Number, second: Number) -> Number | None:
     sign = -1 if first.value.is_signed() else 1  # `minus 0 dollars and 5 cents`
     if first.money == "major" and second.money == "cents":
         if first.value == first.value.to_integral_value() and second.value < 100 and not _LESS.match(text, second.end):
-            return replace(first, value=first.value + sign * second.value / 100, end=second.end)
+            return first._replace(value=first.value + sign * second.value / 100, end=second.end)
         return None
     if first.money == "major" and _BARE_CENTS.match(text, first.end) and (second.money, second.unit) == ("", None):
-        return replace(first, value=first.value + sign * second.value / 100, end=second.end)
+        return first._replace(value=first.value + sign * second.value / 100, end=second.end)
     units = _with_minutes(first.unit, second.unit)
     if units and units[0].dimension == units[1].dimension:
         joint = gap.strip()
@@ -64,10 +63,10 @@ def _join(text: str, first: Number, second: Number) -> Number | None:
             return None  # `twice a day, 30 minutes`
         value = first.value * units[0].factor + sign * second.value * units[1].factor
         unit = units[0]._replace(factor=Decimal(1), composed=True)
-        return replace(second, value=value, start=first.start, unit=unit, grouped=None)
+        return second._replace(value=value, start=first.start, unit=unit, grouped=None)
     smaller = second.value < first.scale and (second.scale > 1 or gap == " " or first.scale <= 100)
     if first.scale > 1 and smaller and "," not in gap and not first.money and first.unit is None:
-        return replace(second, value=first.value + sign * second.value, start=first.start, grouped=None)
+        return second._replace(value=first.value + sign * second.value, start=first.start, grouped=None)
     return None
 
 
@@ -89,5 +88,5 @@ def _with_ranges(text: str, numbers: list[Number]) -> list[Number]:
         between = re.fullmatch(_AND, gap) and _BETWEEN.search(before)
         span = _RANGE.fullmatch(gap) and first.value < second.value and not _FROM.search(before)
         if between or span:
-            numbers[index : index + 2] = replace(first, in_range=True), replace(second, in_range=True)
+            numbers[index : index + 2] = first._replace(in_range=True), second._replace(in_range=True)
     return numbers

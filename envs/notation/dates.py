@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from datetime import date
 from functools import lru_cache
 
-from envs.notation.folding import fold
+from envs.notation.folding import fold, words
 
 _TEXTS = 256
 _NAMES = (
@@ -47,8 +47,9 @@ _DAY = r"(?P<day>\d{1,2})(?:st|nd|rd|th|er|[eº°])?(?!\w|:\d|[.,]\d|-\d)"
 _OPEN = r"(?<![a-z\d_.])(?<![a-z\d]-)"
 """Nothing of a script with spaces before it: `ORD-2026-03-05` holds no date."""
 _YEAR = r"(?:[\s,(/-]+(?:(?:of|in|de|del|do)\s)?(?P<year>\d{4}|'\d\d)(?!\w))?(?![\s,]+\d{5})"
-_WORD = re.compile(r"(?:[^\W\d_]|[\u0900-\u0dff])+")
-"""Python takes the vowel signs of India's scripts for no letters."""
+_BEFORE_MONTH, _BEHIND_MONTH = 20, 40
+"""Characters of a date before and behind its month's name, at most."""
+_MONTH_WORD = re.compile(rf"(?<![^\W\d_])(?:{MONTH_NAMES})(?![^\W\d_])")
 _YEAR_OR_MONTH = re.compile(r"\d{4}|[月월]|\d\.\s?\d\d?\.")
 """Without one of these a text has no date in numbers, and without a month's name none in words: most have neither."""
 _NUMERIC = tuple(
@@ -77,8 +78,22 @@ _NAMED = tuple(
 def absolute_dates(text: str) -> tuple[re.Match[str], ...]:
     """The places of a folded text that look like dates, each with groups `year`, `month` and `day`."""
     numeric = _NUMERIC if _YEAR_OR_MONTH.search(text) else ()
-    named = () if _MONTHS.keys().isdisjoint(_WORD.findall(text)) else _NAMED
-    return tuple(match for pattern in (*numeric, *named) for match in pattern.finditer(text))
+    named = () if _MONTHS.keys().isdisjoint(words(text)) else _NAMED
+    matches = [match for pattern in numeric for match in pattern.finditer(text)]
+    for start, end in _around_months(text) if named else ():
+        matches += (match for pattern in named for match in pattern.finditer(text, start, end))
+    return tuple(matches)
+
+
+def _around_months(text: str) -> list[tuple[int, int]]:
+    """Start and end of what stands around the names of months; what is near is one stretch."""
+    stretches: list[tuple[int, int]] = []
+    for month in _MONTH_WORD.finditer(text):
+        start, end = max(0, month.start() - _BEFORE_MONTH), month.end() + _BEHIND_MONTH
+        if stretches and start <= stretches[-1][1]:
+            start = stretches.pop()[0]
+        stretches.append((start, end))
+    return stretches
 
 
 def calendar_dates(text: str, year: int) -> Iterator[tuple[date, int, int]]:

@@ -7,10 +7,9 @@ numbers of the text. Where neither decides, `1,000` is 1000, and `1.000` has bot
 import re
 import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from envs.notation.scripts import UNSPACED
 
@@ -39,8 +38,7 @@ _BY_MARK = {
 _ITEM = re.compile(r"\d+(?:\.\d+)?")
 
 
-@dataclass(frozen=True)
-class Digits:
+class Digits(NamedTuple):
     """A run of digits, read."""
 
     value: Decimal
@@ -62,6 +60,8 @@ def read_run(run: re.Match[str], mark: Mark) -> list[Digits]:
     """The number of a run, or the numbers of a list such as `1,2,3`; none if it cannot be read with certainty."""
     if run["digits"] is None:
         return [Digits(Decimal(unicodedata.numeric(run[0])), run.start(), run.end())]
+    if run["digits"].isdecimal() and not (run["power"] or run["fraction"]):
+        return [Digits(Decimal(run["digits"]), run.start(), run.end())]
     readings = _readings(run["digits"])
     if not readings:
         return [] if run["power"] or run["fraction"] else _listed(run)
@@ -99,7 +99,7 @@ def _readings(digits: str) -> dict[Mark, Decimal]:
 
 
 def _shown(digits: str) -> Mark:
-    readings = _readings(digits)
+    readings = {} if digits.isdecimal() else _readings(digits)
     return next(iter(readings)) if len(readings) == 1 else ""
 
 

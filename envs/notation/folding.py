@@ -54,6 +54,16 @@ _MILLIONS = re.compile(r"(?<![\w.,-])(\d[\d.,]*+) ?M(?!\w)")
 """An upper-case `M`; in lower case they are meters."""
 
 
+_WORD = re.compile(r"(?:[^\W\d_]|[\u0900-\u0dff])+")
+"""Python takes the vowel signs of India's scripts for no letters."""
+
+
+@lru_cache(_FOLDED_TEXTS)
+def words(text: str) -> frozenset[str]:
+    """The words of a folded text: most notations need one of a few, and most texts have none of these."""
+    return frozenset(_WORD.findall(text))
+
+
 @lru_cache(_FOLDED_TEXTS)
 def fold(text: str) -> str:
     """The text without case, accents, emphasis and typographic variants."""

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 
 from envs.notation.dates import MONTH_NAMES
-from envs.notation.folding import fold
+from envs.notation.folding import fold, words
 
 _LANGUAGES: tuple[tuple[int, str], ...] = (
     (2, "zwei drei vier funf sechs sieben acht neun zehn elf zwolf dreizehn vierzehn funfzehn sechzehn siebzehn"),
@@ -44,9 +44,9 @@ _TENS: tuple[tuple[int, str], ...] = (
     (20, "двадцать тридцать сорок пятьдесят шестьдесят семьдесят восемьдесят девяносто"),
 )
 _SMALL = {
-    fold(word): number for first, words in _LANGUAGES for number, word in enumerate(words.split(), start=first)
+    fold(word): number for first, line in _LANGUAGES for number, word in enumerate(line.split(), start=first)
 } | {"duas": 2, "две": 2, "двух": 2, "трех": 3}
-_LARGER = {fold(word): 10 * index + first for first, words in _TENS for index, word in enumerate(words.split())}
+_LARGER = {fold(word): 10 * index + first for first, line in _TENS for index, word in enumerate(line.split())}
 _GERMAN_ONES = dict(zip("ein zwei drei vier funf sechs sieben acht neun".split(), range(1, 10), strict=True))
 _COMPOUND = {
     f"{unit}und{tens}": number + 10 * index + 20
@@ -65,7 +65,6 @@ _LINKING = frozenset(
 )
 """Words that make a longer number of those beside them, which is then not read."""
 _CONJUNCTIONS = ("y", "e", "et", "und", "en", "и")
-_WORD = re.compile(rf"(?<![^\W_])(?:{'|'.join(sorted([*_VALUES], key=len, reverse=True))})(?![^\W_])")
 _ANY = "|".join(sorted([*_VALUES, *_BEHIND_VERBS, *_LINKING], key=len, reverse=True))
 _RUN = re.compile(rf"(?<![\w'-])(?:{_ANY})(?![^\W_])(?:(?:[ -]|[ -](?:{'|'.join(_CONJUNCTIONS)})[ -])(?:{_ANY})(?![^\W_]))*")
 _AFTER_VERB = re.compile(
@@ -88,11 +87,11 @@ _REFUSED_AFTER = re.compile(
 
 def foreign_words(text: str) -> Iterator[tuple[int, int, int]]:
     """Value, start and end of each small number in the words of a folded text."""
-    if _WORD.search(text):
+    if not _VALUES.keys().isdisjoint(words(text)):
         for run in _RUN.finditer(text):
             if not _is_refused(text, run.start(), run.end()):
                 yield from _numbers(run)
-    for match in _AFTER_VERB.finditer(text):
+    for match in () if _BEHIND_VERBS.keys().isdisjoint(words(text)) else _AFTER_VERB.finditer(text):
         word = match[0].split()[-1]
         start = match.end() - len(word)
         if not _REFUSED_AFTER.match(text, match.end()) and _RUN.match(text, start)[0] == word:  # type: ignore[index]
@@ -109,19 +108,19 @@ def _is_refused(text: str, start: int, end: int) -> bool:
 
 
 def _numbers(run: re.Match[str]) -> Iterator[tuple[int, int, int]]:
-    words = list(re.finditer(r"[^\W_]+", run[0]))
-    values = [_VALUES.get(word[0]) for word in words]
+    tokens = list(re.finditer(r"[^\W_]+", run[0]))
+    values = [_VALUES.get(word[0]) for word in tokens]
     numbers = [value for value in values if value is not None]
-    if len(words) == 1 and numbers:
+    if len(tokens) == 1 and numbers:
         yield numbers[0], run.start(), run.end()
-    elif len(numbers) == 2 and len(words) <= 3 and _are_apart(words, numbers):
+    elif len(numbers) == 2 and len(tokens) <= 3 and _are_apart(tokens, numbers):
         if numbers[0] in range(20, 91, 10) and numbers[1] < 10:
             yield sum(numbers), run.start(), run.end()
-        elif numbers[0] < 20 and len(words) == 3:  # `cuatro y cinco` are two numbers
-            for word, value in zip(words[::2], numbers, strict=True):
+        elif numbers[0] < 20 and len(tokens) == 3:  # `cuatro y cinco` are two numbers
+            for word, value in zip(tokens[::2], numbers, strict=True):
                 yield value, run.start() + word.start(), run.start() + word.end()
 
 
-def _are_apart(words: list[re.Match[str]], numbers: list[int]) -> bool:
+def _are_apart(tokens: list[re.Match[str]], numbers: list[int]) -> bool:
     """Whether nothing but a conjunction stands between two numbers."""
-    return len(words) == len(numbers) or words[1][0] in _CONJUNCTIONS
+    return len(tokens) == len(numbers) or tokens[1][0] in _CONJUNCTIONS

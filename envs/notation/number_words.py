@@ -5,10 +5,10 @@ A run of number words that make no number together, such as `twelve fifty`, is n
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 
-from envs.notation.folding import fold
+from envs.notation.folding import fold, words
 from envs.notation.scripts import UNSPACED
 
 _ONES = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
@@ -39,6 +39,7 @@ SCALES: dict[str, Decimal] = {
 """What multiplies the number before it, in the usual languages."""
 _WORD_SCALES = ("dozen", "hundred", "thousand", "lakh", "million", "crore", "billion", "trillion")
 _NUMERAL = "|".join([*_SMALL, *_TENS])
+_WORDS = frozenset({*_SMALL, *_TENS, *_WORD_SCALES})
 _SCALE = "|".join(_WORD_SCALES)
 _ORDINAL = "first|second|third|fourth|fifth|sixth|seventh|eighth|ninth"
 _RUN = re.compile(
@@ -65,8 +66,7 @@ _ONE = re.compile(
 _FRACTIONS = {"half": Decimal("0.5"), "quarter": Decimal("0.25"), "quarters": Decimal("0.75")}
 
 
-@dataclass(frozen=True)
-class Words:
+class Words(NamedTuple):
     """A number in words, read."""
 
     value: Decimal
@@ -76,6 +76,8 @@ class Words:
 
 def number_words(text: str) -> Iterator[Words]:
     """The numbers that words of a folded text make."""
+    if _WORDS.isdisjoint(words(text)):
+        return
     for run in _RUN.finditer(text):
         if run["joined"] and (run["joined"][0] == "-" or run["words"].endswith((*_TENS, *_WORD_SCALES))):
             continue  # `two-seater`, `twenty first`

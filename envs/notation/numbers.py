@@ -5,13 +5,14 @@ What belongs to a date, a time, an id, an address, an ordinal, a fraction or a l
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 
 from envs.notation import cjk_numerals, currencies, foreign_words, number_words, units
 from envs.notation.currencies import Money
 from envs.notation.dates import absolute_dates
 from envs.notation.digits import RUN, Digits, decimal_mark, read_run
+from envs.notation.folding import words
 from envs.notation.scripts import UNSPACED
 from envs.notation.units import Unit
 
@@ -19,8 +20,7 @@ _REACH = 24
 """Characters before a number in which its sign and money are looked for."""
 
 
-@dataclass(frozen=True)
-class Number:
+class Number(NamedTuple):
     """A number of a text. `start` and `end` enclose its sign, its money and its unit."""
 
     value: Decimal
@@ -62,6 +62,7 @@ _REFUSED_AFTER = re.compile(
     | [月年日号號时時点點折成番倍几幾多余餘数之](?!间|間|钟|鐘|個|个) | .?半 | [년월일시호번](?!간)""",
     re.VERBOSE,
 )
+_ARTICLES = frozenset({"a", "an"})
 _ARTICLE = re.compile(r"(?<![\w'-])an?(?=[ ][a-z])")
 _TRAILING_MINUS = re.compile(r"-(?!\w)")
 _SCALE = re.compile(rf"[ -]?(?P<word>{'|'.join(sorted(number_words.SCALES, key=len, reverse=True))})(?![^\W\d_])")
@@ -82,6 +83,7 @@ _ACCOUNT = re.compile(
 Behind a noun such as `balance` they may do either: such an amount is not read."""
 _ORDINAL = re.compile(r"(?:^|\s)(?:de[mnrs]|das|die|am|im|zum|vom|beim|jede[mnrs]?)\s\Z")
 _ORDINAL_STOP = re.compile(r"\.\s[a-z]")
+_PERCENT_SIGNS = ("%", "之", "yuzde ")
 _PERCENT_BEFORE = re.compile(r"(?:百分之|(?<![^\W_])yuzde |(?<![\w%])%)\Z")
 _SCORED = re.compile(r"\b(?:rat(?:ed|ing)|scored?|stars|grade|review(?:s|ed)?)\b[^.]*\Z")
 _COUNTERS = "席室票卷盒箱袋双雙套所把道個个個本册冊位名件张張份只隻條条台家間间次天人つ枚匹头頭棵座辆輛篇章节節首部杯瓶元块塊円歳岁歲周週公米小"
@@ -91,6 +93,7 @@ _MASKED = re.compile(
     r"|\+\d{1,3}(?=(?:[ ()/-]*\d){6})(?:[ ()/-]*\d)+|\(\d{2,5}\)[ ]?\d[\d -]{4,}"
 )
 """Addresses and telephone numbers."""
+_ADDRESS_SIGNS = ("http", "www.", "@", "+", "(")
 _PLURAL = re.compile(r"[ ][a-z]{3,}s\b")
 _LIST_MARKER = re.compile(r"^[ \t>]*\d{1,3}[.)]\s(?=\S)", re.MULTILINE)
 
@@ -109,14 +112,14 @@ def _candidates(text: str) -> Iterator[Digits]:
     for run in runs:
         if not run["joined"] or _is_score(text, run):
             yield from read_run(run, mark)
-    for words in number_words.number_words(text):
-        is_pronoun = text[words.start : words.end] == "one" and not number_words.counts_one(text, words.start)
-        yield Digits(words.value, words.start, words.end, is_article=is_pronoun)
-    for value, start, end in foreign_words.foreign_words(text):
-        yield Digits(Decimal(value), start, end)
-    for article in _ARTICLE.finditer(text):
+    for value, start, end in number_words.number_words(text):
+        is_pronoun = text[start:end] == "one" and not number_words.counts_one(text, start)
+        yield Digits(value, start, end, is_article=is_pronoun)
+    for small, start, end in foreign_words.foreign_words(text):
+        yield Digits(Decimal(small), start, end)
+    for article in () if _ARTICLES.isdisjoint(words(text)) else _ARTICLE.finditer(text):
         yield Digits(Decimal(1), *article.span(), is_article=True)
-    for numeral in cjk_numerals.NUMERAL.finditer(text):
+    for numeral in () if text.isascii() else cjk_numerals.NUMERAL.finditer(text):
         start, end = numeral.span()
         value = cjk_numerals.numeral_value(numeral[0])
         is_counted = _CLOSES_NUMERAL.match(text, end) is not None and not text[start - 1 : start].isdigit()
@@ -133,9 +136,10 @@ def _is_score(text: str, run: re.Match[str]) -> bool:
 
 def _masked(text: str) -> set[int]:
     """The positions of a text inside dates, addresses and list markers."""
-    markers = list(_LIST_MARKER.finditer(text))
+    markers = list(_LIST_MARKER.finditer(text)) if "\n" in text else []
+    addresses = _MASKED.finditer(text) if any(sign in text for sign in _ADDRESS_SIGNS) else ()
     dates = (match for match in absolute_dates(text) if _is_surely_date(text, match))
-    matches = [*_MASKED.finditer(text), *dates, *(markers if len(markers) > 1 else [])]
+    matches = [*addresses, *dates, *(markers if len(markers) > 1 else [])]
     return {position for match in matches for position in range(*match.span())}
 
 
@@ -148,7 +152,8 @@ def _is_surely_date(text: str, match: re.Match[str]) -> bool:
 
 def _in_context(text: str, digits: Digits) -> Number | None:
     """The number with what belongs to it before and after; None if it is part of something else."""
-    percent = _PERCENT_BEFORE.search(text[max(0, digits.start - _REACH) : digits.start])
+    before = text[max(0, digits.start - _REACH) : digits.start]
+    percent = _PERCENT_BEFORE.search(before) if before.endswith(_PERCENT_SIGNS) else None
     lead = (digits.start - len(percent[0]), False, "") if percent else _lead(text, digits.start)
     if lead is None:
         return None
@@ -178,8 +183,7 @@ def _in_context(text: str, digits: Digits) -> Number | None:
     return Number(value * sign, start, end, money, unit, grouped and grouped * sign, scale)
 
 
-@dataclass(frozen=True)
-class _Tail:
+class _Tail(NamedTuple):
     """What belongs to a number behind its digits or words."""
 
     end: int
