@@ -5,7 +5,7 @@ numbers is no month. Dates are days of the Gregorian calendar, 0001 to 9999.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date
 from functools import lru_cache
 
@@ -49,7 +49,6 @@ _OPEN = r"(?<![a-z\d_.])(?<![a-z\d]-)"
 _YEAR = r"(?:[\s,(/-]+(?:(?:of|in|de|del|do)\s)?(?P<year>\d{4}|'\d\d)(?!\w))?(?![\s,]+\d{5})"
 _BEFORE_MONTH, _BEHIND_MONTH = 20, 40
 """Characters of a date before and behind its month's name, at most."""
-_MONTH_WORD = re.compile(rf"(?<![^\W\d_])(?:{MONTH_NAMES})(?![^\W\d_])")
 _YEAR_OR_MONTH = re.compile(r"\d{4}|[月월]|\d\.\s?\d\d?\.")
 """Without one of these a text has no date in numbers, and without a month's name none in words: most have neither."""
 _NUMERIC = tuple(
@@ -78,22 +77,29 @@ _NAMED = tuple(
 def absolute_dates(text: str) -> tuple[re.Match[str], ...]:
     """The places of a folded text that look like dates, each with groups `year`, `month` and `day`."""
     numeric = _NUMERIC if _YEAR_OR_MONTH.search(text) else ()
-    named = () if _MONTHS.keys().isdisjoint(words(text)) else _NAMED
+    names = _MONTHS.keys() & words(text)
     matches = [match for pattern in numeric for match in pattern.finditer(text)]
-    for start, end in _around_months(text) if named else ():
-        matches += (match for pattern in named for match in pattern.finditer(text, start, end))
+    for start, end in _around(text, names) if names else ():
+        matches += (match for pattern in _NAMED for match in pattern.finditer(text, start, end))
     return tuple(matches)
 
 
-def _around_months(text: str) -> list[tuple[int, int]]:
-    """Start and end of what stands around the names of months; what is near is one stretch."""
+def _around(text: str, names: Iterable[str]) -> list[tuple[int, int]]:
+    """Start and end of what stands around these names of months; what is near is one stretch."""
     stretches: list[tuple[int, int]] = []
-    for month in _MONTH_WORD.finditer(text):
-        start, end = max(0, month.start() - _BEFORE_MONTH), month.end() + _BEHIND_MONTH
+    for position in sorted(position for name in names for position in _positions(text, name)):
+        start, end = max(0, position - _BEFORE_MONTH), position + _BEHIND_MONTH
         if stretches and start <= stretches[-1][1]:
             start = stretches.pop()[0]
         stretches.append((start, end))
     return stretches
+
+
+def _positions(text: str, name: str) -> Iterator[int]:
+    position = text.find(name)
+    while position >= 0:
+        yield position
+        position = text.find(name, position + 1)
 
 
 def calendar_dates(text: str, year: int) -> Iterator[tuple[date, int, int]]:

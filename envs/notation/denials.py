@@ -2,6 +2,8 @@
 
 import re
 
+from envs.notation.folding import words
+
 NEGATION = r"(?:\b(?:not|never|cannot|without|rather than|instead of|no longer|neither|nor)|n't)"
 _FOREIGN = (
     r"(?<![^\W_-])(?:nicht|nie|kein(?:e|er|en|em|es)?|niet|geen|pas|jamais|non|nao|nunca|inte|ikke|degil|не|нет|नहीं|ليس"
@@ -14,6 +16,11 @@ _DENIED = re.compile(
     r"|(?:\bweder(?:\s[^\W\d_]+){0,2}|\bweder\b[^.;\n]*\bnoch|(?<![^\W_])(?:ni|nem))\s"
     r"|(?:不是|並非|并非|而非|沒有|没有|不在|非|不|ไม่ใช่|ไม่)\s?)\Z"
 )
+_CUES = frozenset(
+    "not never cannot without rather instead no neither nor nicht nie kein keine keiner keinen keinem keines niet geen pas "
+    "jamais non nao nunca inte ikke degil weder ni nem".split()
+)
+"""Without one of these words, `n't` and letters beyond ASCII nothing is denied: most texts have none."""
 _DENIED_AFTER = re.compile(r"\s?[^\W\d_]{0,2}?(?:(?:では|じゃ|で)(?:な|あり)|[이가은는] 아[니닙닌])")
 _REACH = 60
 """Characters before a value in which its denial is looked for."""
@@ -44,5 +51,7 @@ NO = re.compile(
 
 def is_denied(text: str, start: int, end: int) -> bool:
     """Whether the value between `start` and `end` of a folded text is denied."""
+    if text.isascii() and _CUES.isdisjoint(words(text)) and "n't" not in text:
+        return False
     before = _DENIED.search(text[max(0, start - _REACH) : start])
     return before is not None or _DENIED_AFTER.match(text, end) is not None
