@@ -5,7 +5,7 @@ numbers is no month. Dates are days of the Gregorian calendar, 0001 to 9999.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import date
 from functools import lru_cache
 
@@ -63,10 +63,11 @@ _NUMERIC = tuple(
         r"(?P<year>(?!))?(?<!年)(?<!년\s)(?P<month>\d{1,2})\s?[月월]\s?(?P<day>\d{1,2})\s?[日号號일]",
     )
 )
-_NAMED = tuple(
+_MONTH_FIRST = re.compile(rf"{_OPEN}(?:(?P<early>\d{{4}}),?[\s-]+)?{_MONTH}[\s-]+(?:the\s+)?{_DAY}{_YEAR}")
+_EARLY = re.compile(r"\d{4},?[\s-]+\Z")
+_DAY_FIRST = tuple(
     re.compile(_OPEN + pattern)
     for pattern in (
-        rf"(?:(?P<early>\d{{4}}),?[\s-]+)?{_MONTH}[\s-]+(?:the\s+)?{_DAY}{_YEAR}",
         rf"{_DAY}[\s-]+(?:(?:of|de|del|di)\s+)?{_MONTH}{_YEAR}",
         rf"(?P<day>\d{{1,2}})\.\s?(?P<month>{_NOT_ENGLISH})(?![^\W\d_])\.?{_YEAR}",
     )
@@ -79,20 +80,21 @@ def absolute_dates(text: str) -> tuple[re.Match[str], ...]:
     numeric = _NUMERIC if _YEAR_OR_MONTH.search(text) else ()
     names = _MONTHS.keys() & words(text)
     matches = [match for pattern in numeric for match in pattern.finditer(text)]
-    for start, end in _around(text, names) if names else ():
-        matches += (match for pattern in _NAMED for match in pattern.finditer(text, start, end))
-    return tuple(matches)
-
-
-def _around(text: str, names: Iterable[str]) -> list[tuple[int, int]]:
-    """Start and end of what stands around these names of months; what is near is one stretch."""
-    stretches: list[tuple[int, int]] = []
     for position in sorted(position for name in names for position in _positions(text, name)):
-        start, end = max(0, position - _BEFORE_MONTH), position + _BEHIND_MONTH
-        if stretches and start <= stretches[-1][1]:
-            start = stretches.pop()[0]
-        stretches.append((start, end))
-    return stretches
+        matches += _around(text, position)
+    return tuple({match.span(): match for match in matches}.values())
+
+
+def _around(text: str, position: int) -> Iterator[re.Match[str]]:
+    """What looks like a date with the month whose name begins there."""
+    early = _EARLY.search(text, max(0, position - _BEFORE_MONTH), position)
+    ahead = (early and _MONTH_FIRST.match(text, early.start())) or _MONTH_FIRST.match(text, position)
+    if ahead is not None:
+        yield ahead
+    for pattern in _DAY_FIRST:
+        for match in pattern.finditer(text, max(0, position - _BEFORE_MONTH), position + _BEHIND_MONTH):
+            if match.start("month") == position:
+                yield match
 
 
 def _positions(text: str, name: str) -> Iterator[int]:

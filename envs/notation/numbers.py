@@ -11,7 +11,7 @@ from typing import NamedTuple
 from envs.notation import cjk_numerals, currencies, foreign_words, number_words, units
 from envs.notation.currencies import Money
 from envs.notation.dates import absolute_dates
-from envs.notation.digits import RUN, Digits, decimal_mark, read_run
+from envs.notation.digits import Digits, decimal_mark, read_run, runs_of
 from envs.notation.folding import words
 from envs.notation.scripts import UNSPACED
 from envs.notation.units import Unit
@@ -107,7 +107,7 @@ def read_numbers(text: str) -> list[Number]:
 
 
 def _candidates(text: str) -> Iterator[Digits]:
-    runs = list(RUN.finditer(text))
+    runs = list(runs_of(text))
     mark = decimal_mark(runs)
     for run in runs:
         if not run["joined"] or _is_score(text, run):
