@@ -49,7 +49,7 @@ _OPEN = r"(?<![a-z\d_.])(?<![a-z\d]-)"
 _YEAR = r"(?:[\s,(/-]+(?:(?:of|in|de|del|do)\s)?(?P<year>\d{4}|'\d\d)(?!\w))?(?![\s,]+\d{5})"
 _BEFORE_MONTH, _BEHIND_MONTH = 20, 40
 """Characters of a date before and behind its month's name, at most."""
-_YEAR_OR_MONTH = re.compile(r"\d{4}|[月월]|\d\.\s?\d\d?\.")
+_YEAR_OR_MONTH = re.compile(r"\d{4}\s?[-/.年년]|\d\s?[月월]|\d[-/.]\s?\d\d?[-/.]")
 """Without one of these a text has no date in numbers, and without a month's name none in words: most have neither."""
 _NUMERIC = tuple(
     re.compile(_OPEN + pattern)

@@ -9,6 +9,7 @@ import unicodedata
 from functools import lru_cache
 
 from envs.notation.markup import without_markup
+from envs.notation.scripts import UNSPACED
 
 _FOLDED_TEXTS = 512
 """Texts whose folded form is remembered: one answer is asked for many facts."""
@@ -54,14 +55,15 @@ _MILLIONS = re.compile(r"(?<![\w.,-])(\d[\d.,]*+) ?M(?!\w)")
 """An upper-case `M`; in lower case they are meters."""
 
 
-_WORD = re.compile(r"(?:[^\W\d_]|[\u0900-\u0dff])+")
-"""Python takes the vowel signs of India's scripts for no letters."""
+_ASCII_WORD = re.compile(r"[a-z]+")
+_WORD = re.compile(rf"(?:[^\W\d_{UNSPACED}]|[\u0900-\u0dff])+")
+"""Python takes the vowel signs of India's scripts for no letters. Words of unspaced scripts cannot be told apart."""
 
 
 @lru_cache(_FOLDED_TEXTS)
 def words(text: str) -> frozenset[str]:
     """The words of a folded text: most notations need one of a few, and most texts have none of these."""
-    return frozenset(_WORD.findall(text))
+    return frozenset((_ASCII_WORD if text.isascii() else _WORD).findall(text))
 
 
 @lru_cache(_FOLDED_TEXTS)

@@ -64,6 +64,7 @@ _REFUSED_AFTER = re.compile(
 )
 _ARTICLES = frozenset({"a", "an"})
 _ARTICLE = re.compile(r"(?<![\w'-])an?(?=[ ][a-z])")
+_NOTHING_BEHIND = frozenset({"", ".", *(f"{mark}{gap}" for mark in ".,;:!?)" for gap in " \n")})
 _TRAILING_MINUS = re.compile(r"-(?!\w)")
 _SCALE = re.compile(rf"[ -]?(?P<word>{'|'.join(sorted(number_words.SCALES, key=len, reverse=True))})(?![^\W\d_])")
 _MONEY_MILLIONS = re.compile(r"m(?!\w)")
@@ -194,6 +195,8 @@ class _Tail(NamedTuple):
 
 def _tail(text: str, end: int, is_amount: bool) -> _Tail | None:
     """The money, the unit and the sign behind a number; None if what stands there makes it no number."""
+    if text[end : end + 2] in _NOTHING_BEHIND:
+        return _Tail(end, "", None, is_negative=False)
     unit, money = None, currencies.AFTER.match(text, end)
     end = money.end() if money else end
     below = _BELOW_ZERO.match(text, end)
