@@ -21,6 +21,7 @@ _BETWEEN = re.compile(r"(?:between|zwischen|entre|tra|fra|tussen)[ ]\Z")
 _FROM = re.compile(r"\b(?:from|von|de|da|van)[ ]\Z")
 _BARE_CENTS = re.compile(r"[ ]\d\d(?![\w,.]*\d|[ ]\w|%)")
 """The cents of `5 euros 20`, with nothing that they could count."""
+_BARE_END = re.compile(r"(?![ ]?\w|[ ]?%)")
 _LESS = re.compile(r"[ ](?:less|more|off|each|per|discount|fee|tax|tip)\b")
 _REACH = 12
 
@@ -52,7 +53,7 @@ def _join(text: str, first: Number, second: Number) -> Number | None:
         if first.value == first.value.to_integral_value() and second.value < 100 and not _LESS.match(text, second.end):
             return first._replace(value=first.value + sign * second.value / 100, end=second.end)
         return None
-    if first.money == "major" and _BARE_CENTS.match(text, first.end) and (second.money, second.unit) == ("", None):
+    if first.money == "major" and _are_bare_cents(text, first, second) and (second.money, second.unit) == ("", None):
         return first._replace(value=first.value + sign * second.value / 100, end=second.end)
     units = _with_minutes(first.unit, second.unit)
     if units and units[0].dimension == units[1].dimension:
@@ -68,6 +69,11 @@ def _join(text: str, first: Number, second: Number) -> Number | None:
     if first.scale > 1 and smaller and "," not in gap and not first.money and first.unit is None:
         return second._replace(value=first.value + sign * second.value, start=first.start, grouped=None)
     return None
+
+
+def _are_bare_cents(text: str, first: Number, second: Number) -> bool:
+    in_words = text[second.start].isalpha() and second.value in range(10, 100)
+    return _BARE_CENTS.match(text, first.end) is not None or (in_words and _BARE_END.match(text, second.end) is not None)
 
 
 def _with_minutes(first: Unit | None, second: Unit | None) -> tuple[Unit, Unit] | None:

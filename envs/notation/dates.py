@@ -46,7 +46,7 @@ _NOT_ENGLISH = "|".join(name for name in _LONGEST_FIRST if name not in ("may", "
 _DAY = r"(?P<day>\d{1,2})(?:st|nd|rd|th|er|[eº°])?(?!\w|:\d|[.,]\d|-\d)"
 _OPEN = r"(?<![a-z\d_.])(?<![a-z\d]-)"
 """Nothing of a script with spaces before it: `ORD-2026-03-05` holds no date."""
-_YEAR = r"(?:[\s,(/-]+(?:(?:of|in|de|del|do)\s)?(?P<year>\d{4}|'\d\d)(?!\w))?(?![\s,]+\d{5})"
+_YEAR = r"(?:[\s,(/-]+(?:(?:of|in|de|del|do)\s)?(?P<year>\d{4}|'\d\d|(?<=[a-z]-)\d\d(?!-))(?!\w))?(?![\s,]+\d{5})"
 _BEFORE_MONTH, _BEHIND_MONTH = 20, 40
 """Characters of a date before and behind its month's name, at most."""
 _YEAR_OR_MONTH = re.compile(r"\d{4}\s?[-/.年년]|\d\s?[月월]|\d[-/.]\s?\d\d?[-/.]")
@@ -65,6 +65,7 @@ _NUMERIC = tuple(
 )
 _MONTH_FIRST = re.compile(rf"{_OPEN}(?:(?P<early>\d{{4}}),?[\s-]+)?{_MONTH}[\s-]+(?:the\s+)?{_DAY}{_YEAR}")
 _EARLY = re.compile(r"\d{4},?[\s-]+\Z")
+_MAY = re.compile(r"may (?:be|have|not|take|also|only|still|need|apply|come|cost|get)\b")
 _DAY_FIRST = tuple(
     re.compile(_OPEN + pattern)
     for pattern in (
@@ -93,7 +94,7 @@ def _around(text: str, position: int) -> Iterator[re.Match[str]]:
         yield ahead
     for pattern in _DAY_FIRST:
         for match in pattern.finditer(text, max(0, position - _BEFORE_MONTH), position + _BEHIND_MONTH):
-            if match.start("month") == position:
+            if match.start("month") == position and not _MAY.match(text, position):
                 yield match
 
 
@@ -111,7 +112,7 @@ def calendar_dates(text: str, year: int) -> Iterator[tuple[date, int, int]]:
         written = parts["year"] or parts.get("early") or str(year)
         month, day = _month_and_day(match)
         try:
-            yield date(int(f"20{written[1:]}" if written.startswith("'") else written), month, day), *match.span()
+            yield date(int(f"20{written[-2:]}" if len(written) < 4 else written), month, day), *match.span()
         except ValueError:
             continue  # no such day
 

@@ -13,12 +13,12 @@ _RESUMED = "but|only|sure|sondern|nur|sino|solo|mais|seulement|ma|maar|mas|а|т
 # Up to two words may stand between a negation and what it denies; "not 30 but 40" tells 40.
 _DENIED = re.compile(
     rf"(?:(?:{NEGATION}|{_FOREIGN})(?:\s+(?!(?:{_RESUMED}|(?:more|less|fewer|higher|lower) than)\b)[^\W\d_]+){{0,2}}\s+[(\"'$€£]?"
-    r"|(?:\bweder(?:\s[^\W\d_]+){0,2}|\bweder\b[^.;\n]*\bnoch|(?<![^\W_])(?:ni|nem))\s"
+    r"|(?:\bweder(?:\s[^\W\d_]+){0,2}|\bweder\b[^.;\n]*\bnoch|(?<![^\W_])(?:ni|nem|ne))\s"
     r"|(?:不是|並非|并非|而非|沒有|没有|不在|非|不|ไม่ใช่|ไม่)\s?)\Z"
 )
 _CUES = frozenset(
     "not never cannot without rather instead no neither nor nicht nie kein keine keiner keinen keinem keines niet geen pas "
-    "jamais non nao nunca inte ikke degil weder ni nem".split()
+    "jamais non nao nunca inte ikke degil weder ni nem ne".split()
 )
 """Without one of these words, `n't` and letters beyond ASCII nothing is denied: most texts have none."""
 _DENIED_AFTER = re.compile(r"\s?[^\W\d_]{0,2}?(?:(?:では|じゃ|で)(?:な|あり)|[이가은는] 아[니닙닌])")

@@ -80,7 +80,7 @@ _OTHER_SENSE = re.compile(r"(?:\b(?:in|gib|gebt|habt|ausser)[ ]acht|\b(?:an|the)
 _REFUSED_AFTER = re.compile(
     rf"""-|[ ](?:tiers|quarts?|tercios?|cuartos|terzi|quarti|viertel|drittel|tercos|quintos?|трети|четверти|komma|virgule
     |coma|virgola|virgula|запятая|целых|десятых|et[ ]demie?|y[ ]medi[ao]|e[ ]mei[ao]|e[ ]mezz[ao]|с[ ]половиной|uhr|terre
-    |cientos|(?:de[ ]|di[ ])?(?:{MONTH_NAMES}))(?!\w)""",
+    |cientos|(?:перв|втор|трет|четверт|пят|шест|седьм|восьм|девят)(?:ый|ой|ая|ое|ий|ье|ья|ого|ом)|(?:de[ ]|di[ ])?(?:{MONTH_NAMES}))(?!\w)""",
     re.VERBOSE,
 )
 

@@ -8,6 +8,8 @@ _STRUCK = re.compile(r"~~(?=\S)[^\n]*?\S~~|<(?P<tag>del|s|strike)>.*?</(?P=tag)>
 _GROUP_MARK = re.compile(r"(?<=\d)(?:\{(?P<mark>[.,])\}|\\[,;:! ](?=\d{3}(?!\d)))(?=\d)")
 """`1{,}000` and `1\\,000` of a formula."""
 _COMMAND = re.compile(r"\\(?:text|textbf|textrm|mathrm|mathbf|operatorname|boxed|mbox)\s?\{(?P<content>[^{}]*)\}")
+_FRACTION = re.compile(r"\\[dt]?frac\s?\{(?P<upper>[^{}]*)\}\s?\{(?P<lower>[^{}]*)\}")
+_SCRIPT = re.compile(r"(?<=[_^])\{(?P<content>[^{}]*)\}")
 _FORMULA_SPACE = re.compile(r"\\[,;:!](?=\s?[\w\\])|~(?=\\(?:text|mathrm))")
 _SYMBOLS = (("\\times", "×"), ("\\cdot", "·"), ("\\approx", "≈"), ("\\pm", "±"))
 
@@ -24,6 +26,7 @@ def without_markup(text: str) -> str:
 def _without_formulas(text: str) -> str:
     text = _GROUP_MARK.sub(lambda group: group["mark"] or "_", text)
     text = _FORMULA_SPACE.sub(" ", text)
+    text = _SCRIPT.sub(r"\g<content>", _FRACTION.sub(r"\g<upper>/\g<lower>", text))
     for _ in range(2):  # `\boxed{5\text{ kg}}`
         text = _COMMAND.sub(lambda command: command["content"], text)
     for name, symbol in _SYMBOLS:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from envs.notation.folding import fold, words
 from envs.notation.scripts import UNSPACED
+from envs.notation.units import is_unit
 
 _ONES = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
 _SMALL = {word: number for number, word in enumerate(f"{_ONES} seventeen eighteen nineteen".split())}
@@ -79,7 +80,9 @@ def number_words(text: str) -> Iterator[Words]:
     if _WORDS.isdisjoint(words(text)):
         return
     for run in _RUN.finditer(text):
-        if run["joined"] and (run["joined"][0] == "-" or run["words"].endswith((*_TENS, *_WORD_SCALES))):
+        joined = run["joined"] or ""
+        counts_unit = joined[1:] != "second" and is_unit(joined[1:])  # `five-day`
+        if joined and ((joined[0] == "-" and not counts_unit) or run["words"].endswith((*_TENS, *_WORD_SCALES))):
             continue  # `two-seater`, `twenty first`
         groups = _alternatives(run["words"])
         if run["half"] or run["point"] or run["fraction"] or run["scale"] or len(groups) == 1:

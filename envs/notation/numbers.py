@@ -55,7 +55,7 @@ _REFUSED_BEFORE = re.compile(
     re.VERBOSE,
 )
 _REFUSED_AFTER = re.compile(
-    rf"""(?!টি|টা|জন|h\d\d?[ ]?m){_LETTER} | [²³¹½⁰-⁹ºª‰] | \+(?!\d) | -[a-z]\b | :[a-z] | \.\d
+    rf"""(?!টি|টা|জন|h\d\d?[ ]?m){_LETTER} | [²³¹½⁰-⁹ºª‰] | \+(?!\d) | -(?:[a-z]|odd|something|ish|plus|fold)\b | :[a-z] | \.\d
     | [ ]?(?:[ap]\.?[ ]?m\b|o'clock|uhr\b|h\d(?!\d?[ ]?m)|noon\b|midnight\b)
     | [ -](?:halves|thirds?|quarters?|fourths?|fifths?|sixths?|sevenths?|eighths?|ninths?|tenths?|hundredths?
         |thousandths?|scores?(?=[ ](?:and|of|years)))\b

@@ -61,6 +61,11 @@ _UNSPACED = sorted((word for word in _UNITS if _UNSPACED_LETTER.match(word)), ke
 _AFTER = re.compile(rf"(?P<gap>[ ]?)-?(?P<word>{'|'.join(_UNSPACED)}|(?:[^\W\d_²³]|[\u0900-\u0dff])+|%)(?P<power>[ ]?[/²³^])?")
 
 
+def is_unit(word: str) -> bool:
+    """Whether a folded word names a unit."""
+    return word in _UNITS
+
+
 def unit_after(text: str, position: int) -> tuple[Unit | None, int]:
     """The unit that follows a number, and where it ends; none is known for most words."""
     after = _AFTER.match(text, position)
