@@ -72,8 +72,9 @@ def _join(text: str, first: Number, second: Number) -> Number | None:
 
 
 def _are_bare_cents(text: str, first: Number, second: Number) -> bool:
-    in_words = text[second.start].isalpha() and second.value in range(10, 100)
-    return _BARE_CENTS.match(text, first.end) is not None or (in_words and _BARE_END.match(text, second.end) is not None)
+    if text[second.start].isalpha():
+        return second.value in range(10, 100) and _BARE_END.match(text, second.end) is not None
+    return _BARE_CENTS.match(text, first.end) is not None
 
 
 def _with_minutes(first: Unit | None, second: Unit | None) -> tuple[Unit, Unit] | None:

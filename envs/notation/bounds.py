@@ -6,8 +6,9 @@ Bounds that include the number tell it, as `up to 5 books` tells a limit of five
 import re
 
 _BEFORE = re.compile(
-    r"""(?:(?:(?<!\S)[<>]|\b(?:(?:more|less|fewer|greater|higher|lower)[ ]than|over|under|above|below|exceed(?:s|ing)?|beyond
-    |almost|nearly|not[ ]quite|just[ ](?:under|over|short[ ]of)|mehr[ ]als|weniger[ ]als|uber|unter|fast|beinahe
+    r"""(?:(?:(?<!\S)[<>]|\b(?:(?:more|less|fewer|greater|higher|lower)[ ]than|over|under|above|below
+    |exceed(?:s|ing)?|beyond|almost
+    |nearly|not[ ]quite|just[ ](?:under|over|short[ ]of)|mehr[ ]als|weniger[ ]als|uber|unter|fast|beinahe
     |plus[ ]de|moins[ ]de|presque|mas[ ]de|menos[ ]de|casi|mais[ ]de|quase|piu[ ]di|meno[ ]di|quasi|meer[ ]dan
     |minder[ ]dan|bijna|более|менее|больше|меньше|почти|свыше))[ ]?(?:the[ ])?
     |(?:超过|超過|不到|少于|少於|多于|多於|大于|大於|小于|小於|低于|低於|高于|高於|将近|接近)[ ]?)\Z""",

@@ -13,28 +13,19 @@ from envs.notation.folding import fold, words
 
 _TEXTS = 256
 _NAMES = (
-    "january jan januar januari janner janvier janv enero ene gennaio janeiro января "
-    "ocak يناير जनवरी জানুয়ারি stycznia",
+    "january jan januar januari janner janvier janv enero ene gennaio janeiro января ocak يناير जनवरी জানুয়ারি stycznia",
     "february feb februar februari fevrier fevr febrero febbraio fevereiro fev февраля "
     "subat فبراير फरवरी फ़रवरी ফেব্রুয়ারি lutego",
-    "march mar marz maerz mrz mars marzo marco maart mrt марта "
-    "mart maret مارس मार्च মার্চ marca",
-    "april apr avril avr abril abr aprile апреля "
-    "nisan أبريل ابريل अप्रैल এপ্রিল kwietnia",
-    "may mai mayo maggio maio mei maj мая "
-    "mayis مايو मई মে maja",
-    "june jun juni juin junio giugno junho июня "
-    "haziran يونيو जून জুন czerwca",
-    "july jul juli juillet juil julio luglio julho июля "
-    "temmuz يوليو जुलाई জুলাই lipca",
-    "august aug aout agosto augustus augusti августа "
-    "agustos agustus أغسطس अगस्त আগস্ট sierpnia",
+    "march mar marz maerz mrz mars marzo marco maart mrt марта mart maret مارس मार्च মার্চ marca",
+    "april apr avril avr abril abr aprile апреля nisan أبريل ابريل अप्रैल এপ্রিল kwietnia",
+    "may mai mayo maggio maio mei maj мая mayis مايو मई মে maja",
+    "june jun juni juin junio giugno junho июня haziran يونيو जून জুন czerwca",
+    "july jul juli juillet juil julio luglio julho июля temmuz يوليو जुलाई জুলাই lipca",
+    "august aug aout agosto augustus augusti августа agustos agustus أغسطس अगस्त আগস্ট sierpnia",
     "september sep sept septembre septiembre setiembre settembre setembro сентября "
     "eylul سبتمبر सितंबर सितम्बर সেপ্টেম্বর wrzesnia",
-    "october oct oktober okt octobre octubre ottobre outubro октября "
-    "ekim أكتوبر अक्टूबर অক্টোবর pazdziernika",
-    "november nov novembre noviembre novembro ноября "
-    "kasim نوفمبر नवंबर नवम्बर নভেম্বর listopada",
+    "october oct oktober okt octobre octubre ottobre outubro октября ekim أكتوبر अक्टूबर অক্টোবর pazdziernika",
+    "november nov novembre noviembre novembro ноября kasim نوفمبر नवंबर नवम्बर নভেম্বর listopada",
     "december dec dezember dez decembre diciembre dicembre dezembro desember декабря "
     "aralik ديسمبر दिसंबर दिसम्बर ডিসেম্বর grudnia",
 )

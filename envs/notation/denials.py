@@ -9,25 +9,31 @@ _FOREIGN = (
     r"(?<![^\W_-])(?:nicht|nie|kein(?:e|er|en|em|es)?|niet|geen|pas|jamais|non|nao|nunca|inte|ikke|degil|не|нет|नहीं|ليس"
     r"|no (?:es|son|hay|fue|eran?|esta|estan|tiene|cuesta))"
 )
-_RESUMED = "but|only|sure|sondern|nur|sino|solo|mais|seulement|ma|maar|mas|а|только"
+_RESUMED = (
+    "(?:more|less|fewer|higher|lower) than|but|only|sure|sondern|nur|sino|solo|mais|seulement|ma|maar|mas|а|только"
+)
 # Up to two words may stand between a negation and what it denies; "not 30 but 40" tells 40.
 _DENIED = re.compile(
-    rf"(?:(?:{NEGATION}|{_FOREIGN})(?:\s+(?!(?:{_RESUMED}|(?:more|less|fewer|higher|lower) than)\b)[^\W\d_]+){{0,2}}\s+[(\"'$€£]?"
+    rf"(?:(?:{NEGATION}|{_FOREIGN})(?:\s+(?!(?:{_RESUMED})\b)[^\W\d_]+){{0,2}}\s+[(\"'$€£]?"
     r"|(?:\bweder(?:\s[^\W\d_]+){0,2}|\bweder\b[^.;\n]*\bnoch|(?<![^\W_])(?:ni|nem|ne))\s"
     r"|(?:不是|並非|并非|而非|沒有|没有|不在|非|不|ไม่ใช่|ไม่)\s?)\Z"
 )
-_CUES = frozenset(
-    "not never cannot without rather instead no neither nor nicht nie kein keine keiner keinen keinem keines niet geen pas "
-    "jamais non nao nunca inte ikke degil weder ni nem ne".split()
+_CUE_LINES = (
+    "not never cannot without rather instead no neither nor nicht nie kein keine keiner keinen keinem keines niet geen",
+    "pas jamais non nao nunca inte ikke degil weder ni nem ne",
 )
+_CUES = frozenset(word for line in _CUE_LINES for word in line.split())
 """Without one of these words, `n't` and letters beyond ASCII nothing is denied: most texts have none."""
 _DENIED_AFTER = re.compile(r"\s?[^\W\d_]{0,2}?(?:(?:では|じゃ|で)(?:な|あり)|[이가은는] 아[니닙닌])")
 _REACH = 60
 """Characters before a value in which its denial is looked for."""
 IGNORANCE = re.compile(
     r"\b(?:(?:do|does|did|could|can|would|am)(?: not|n't)|cannot|can't|unable to|not able to|never)"
-    r" (?:\w+ ){0,2}?(?:know|tell|say|sure|determine|verify|confirm|check|see|access|certain|find (?:out|the|this|that|your|it|such|any information)|have (?:\w+ )?(?:information|access|details))\b"
-    r"|\b(?:not (?:\w+ )?(?:sure|certain|clear)|unsure|uncertain|unclear|unknown|maybe|perhaps|no (?:idea|information|way))\b"
+    r" (?:\w+ ){0,2}?(?:know|tell|say|sure|determine|verify|confirm|check|see|access|certain"
+    r"|find (?:out|the|this|that|your|it|such|any information)"
+    r"|have (?:\w+ )?(?:information|access|details))\b"
+    r"|\b(?:not (?:\w+ )?(?:sure|certain|clear)|unsure|uncertain|unclear|unknown|maybe|perhaps"
+    r"|no (?:idea|information|way))\b"
     r"|\bweiss (?:\w+ )?nicht|nicht sicher|vielleicht|sais pas|pas sur|peut-etre|no (?:lo )?se\b|quizas?\b"
     r"|\bnon (?:lo )?so\b|forse\b|nao sei\b|talvez\b|не знаю|не уверен|может быть"
     r"|不知道|不清楚|不确定|不確定|可能|也许|わかりません|分かりません|不明|모르|ไม่ทราบ|ไม่รู้|ไม่แน่ใจ"

@@ -43,44 +43,54 @@ _TENS: tuple[tuple[int, str], ...] = (
     (20, "twintig dertig veertig vijftig zestig zeventig tachtig negentig"),
     (20, "двадцать тридцать сорок пятьдесят шестьдесят семьдесят восемьдесят девяносто"),
 )
-_SMALL = {
-    fold(word): number for first, line in _LANGUAGES for number, word in enumerate(line.split(), start=first)
-} | {"duas": 2, "две": 2, "двух": 2, "трех": 3}
+_SMALL = {fold(word): number for first, line in _LANGUAGES for number, word in enumerate(line.split(), start=first)} | {
+    "duas": 2,
+    "две": 2,
+    "двух": 2,
+    "трех": 3,
+}
 _LARGER = {fold(word): 10 * index + first for first, line in _TENS for index, word in enumerate(line.split())}
-_GERMAN_ONES = dict(zip("ein zwei drei vier funf sechs sieben acht neun".split(), range(1, 10), strict=True))
+_GERMAN_ONES = "ein zwei drei vier funf sechs sieben acht neun"
 _COMPOUND = {
     f"{unit}und{tens}": number + 10 * index + 20
-    for unit, number in _GERMAN_ONES.items()
+    for number, unit in enumerate(_GERMAN_ONES.split(), start=1)
     for index, tens in enumerate(_TENS[0][1].split())
 }
-_KOREAN = dict(zip("한 두 세 네 다섯 여섯 일곱 여덟 아홉 열".split(), range(1, 11), strict=True))
+_KOREAN_ONES = "한 두 세 네 다섯 여섯 일곱 여덟 아홉 열"
+_KOREAN = {word: number for number, word in enumerate(_KOREAN_ONES.split(), start=1)}
 _VALUES = _SMALL | _LARGER | _COMPOUND
 _BEHIND_VERBS = {"dos": 2, "tres": 3, "doce": 12, "once": 11, "quince": 15, "sete": 7, "nove": 9, "due": 2}
-_LINKING = frozenset(
-    "un une una uno um uma ein eine eins sept neuf six seize otto sei venti vingts cent cents cien ciento cento hundert "
-    "honderd mille mil mila tausend eintausend duizend doscientos trescientos cuatrocientos quinientos seiscientos "
-    "setecientos ochocientos novecientos doscientas trescientas quinientas duzentos trezentos quatrocentos quinhentos "
-    "seiscentos setecentos oitocentos novecentos duecento trecento quattrocento cinquecento один одна сто двести триста "
-    "четыреста пятьсот шестьсот семьсот восемьсот девятьсот тысяча тысячи тысяч".split()
+_LONGER = (
+    "un une una uno um uma ein eine eins sept neuf six seize otto sei venti vingts cent cents cien ciento cento",
+    "hundert honderd mille mil mila tausend eintausend duizend doscientos trescientos cuatrocientos quinientos",
+    "seiscientos setecientos ochocientos novecientos doscientas trescientas quinientas duzentos trezentos quatrocentos quinhentos",
+    "seiscentos setecentos oitocentos novecentos duecento trecento quattrocento cinquecento один одна сто двести",
+    "триста четыреста пятьсот шестьсот семьсот восемьсот девятьсот тысяча тысячи тысяч",
 )
+_LINKING = frozenset(word for line in _LONGER for word in line.split())
 """Words that make a longer number of those beside them, which is then not read."""
 _CONJUNCTIONS = ("y", "e", "et", "und", "en", "и")
 _ANY = "|".join(sorted([*_VALUES, *_BEHIND_VERBS, *_LINKING], key=len, reverse=True))
-_RUN = re.compile(rf"(?<![\w'-])(?:{_ANY})(?![^\W_])(?:(?:[ -]|[ -](?:{'|'.join(_CONJUNCTIONS)})[ -])(?:{_ANY})(?![^\W_]))*")
+_JOINT = rf"(?:[ -]|[ -](?:{'|'.join(_CONJUNCTIONS)})[ -])"
+_RUN = re.compile(rf"(?<![\w'-])(?:{_ANY})(?![^\W_])(?:{_JOINT}(?:{_ANY})(?![^\W_]))*")
 _AFTER_VERB = re.compile(
     r"""\b(?:(?:hay|tiene[sn]?|tengo|tenemos|quedan|exactamente|existen)[ ](?:solo[ ])?(?:dos|tres|doce|once|quince)
     | (?:ha|tem|tenho|temos|existem|restam|exatamente|apenas)[ ](?:tres|sete|nove)
     | (?:ci[ ]sono|hai|abbiamo|sono|esattamente|restano)[ ](?:solo[ ])?(?:due|nove))(?![\w-])""",
     re.VERBOSE,
 )
-_COUNTED = re.compile(rf"(?<![가-힣])(?<![열백천만쉰] )(?<!스물 )(?<!서른 )(?<!마흔 )(?P<number>{'|'.join(_KOREAN)})[ ]?(?:개|명|권|건|장|대|마리|병|잔|곳|자리)")
+_COUNTED = re.compile(
+    r"(?<![가-힣])(?<![열백천만쉰] )(?<!스물 )(?<!서른 )(?<!마흔 )"
+    rf"(?P<number>{'|'.join(_KOREAN)})[ ]?(?:개|명|권|건|장|대|마리|병|잔|곳|자리)"
+)
 _REACH = 12
 _REFUSED_BEFORE = re.compile(r"(?:\b(?:a las|alle|as|komma|virgule|coma|virgola|virgula|запятая|целых)|\d)[ ]\Z")
 _OTHER_SENSE = re.compile(r"(?:\b(?:in|gib|gebt|habt|ausser)[ ]acht|\b(?:an|the)[ ]elf)\Z")
 _REFUSED_AFTER = re.compile(
-    rf"""-|[ ](?:tiers|quarts?|tercios?|cuartos|terzi|quarti|viertel|drittel|tercos|quintos?|трети|четверти|komma|virgule
-    |coma|virgola|virgula|запятая|целых|десятых|et[ ]demie?|y[ ]medi[ao]|e[ ]mei[ao]|e[ ]mezz[ao]|с[ ]половиной|uhr|terre
-    |cientos|(?:перв|втор|трет|четверт|пят|шест|седьм|восьм|девят)(?:ый|ой|ая|ое|ий|ье|ья|ого|ом)|(?:de[ ]|di[ ])?(?:{MONTH_NAMES}))(?!\w)""",
+    rf"""-|[ ](?:tiers|quarts?|tercios?|cuartos|terzi|quarti|viertel|drittel|tercos|quintos?|трети|четверти|десятых
+    |komma|virgule|coma|virgola|virgula|запятая|целых|et[ ]demie?|y[ ]medi[ao]|e[ ]mei[ao]|e[ ]mezz[ao]|с[ ]половиной
+    |uhr|terre|cientos|(?:перв|втор|трет|четверт|пят|шест|седьм|восьм|девят)(?:ый|ой|ая|ое|ий|ье|ья|ого|ом)
+    |(?:de[ ]|di[ ])?(?:{MONTH_NAMES}))(?!\w)""",
     re.VERBOSE,
 )
 
@@ -94,7 +104,8 @@ def foreign_words(text: str) -> Iterator[tuple[int, int, int]]:
     for match in () if _BEHIND_VERBS.keys().isdisjoint(words(text)) else _AFTER_VERB.finditer(text):
         word = match[0].split()[-1]
         start = match.end() - len(word)
-        if not _REFUSED_AFTER.match(text, match.end()) and _RUN.match(text, start)[0] == word:  # type: ignore[index]
+        alone = _RUN.match(text, start)
+        if alone is not None and alone[0] == word and not _REFUSED_AFTER.match(text, match.end()):
             yield _BEHIND_VERBS[word], start, match.end()
     if not text.isascii():
         for counted in _COUNTED.finditer(text):

@@ -56,9 +56,10 @@ _RUN = re.compile(
     re.VERBOSE,
 )
 _ONE = re.compile(
-    r"""(?:\A\W*|[.:!?\n|][ ]|(?<!\w)(?:only|just|exactly|have|has|had|there[ ](?:is|was)|found|contains?|includes?|remains?
-    |(?:answer|total|number|count)[ ]is|=)[ ](?:(?:only|just|exactly)[ ])?)\**(?P<one>one)(?=\W*\Z|[.]\s|[ ](?!(?:of|more
-    |another|other|or|and|that|which|who|things?|day|time|moment|momento|sec(?:ond)?|minute|way|reason|problem|issue
+    r"""(?:\A\W*|[.:!?\n|][ ]|(?<!\w)(?:only|just|exactly|have|has|had|there[ ](?:is|was)|found|contains?
+    |includes?|remains?|(?:answer|total|number|count)[ ]is|=)[ ](?:(?:only|just|exactly)[ ])?)
+    \**(?P<one>one)(?=\W*\Z|[.]\s|[ ](?!(?:of|more|another|other
+    |or|and|that|which|who|things?|day|time|moment|momento|sec(?:ond)?|minute|way|reason|problem|issue
     |question|note|option|caveat|can|could|should|would|may|might|must|has|have|is|was|for|with|in|on|at|to|from|by|as
     |big|last|final|such|important)\b)[a-z])""",
     re.VERBOSE,

@@ -39,23 +39,28 @@ class Number(NamedTuple):
 _LETTER = rf"[^\W{UNSPACED}]"
 """A letter, digit or underscore of a script with spaces: beside it no number begins."""
 _MINUS = re.compile(
-    rf"(?:-|(?<!{_LETTER})(?:minus|negative|moins|menos|meno|negativo?|минус|eksi|سالب|ناقص)[ ]|负|負|零下|氷点下|マイナス|(?:마이너스|영하)[ ]?)\Z"
+    rf"(?:-|(?<!{_LETTER})(?:minus|negative|moins|menos|meno|negativo?|минус|eksi|سالب|ناقص)[ ]"
+    r"|负|負|零下|氷点下|マイナス|(?:마이너스|영하)[ ]?)\Z"
 )
 _SPACED_MINUS = re.compile(r"[:=(|]\s*(?P<sign>-\s)\Z")
 """A hyphen and a space are a sign only where an amount is expected; elsewhere they are a dash."""
 _NO_SIGN = re.compile(rf"(?<={_LETTER})|(?<=[)/+])|(?<=\d[ ])")
 """What makes a hyphen before digits a joint or an operator instead of a sign."""
-_SIGN_WORDS = "minus negative moins menos meno negativ negativo - 负 負 零下 氷点下 マイナス 마이너스 영하 минус eksi سالب ناقص"
+_SIGN_WORDS = (
+    "minus negative moins menos meno negativ negativo - 负 負 零下 氷点下 マイナス 마이너스 영하 минус eksi سالب ناقص"
+)
 _LEADS = (*_SIGN_WORDS.split(), *currencies.LEADS)
 _OPERATOR = re.compile(r"(?<=[\d)][ ]minus[ ])|(?<=[\d)][ ]-)")
 _REFUSED_BEFORE = re.compile(
     rf"""(?<={_LETTER})(?<!\dh) | (?<=\dh)(?!\d\d?[ ]?m) | (?<={_LETTER}[-/]) | (?<={_LETTER}:)(?<![^\W\d_]{{4}}:)
-    | (?<=[点點시]) | (?<=[点點시][ ]) | (?<=(?<!小)[时時]) | (?<=(?<!小)[时時][ ]) | (?<=[.^@%±×·²³)]) | (?<=[/+]-) | (?<=\d[ ]-) | (?<=[第几幾数數之제])
+    | (?<=[点點시]) | (?<=[点點시][ ]) | (?<=(?<!小)[时時]) | (?<=(?<!小)[时時][ ])
+    | (?<=[.^@%±×·²³)]) | (?<=[/+]-) | (?<=\d[ ]-) | (?<=[第几幾数數之제])
     | (?<=[ ]past[ ]) | (?<=quarter[ ]to[ ]) | (?<=minutes[ ]to[ ])""",
     re.VERBOSE,
 )
 _REFUSED_AFTER = re.compile(
-    rf"""(?!টি|টা|জন|h\d\d?[ ]?m){_LETTER} | [²³¹½⁰-⁹ºª‰] | \+(?!\d) | -(?:[a-z]|odd|something|ish|plus|fold)\b | :[a-z] | \.\d
+    rf"""(?!টি|টা|জন|h\d\d?[ ]?m){_LETTER} | [²³¹½⁰-⁹ºª‰] | \+(?!\d) | :[a-z] | \.\d
+    | -(?:[a-z]|odd|something|ish|plus|fold)\b
     | [ ]?(?:[ap]\.?[ ]?m\b|o'clock|uhr\b|h\d(?!\d?[ ]?m)|noon\b|midnight\b)
     | [ -](?:halves|thirds?|quarters?|fourths?|fifths?|sixths?|sevenths?|eighths?|ninths?|tenths?|hundredths?
         |thousandths?|scores?(?=[ ](?:and|of|years)))\b
@@ -87,7 +92,10 @@ _ORDINAL_STOP = re.compile(r"\.\s[a-z]")
 _PERCENT_SIGNS = ("%", "之", "yuzde ")
 _PERCENT_BEFORE = re.compile(r"(?:百分之|(?<![^\W_])yuzde |(?<![\w%])%)\Z")
 _SCORED = re.compile(r"\b(?:rat(?:ed|ing)|scored?|stars|grade|review(?:s|ed)?)\b[^.]*\Z")
-_COUNTERS = "席室票卷盒箱袋双雙套所把道個个個本册冊位名件张張份只隻條条台家間间次天人つ枚匹头頭棵座辆輛篇章节節首部杯瓶元块塊円歳岁歲周週公米小"
+_COUNTERS = (
+    "席室票卷盒箱袋双雙套所把道個个個本册冊位名件张張份只隻條条台家間间次天人つ枚匹头頭棵座辆輛"
+    "篇章节節首部杯瓶元块塊円歳岁歲周週公米小"
+)
 _CLOSES_NUMERAL = re.compile(rf"[{_COUNTERS}]|(?<=..)\s*(?:[.,;!?)]|\Z)")
 _MASKED = re.compile(
     r"https?://\S+|www\.\S+|(?<![\w.+-])[\w.+-]+@[\w-]+\.[\w.-]+"
@@ -113,9 +121,9 @@ def _candidates(text: str) -> Iterator[Digits]:
     for run in runs:
         if not run["joined"] or _is_score(text, run):
             yield from read_run(run, mark)
-    for value, start, end in number_words.number_words(text):
-        is_pronoun = text[start:end] == "one" and not number_words.counts_one(text, start)
-        yield Digits(value, start, end, is_article=is_pronoun)
+    for number in number_words.number_words(text):
+        is_pronoun = text[number.start : number.end] == "one" and not number_words.counts_one(text, number.start)
+        yield Digits(*number, is_article=is_pronoun)
     for small, start, end in foreign_words.foreign_words(text):
         yield Digits(Decimal(small), start, end)
     for article in () if _ARTICLES.isdisjoint(words(text)) else _ARTICLE.finditer(text):
@@ -155,10 +163,13 @@ def _in_context(text: str, digits: Digits) -> Number | None:
     """The number with what belongs to it before and after; None if it is part of something else."""
     before = text[max(0, digits.start - _REACH) : digits.start]
     percent = _PERCENT_BEFORE.search(before) if before.endswith(_PERCENT_SIGNS) else None
-    lead = (digits.start - len(percent[0]), False, "") if percent else _lead(text, digits.start)
-    if lead is None:
-        return None
-    start, is_negative, money = lead
+    money: Money = ""
+    start, is_negative = digits.start - (len(percent[0]) if percent else 0), False
+    if not percent:
+        lead = _lead(text, digits.start)
+        if lead is None:
+            return None
+        start, is_negative, money = lead
     value, grouped, end, scale = _scaled(text, digits, bool(money))
     has_decimals = "." in text[digits.start : digits.end]
     tail = _tail(text, end, bool(money) or has_decimals)
