@@ -40,7 +40,7 @@ _OPEN = r"(?<![a-z\d_.])(?<![a-z\d]-)"
 _YEAR = r"(?:[\s,(/-]+(?:(?:of|in|de|del|do)\s)?(?P<year>\d{4}|'\d\d|(?<=[a-z]-)\d\d(?!-))(?!\w))?(?![\s,]+\d{5})"
 _BEFORE_MONTH, _BEHIND_MONTH = 20, 40
 """Characters of a date before and behind its month's name, at most."""
-_YEAR_OR_MONTH = re.compile(r"\d{4}\s?[-/.年년]|\d\s?[月월]|\d[-/.]\s?\d\d?[-/.]")
+_YEAR_OR_MONTH = re.compile(r"\d{4}\s?[-/.年년]\s?\d|\d\s?[月월]|\d[-/.]\s?\d\d?[-/.]")
 """Without one of these a text has no date in numbers, and without a month's name none in words: most have neither."""
 _NUMERIC = tuple(
     re.compile(_OPEN + pattern)
@@ -55,6 +55,7 @@ _NUMERIC = tuple(
     )
 )
 _MONTH_FIRST = re.compile(rf"{_OPEN}(?:(?P<early>\d{{4}}),?[\s-]+)?{_MONTH}[\s-]+(?:the\s+)?{_DAY}{_YEAR}")
+_DIGIT = re.compile(r"\d")
 _EARLY = re.compile(r"\d{4},?[\s-]+\Z")
 _MAY = re.compile(r"may (?:be|have|not|take|also|only|still|need|apply|come|cost|get)\b")
 _DAY_FIRST = tuple(
@@ -83,7 +84,7 @@ def _around(text: str, position: int) -> Iterator[re.Match[str]]:
     ahead = (early and _MONTH_FIRST.match(text, early.start())) or _MONTH_FIRST.match(text, position)
     if ahead is not None:
         yield ahead
-    for pattern in _DAY_FIRST:
+    for pattern in _DAY_FIRST if _DIGIT.search(text, max(0, position - _BEFORE_MONTH), position) else ():
         for match in pattern.finditer(text, max(0, position - _BEFORE_MONTH), position + _BEHIND_MONTH):
             if match.start("month") == position and not _MAY.match(text, position):
                 yield match

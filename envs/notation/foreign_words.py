@@ -63,9 +63,9 @@ _BEHIND_VERBS = {"dos": 2, "tres": 3, "doce": 12, "once": 11, "quince": 15, "set
 _LONGER = (
     "un une una uno um uma ein eine eins sept neuf six seize otto sei venti vingts cent cents cien ciento cento",
     "hundert honderd mille mil mila tausend eintausend duizend doscientos trescientos cuatrocientos quinientos",
-    "seiscientos setecientos ochocientos novecientos doscientas trescientas quinientas duzentos trezentos quatrocentos quinhentos",
-    "seiscentos setecentos oitocentos novecentos duecento trecento quattrocento cinquecento один одна сто двести",
-    "триста четыреста пятьсот шестьсот семьсот восемьсот девятьсот тысяча тысячи тысяч",
+    "seiscientos setecientos ochocientos novecientos doscientas trescientas quinientas duzentos trezentos quatrocentos",
+    "quinhentos seiscentos setecentos oitocentos duecento trecento quattrocento cinquecento один одна сто двести",
+    "novecentos триста четыреста пятьсот шестьсот семьсот восемьсот девятьсот тысяча тысячи тысяч",
 )
 _LINKING = frozenset(word for line in _LONGER for word in line.split())
 """Words that make a longer number of those beside them, which is then not read."""

@@ -4,7 +4,9 @@ import html
 import re
 
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z]{2,8}\d{0,2});")
-_STRUCK = re.compile(r"~~(?=\S)[^\n]*?\S~~|<(?P<tag>del|s|strike)>.*?</(?P=tag)>", re.DOTALL | re.IGNORECASE)
+_STRUCK = re.compile(
+    r"~~(?=\S)[^\n]{0,500}?\S~~|<(?P<tag>del|s|strike)>.{0,500}?</(?P=tag)>", re.DOTALL | re.IGNORECASE
+)
 _GROUP_MARK = re.compile(r"(?<=\d)(?:\{(?P<mark>[.,])\}|\\[,;:! ](?=\d{3}(?!\d)))(?=\d)")
 """`1{,}000` and `1\\,000` of a formula."""
 _COMMAND = re.compile(r"\\(?:text|textbf|textrm|mathrm|mathbf|operatorname|boxed|mbox)\s?\{(?P<content>[^{}]*)\}")

@@ -55,6 +55,7 @@ _RUN = re.compile(
     (?P<joined>-\w+|[ ](?:{_ORDINAL})\b)?""",
     re.VERBOSE,
 )
+_REACH = 60
 _ONE = re.compile(
     r"""(?:\A\W*|[.:!?\n|][ ]|(?<!\w)(?:only|just|exactly|have|has|had|there[ ](?:is|was)|found|contains?
     |includes?|remains?|(?:answer|total|number|count)[ ]is|=)[ ](?:(?:only|just|exactly)[ ])?)
@@ -96,7 +97,7 @@ def number_words(text: str) -> Iterator[Words]:
 
 def counts_one(text: str, start: int) -> bool:
     """Whether the `one` that begins at `start` is a number."""
-    return any(match.start("one") == start for match in _ONE.finditer(text))
+    return any(match.start("one") == start for match in _ONE.finditer(text, max(0, start - _REACH), start + _REACH))
 
 
 def _enumerated(run: re.Match[str], groups: list[str]) -> Iterator[Words]:

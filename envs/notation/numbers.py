@@ -49,6 +49,7 @@ _NO_SIGN = re.compile(rf"(?<={_LETTER})|(?<=[)/+])|(?<=\d[ ])")
 _SIGN_WORDS = (
     "minus negative moins menos meno negativ negativo - 负 負 零下 氷点下 マイナス 마이너스 영하 минус eksi سالب ناقص"
 )
+_SIMPLE_SIGNS = (" $", " €", " £")
 _LEADS = (*_SIGN_WORDS.split(), *currencies.LEADS)
 _OPERATOR = re.compile(r"(?<=[\d)][ ]minus[ ])|(?<=[\d)][ ]-)")
 _REFUSED_BEFORE = re.compile(
@@ -233,6 +234,9 @@ def _lead(text: str, start: int) -> tuple[int, bool, Money] | None:
             break
         if pattern is _MINUS and (spaced := _SPACED_MINUS.search(before)):
             signs, start = signs + 1, start - len(spaced["sign"])
+            continue
+        if pattern is currencies.BEFORE and before.endswith(_SIMPLE_SIGNS):
+            start, money = start - 1, "major"
             continue
         match = pattern.search(before)
         if match is None or (pattern is _MINUS and _NO_SIGN.match(text, start - len(match[0]))):
