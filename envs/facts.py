@@ -27,7 +27,7 @@ _ANSWERS = 256
 """Values of one answer whose reading is remembered: a proof asks for the same ones again."""
 _CLAUSE = re.compile(r"[.;,!\n]+(?:\s|$)|\bbut\b|\bwhile\b|\bwhereas\b")
 _NONE = re.compile(r"\W*(?:none|nothing|keine?|nichts|aucune?|ningun[oa]?|nessun[oa]|nenhum[a]?|没有|なし|нет)\W*\Z")
-_COUNT = re.compile(r"(?:(?:number|count) of|how many) (?P<things>.+)")
+_COUNT = re.compile(r"(?:(?:number|count) of|how many) (?:\w+ ){0,2}?(?P<things>\w+s)\b")
 _ASSURANCE = re.compile(r"\bno (?:problem|worries|doubt|trouble)\b")
 _LABEL_NOISE = frozenset({"is", "has", "are", "was", "the", "can", "of", "be", "for", "if", "whether", "id"})
 
@@ -53,8 +53,10 @@ def _tells_all(answer: str, fact: Fact, values: list[JsonValue], clock: str) -> 
 
 
 def _tells_nothing(clauses: list[str]) -> bool:
-    stated = [clause for clause in clauses if NOTHING.search(clause) and not IGNORANCE.search(clause)]
-    return stated != ["no"] or len(clauses) == 1 if stated else False
+    """Whether a clause says that there is nothing; a bare `no` does so only as the whole answer."""
+    if clauses == ["no"]:
+        return True
+    return any(clause != "no" and NOTHING.search(clause) and not IGNORANCE.search(clause) for clause in clauses)
 
 
 def _tells_none(text: str, label: str) -> bool:
@@ -62,11 +64,10 @@ def _tells_none(text: str, label: str) -> bool:
     if _NONE.match(text):
         return True
     counted = _COUNT.match(label.casefold())
-    return counted is not None and any(
-        re.search(rf"\bno (?:[a-z]+ ){{0,2}}{re.escape(word)}(?!\w)", text)
-        for word in re.findall(r"\w+s\b", counted["things"])
-        if not IGNORANCE.search(text)
-    )
+    if counted is None or IGNORANCE.search(text):
+        return False
+    things = re.escape(counted["things"])
+    return re.search(rf"\bno (?:[a-z]+ ){{0,2}}{things}(?!\w| (?:but|other|except|besides|apart)\b)", text) is not None
 
 
 def mentions(text: str, kind: FactKind, value: JsonValue, clock: str) -> bool:

@@ -56,6 +56,7 @@ _RUN = re.compile(
     re.VERBOSE,
 )
 _REACH = 60
+"""Characters around a `one` that decide what it is."""
 _ONE = re.compile(
     r"""(?:\A\W*|[.:!?\n|][ ]|(?<!\w)(?:only|just|exactly|have|has|had|there[ ](?:is|was)|found|contains?
     |includes?|remains?|(?:answer|total|number|count)[ ]is|=)[ ](?:(?:only|just|exactly)[ ])?)

@@ -145,7 +145,9 @@ def test_no_orders_tell_a_count_of_zero(answer: str) -> None:
     assert states(answer, "integer", 0, label="number of orders")
 
 
-@pytest.mark.parametrize("answer", ("No problem! You have 5 orders.", "I don't know; no orders were shown to me."))
+@pytest.mark.parametrize(
+    "answer", ("No problem! You have 5 orders.", "I don't know; no orders were shown to me.", "No orders but one.")
+)
 def test_other_words_with_no_tell_no_zero(answer: str) -> None:
     assert not states(answer, "integer", 0, label="number of orders")
 
