@@ -14,7 +14,8 @@ from functools import lru_cache
 from pydantic import JsonValue
 
 from envs.notation.amounts import amounts
-from envs.notation.denials import NO, NOTHING, YES, is_denied
+from envs.notation.bounds import is_strict_bound
+from envs.notation.denials import IGNORANCE, NO, NOTHING, YES, is_denied
 from envs.notation.folding import fold
 from envs.notation.moments import days, states_moment
 from envs.notation.numbers import Number
@@ -25,6 +26,9 @@ from envs.task import Fact, FactKind
 _ANSWERS = 256
 """Values of one answer whose reading is remembered: a proof asks for the same ones again."""
 _CLAUSE = re.compile(r"[.;,!\n]+(?:\s|$)|\bbut\b|\bwhile\b|\bwhereas\b")
+_NONE = re.compile(r"\W*(?:none|nothing|keine?|nichts|aucune?|ningun[oa]?|nessun[oa]|nenhum[a]?|没有|なし|нет)\W*\Z")
+_COUNT = re.compile(r"(?:(?:number|count) of|how many) (?:\w+ ){0,2}?(?P<things>\w+s)\b")
+_ASSURANCE = re.compile(r"\bno (?:problem|worries|doubt|trouble)\b")
 _LABEL_NOISE = frozenset({"is", "has", "are", "was", "the", "can", "of", "be", "for", "if", "whether", "id"})
 
 
@@ -36,14 +40,34 @@ def tells(answer: str, fact: Fact, clock: str) -> bool:
         return _tells_all(answer, fact, fact.value, clock)
     if fact.kind == "boolean":
         return _tells_boolean(fold(answer), fact)
+    if fact.kind == "integer" and fact.value == 0 and _tells_none(fold(answer), fact.label):
+        return True
     return _contains(fold(answer), fact.kind, fact.value, clock, fact.unit, stated=True)
 
 
 def _tells_all(answer: str, fact: Fact, values: list[JsonValue], clock: str) -> bool:
     """Each value told, in any order; that there is none told by saying so."""
     if not values:
-        return NOTHING.search(fold(answer)) is not None
+        return _tells_nothing([clause.strip() for clause in _clauses(fold(answer)) if clause.strip()])
     return all(tells(answer, fact.model_copy(update={"value": value}), clock) for value in values)
+
+
+def _tells_nothing(clauses: list[str]) -> bool:
+    """Whether a clause says that there is nothing; a bare `no` does so only as the whole answer."""
+    if clauses == ["no"]:
+        return True
+    return any(clause != "no" and NOTHING.search(clause) and not IGNORANCE.search(clause) for clause in clauses)
+
+
+def _tells_none(text: str, label: str) -> bool:
+    """Whether a text says that there are none of what the label counts, such as `number of orders`."""
+    if _NONE.match(text):
+        return True
+    counted = _COUNT.match(label.casefold())
+    if counted is None or IGNORANCE.search(text):
+        return False
+    things = re.escape(counted["things"])
+    return re.search(rf"\bno (?:[a-z]+ ){{0,2}}{things}(?!\w| (?:but|other|except|besides|apart)\b)", text) is not None
 
 
 def mentions(text: str, kind: FactKind, value: JsonValue, clock: str) -> bool:
@@ -85,7 +109,9 @@ def _amounts_of(text: str, kind: FactKind, value: str, unit: str, stated: bool) 
     except InvalidOperation:
         return
     for number in amounts(text):
-        if not (stated and number.in_range) and _is_same(number, wanted, kind, unit):
+        if not _is_same(number, wanted, kind, unit):
+            continue
+        if not (stated and (number.in_range or is_strict_bound(text, number.start, number.end))):
             yield number.start, number.end
 
 
@@ -110,7 +136,7 @@ def _is_rounded(amount: Decimal, value: Decimal) -> bool:
 
 
 def _tells_boolean(text: str, fact: Fact) -> bool:
-    clauses = [clause for clause in _clauses(text) if clause.strip()]
+    clauses = [clause for clause in _clauses(text) if clause.strip() and not IGNORANCE.search(clause)]
     words = [w for w in re.split(r"[\W_]+", fact.label.casefold()) if len(w) > 1 and w not in _LABEL_NOISE]
     about = [clause for clause in clauses if any(_mentions(clause, word) for word in words)]
     if about:
@@ -123,7 +149,8 @@ def _tells_boolean(text: str, fact: Fact) -> bool:
 
 
 def _clauses(text: str) -> Iterator[str]:
-    text = text.replace("no problem", "").replace("no worries", "")
+    if "no " in text:
+        text = _ASSURANCE.sub("", text)
     for sentence in re.split(r"(?<=\?)", text):
         # A repeated question tells nothing.
         kept = sentence if not sentence.endswith("?") else re.sub(r"[^.!\n]*\?$", "", sentence)

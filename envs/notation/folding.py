@@ -8,6 +8,9 @@ import re
 import unicodedata
 from functools import lru_cache
 
+from envs.notation.markup import without_markup
+from envs.notation.scripts import UNSPACED
+
 _FOLDED_TEXTS = 512
 """Texts whose folded form is remembered: one answer is asked for many facts."""
 _KEPT = re.compile("([²³¹¼½¾ªº⁰ⁱ⁴-ⁿ⅐-⅟↉①-⒛⓪-⓿❶-➓㈠-㈩㉈-㉏㉑-㉟㊀-㊉㊱-㊿🄀-🄌]+)")
@@ -43,6 +46,8 @@ _ESCAPE = re.compile(r"\\(?:[()\[\]]|(?=[_*$~#+.-]))")
 _STRONG = re.compile(r"(?<!\d)\*\*|\*\*(?!\d)")
 _UNDERLINED = re.compile(r"(?<!\w)_+(?=\w)|(?<=\w)_+(?!\w)")
 _COLUMN_GAP = re.compile(r"(?<=\d)(?: {2,}| *\t[ \t]*)(?=\d)")
+_TITLE_STOP = re.compile(r"(?<!\w)(dr|mrs?|ms|st|jr|sr)\.(?= [a-z])")
+"""The stop of an abbreviation before a name, which may be missing."""
 _WORD_GAP = re.compile(r"(?<!\d)[ \t]+|[ \t]+(?=\D)| +")
 
 
@@ -50,13 +55,29 @@ _MILLIONS = re.compile(r"(?<![\w.,-])(\d[\d.,]*+) ?M(?!\w)")
 """An upper-case `M`; in lower case they are meters."""
 
 
+_ASCII_WORD = re.compile(r"[a-z]+")
+_WORD = re.compile(rf"(?:[^\W\d_{UNSPACED}]|[\u0900-\u0dff])+")
+"""Python takes the vowel signs of India's scripts for no letters. Words of unspaced scripts cannot be told apart."""
+
+
+@lru_cache(_FOLDED_TEXTS)
+def words(text: str) -> frozenset[str]:
+    """The words of a folded text: most notations need one of a few, and most texts have none of these."""
+    return frozenset((_ASCII_WORD if text.isascii() else _WORD).findall(text))
+
+
 @lru_cache(_FOLDED_TEXTS)
 def fold(text: str) -> str:
     """The text without case, accents, emphasis and typographic variants."""
-    text = _MILLIONS.sub(r"\1 million", text)
+    if "&" in text or "\\" in text or "{" in text or "~" in text or "<" in text:
+        text = without_markup(text)
+    if "M" in text:
+        text = _MILLIONS.sub(r"\1 million", text)
     text = (text.casefold() if text.isascii() else _fold_unicode(text)).replace("`", "'")
     if "*" in text or "_" in text or "\\" in text:
         text = _UNDERLINED.sub("", _STRONG.sub("", _ESCAPE.sub("", text)))
+    if "." in text:
+        text = _TITLE_STOP.sub(r"\1", text)
     if "  " not in text and "\t" not in text:
         return text
     # A wide gap separates the columns of a table; a single space may group the digits of a number.

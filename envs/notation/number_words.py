@@ -5,11 +5,12 @@ A run of number words that make no number together, such as `twelve fifty`, is n
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 
-from envs.notation.folding import fold
+from envs.notation.folding import fold, words
 from envs.notation.scripts import UNSPACED
+from envs.notation.units import is_unit
 
 _ONES = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
 _SMALL = {word: number for number, word in enumerate(f"{_ONES} seventeen eighteen nineteen".split())}
@@ -39,6 +40,7 @@ SCALES: dict[str, Decimal] = {
 """What multiplies the number before it, in the usual languages."""
 _WORD_SCALES = ("dozen", "hundred", "thousand", "lakh", "million", "crore", "billion", "trillion")
 _NUMERAL = "|".join([*_SMALL, *_TENS])
+_WORDS = frozenset({*_SMALL, *_TENS, *_WORD_SCALES})
 _SCALE = "|".join(_WORD_SCALES)
 _ORDINAL = "first|second|third|fourth|fifth|sixth|seventh|eighth|ninth"
 _RUN = re.compile(
@@ -53,11 +55,22 @@ _RUN = re.compile(
     (?P<joined>-\w+|[ ](?:{_ORDINAL})\b)?""",
     re.VERBOSE,
 )
+_REACH = 60
+"""Characters around a `one` that decide what it is."""
+_ONE = re.compile(
+    r"""(?:\A\W*|[.:!?\n|][ ]|(?<!\w)(?:only|just|exactly|have|has|had|there[ ](?:is|was)|found|contains?
+    |includes?|remains?|(?:answer|total|number|count)[ ]is|=)[ ](?:(?:only|just|exactly)[ ])?)
+    \**(?P<one>one)(?=\W*\Z|[.]\s|[ ](?!(?:of|more|another|other
+    |or|and|that|which|who|things?|day|time|moment|momento|sec(?:ond)?|minute|way|reason|problem|issue
+    |question|note|option|caveat|can|could|should|would|may|might|must|has|have|is|was|for|with|in|on|at|to|from|by|as
+    |big|last|final|such|important)\b)[a-z])""",
+    re.VERBOSE,
+)
+"""Where `one` counts what follows: elsewhere it may stand for a thing (`this one`) or for people."""
 _FRACTIONS = {"half": Decimal("0.5"), "quarter": Decimal("0.25"), "quarters": Decimal("0.75")}
 
 
-@dataclass(frozen=True)
-class Words:
+class Words(NamedTuple):
     """A number in words, read."""
 
     value: Decimal
@@ -67,8 +80,12 @@ class Words:
 
 def number_words(text: str) -> Iterator[Words]:
     """The numbers that words of a folded text make."""
+    if _WORDS.isdisjoint(words(text)):
+        return
     for run in _RUN.finditer(text):
-        if run["joined"] and (run["joined"][0] == "-" or run["words"].endswith((*_TENS, *_WORD_SCALES))):
+        joined = run["joined"] or ""
+        counts_unit = joined[1:] != "second" and is_unit(joined[1:])  # `five-day`
+        if joined and ((joined[0] == "-" and not counts_unit) or run["words"].endswith((*_TENS, *_WORD_SCALES))):
             continue  # `two-seater`, `twenty first`
         groups = _alternatives(run["words"])
         if run["half"] or run["point"] or run["fraction"] or run["scale"] or len(groups) == 1:
@@ -77,6 +94,11 @@ def number_words(text: str) -> Iterator[Words]:
                 yield Words(value, run.start(), run.end() - len(run["joined"] or ""))
         else:
             yield from _enumerated(run, groups)
+
+
+def counts_one(text: str, start: int) -> bool:
+    """Whether the `one` that begins at `start` is a number."""
+    return any(match.start("one") == start for match in _ONE.finditer(text, max(0, start - _REACH), start + _REACH))
 
 
 def _enumerated(run: re.Match[str], groups: list[str]) -> Iterator[Words]:

@@ -14,7 +14,7 @@ from envs.notation.scripts import closes_before, opens_after
 
 _VALUES = 4096
 _BETWEEN_WORDS = re.compile(r"[\s_-]+")
-_OPENS = re.compile(r"(?<![\w@])(?<!\w[-.])(?<![\s(\"']\.)(?<!^\.)(?<!\bo')")
+_OPENS = re.compile(r"(?<![\w@°])(?<!° )(?<!\w[-.])(?<![\s(\"']\.)(?<!^\.)(?<!\bo')")
 _CLOSES = re.compile(r"(?![\w@#%]|[-.]\w|\+(?!\w)|\+\+|\(\d|\s%|[²³¹])")
 """What may stand before and after a value in words: `O-4` is not in `O-41`, `XO-4`, `O-4.1` or `me@O-4`."""
 _OPENS_MARK = re.compile(r"(?<!\w)")
@@ -60,12 +60,12 @@ def _parts(value: str) -> tuple[str, ...]:
 
 
 def _opens(text: str, start: int) -> bool:
-    unspaced = opens_after(text, start)
+    unspaced = None if text.isascii() else opens_after(text, start)
     if unspaced is not None:
         return unspaced
     if text[start].isdigit() and not _OPENS_DIGIT.match(text, start):
         return False
-    if start and unicodedata.category(text[start - 1]).startswith("M"):
+    if start and text[start - 1] > "\x7f" and unicodedata.category(text[start - 1]).startswith("M"):
         return False
     pattern = _OPENS if text[start].isalnum() else _OPENS_MARK
     return pattern.match(text, start) is not None
@@ -74,10 +74,10 @@ def _opens(text: str, start: int) -> bool:
 def _closes(text: str, start: int, end: int, last: str) -> bool:
     if last[-1].isdigit() and not _CLOSES_DIGIT.match(text, end):
         return False
-    unspaced = closes_before(text, end)
+    unspaced = None if text.isascii() else closes_before(text, end)
     if unspaced is not None:
         return unspaced
-    if end < len(text) and unicodedata.category(text[end]).startswith("M"):
+    if end < len(text) and text[end] > "\x7f" and unicodedata.category(text[end]).startswith("M"):
         return False
     if len(last) <= _SHORT and not _CLOSES_SHORT.match(text, end):
         return False

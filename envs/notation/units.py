@@ -4,6 +4,9 @@ import re
 from decimal import Decimal
 from typing import NamedTuple
 
+from envs.notation.folding import fold
+from envs.notation.scripts import UNSPACED
+
 
 class Unit(NamedTuple):
     """A dimension, and how much of the dimension's first unit this one stands for."""
@@ -17,7 +20,7 @@ class Unit(NamedTuple):
 
 
 _UNITS: dict[str, Unit] = {
-    word: Unit(dimension, Decimal(factor))
+    fold(word): Unit(dimension, Decimal(factor))
     for dimension, factor, words in (
         ("mass", "0.001", "mg milligram milligrams"),
         ("mass", "1", "g gram grams gramm gramme grammes gramo gramos grammi 克 グラム"),
@@ -40,17 +43,41 @@ _UNITS: dict[str, Unit] = {
         ("time", "604800", "week weeks woche wochen semaine semaines semana semanas settimane weken 周 週間 星期"),
         ("volume", "1", "ml milliliter milliliters millilitre millilitres 毫升"),
         ("volume", "1000", "l liter liters litre litres litros litri 升 公升"),
+        ("mass", "1", "грамм грамма граммов ग्राम جرام غرام 그램"),
+        ("mass", "1000", "キログラム кг килограмм килограмма килограммов किलो किलोग्राम كجم كغ 킬로그램"),
+        ("length", "0.01", "センチ см"),
+        ("length", "1", "метр метра метров मीटर متر 미터"),
+        ("length", "1000", "キロメートル км километр километра километров किलोमीटर كم 킬로미터"),
+        ("time", "60", "分 분 минута минуты минут मिनट मिनिट মিনিট دقيقة دقائق dakika menit"),
+        ("time", "3600", "ore ora std 시간 час часа часов घंटे घंटा ঘন্টা ساعة ساعات saat jam"),
+        ("time", "86400", "день дня дней दिन দিন يوم أيام gun hari"),
+        ("time", "604800", "неделя недели недель हफ्ते सप्ताह أسابيع hafta minggu 주일"),
+        ("share", "1", "процент процента процентов パーセント 퍼센트 प्रतिशत"),
         ("share", "1", "% percent pct prozent procent"),
     )
     for word in words.split()
 }
+PERCENT = _UNITS["%"]._replace(certain=False)
+"""Of a sign or word before the number."""
+_GLUED_M = _UNITS["m"]._replace(certain=False)
+"""`90m` may be minutes as well as meters."""
 _UNMEASURED = "gb mb kb tb gib mib w kw kwh mwh v ma mah hz khz mhz ghz px pt pcs pc mph kmh kph rpm bar psi db"
 """Units without a conversion: they may follow digits without a space. `5c` may name a seat and is left out."""
-_WORDS = sorted((word for word in [*_UNITS, *_UNMEASURED.split()] if word.isascii() and word.isalpha()), reverse=True)
+_UNSPACED_LETTER = re.compile(f"[{UNSPACED}]")
+_WORDS = sorted(
+    (word for word in [*_UNITS, *_UNMEASURED.split()] if word[0].isalpha() and not _UNSPACED_LETTER.match(word)),
+    reverse=True,
+)
 GLUED = re.compile(rf"(?:{'|'.join(_WORDS)})(?![^\W²³])")
 """Letters that may follow digits without a space."""
-_UNSPACED = sorted((word for word in _UNITS if not word.isascii()), key=len, reverse=True)
-_AFTER = re.compile(rf"(?P<gap>[ ]?)-?(?P<word>{'|'.join(_UNSPACED)}|[^\W\d_²³]+|%)(?P<power>[ ]?[/²³^])?")
+_UNSPACED = sorted((word for word in _UNITS if _UNSPACED_LETTER.match(word)), key=len, reverse=True)
+_LETTER = r"[^\W\d_²³]|[\u0900-\u0dff]"
+_AFTER = re.compile(rf"(?P<gap>[ ]?)-?(?P<word>{'|'.join(_UNSPACED)}|(?:{_LETTER})+|%)(?P<power>[ ]?[/²³^])?")
+
+
+def is_unit(word: str) -> bool:
+    """Whether a folded word names a unit."""
+    return word in _UNITS
 
 
 def unit_after(text: str, position: int) -> tuple[Unit | None, int]:
@@ -74,4 +101,6 @@ def converted(value: Decimal, unit: Unit | None, wanted: str) -> Decimal | None:
         return value
     if target is None:
         return value if unit.certain and not unit.composed else None
+    if unit == _GLUED_M and target.dimension == "time":
+        unit = _UNITS["min"]
     return value * unit.factor / target.factor if unit.dimension == target.dimension else None
