@@ -167,7 +167,7 @@ def argument_error(tool: Tool, arguments: Mapping[str, JsonValue]) -> str | None
     if len(arguments) > len(tool.parameters):
         return _wrong_names(tool, arguments)
     for parameter in tool.parameters:
-        problem = _problem(parameter, arguments[parameter.name])
+        problem = value_problem(parameter, arguments[parameter.name])
         if problem is not None:
             return f"{tool.name}: {parameter.name} {problem}"
     return None
@@ -182,7 +182,8 @@ def _wrong_names(tool: Tool, arguments: Mapping[str, JsonValue]) -> str:
     return f"{tool.name}: unknown argument {unknown}; {takes}"
 
 
-def _problem(parameter: Parameter, value: JsonValue) -> str | None:
+def value_problem(parameter: Parameter, value: JsonValue) -> str | None:
+    """Why no call carries this value for the parameter, as in `must be …`; None if it fits."""
     wrong_bool = isinstance(value, bool) and parameter.type != "boolean"
     if wrong_bool or not isinstance(value, _TYPES[parameter.type]):
         article = "an" if parameter.type == "integer" else "a"
