@@ -29,6 +29,8 @@ MAX_ANSWER = 1_000_000
 """Characters of all texts of an answer."""
 MAX_TEXT = 4_000
 """Characters of one text argument."""
+MAX_ARGUMENTS = 32_000
+"""Characters of all arguments of a call, written as JSON: less than a turn takes in any dialect."""
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 _TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),
@@ -170,7 +172,12 @@ def argument_error(tool: Tool, arguments: Mapping[str, JsonValue]) -> str | None
         problem = value_problem(parameter, arguments[parameter.name])
         if problem is not None:
             return f"{tool.name}: {parameter.name} {problem}"
-    return None
+    # One text always fits, so that only calls with several long ones are written out.
+    if sum(len(value) for value in arguments.values() if isinstance(value, str)) <= MAX_TEXT:
+        return None
+    length = len(json.dumps(arguments, ensure_ascii=False))
+    too_long = f"{tool.name}: the arguments take {length} characters as JSON; the most is {MAX_ARGUMENTS}"
+    return too_long if length > MAX_ARGUMENTS else None
 
 
 def _wrong_names(tool: Tool, arguments: Mapping[str, JsonValue]) -> str:

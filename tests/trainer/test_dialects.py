@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from envs.environment import Environment
 from envs.json_schema import input_schema
 from envs.schema import IDENTIFIER
+from envs.spec import Parameter, Tool
 from envs.task import Expert, Task, ToolCall
+from envs.tools import MAX_TEXT, argument_error
 from tests.fixtures import shop_spec, shop_tasks
 from tests.trainer.speaking import TEMPLATES, speaking
 from tests.trainer.staging import talking_task
@@ -242,6 +244,23 @@ def test_llama_may_mark_its_calls_and_name_their_type() -> None:
     assert LLAMA.read(call).calls == LLAMA.read(f"<|python_tag|>{call};\n{call}").calls[:1] == (CANCEL,)
 
 
+@pytest.mark.parametrize("dialect", DIALECTS.values())
+def test_a_call_that_a_tool_takes_fits_into_a_turn_of_any_dialect(dialect: Dialect) -> None:
+    """The most that arguments may take is a bound of the tool itself, so that it is the same over MCP."""
+    names = [f"{number}".rjust(63, "x") for number in range(9)]
+    tool = Tool(name="t" * 63, description="", parameters=tuple(Parameter(name=name, type="string") for name in names))
+
+    def longest(count: int) -> ToolCall:
+        texts = ["\x01" * MAX_TEXT, "\x01" * count, *[""] * 7]
+        return ToolCall(tool=tool.name, arguments=dict(zip(names, texts, strict=True)))
+
+    lengths = range(0, MAX_TEXT, 10)
+    fitting = max(length for length in lengths if argument_error(tool, longest(length).arguments) is None)
+    turn = ParsedTurn(calls=(longest(fitting),))
+    assert fitting > 1000 and dialect.read(dialect.write(turn)) == turn
+    assert "characters as JSON; the most is" in str(argument_error(tool, longest(MAX_TEXT).arguments))
+
+
 HERMES_BAD = [
     "",
     "<tool_call>",
@@ -266,6 +285,11 @@ HERMES_BAD = [
     '<tool_call>{"name": "f", "arguments": {}}</tool_call>' * 9,
     '{"name": "f", "arguments": {}}',
     '```json\n{"name": "f", "arguments": {}}\n```',
+    "{'name': 'f', 'arguments': {'a': True}}",
+    '{"arguments": {}, "name": "f"}',
+    '<function=f>{"a": 1}</function>',
+    '[f(a="x")]',
+    'f(a="x", b=1)',
     "Answer:",
     "word " * 8000,
 ]
@@ -280,6 +304,9 @@ LLAMA_BAD = [
     '{"name": "f", "parameters": {}} Done.',
     '{"name": "f", "parameters": {}}, {"name": "f", "parameters": {}}',
     'I call {"name": "f", "parameters": {}}',
+    "[{'name': 'f', 'parameters': {}}]",
+    '<function=f>{"a": 1}</function>',
+    '[f(a="x")]',
     '{"name": "f", "parameters": {"a": Infinity}}',
     '{"name": "f", "parameters": {"a": 1, "a": 2}}',
     '{"a":' * 5000,
