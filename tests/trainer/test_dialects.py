@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from contextlib import nullcontext
 from keyword import kwlist
 
 import pytest
@@ -25,7 +26,7 @@ from trainer.dialects.compact import COMPACT
 from trainer.dialects.hermes import HERMES
 from trainer.dialects.llama import LLAMA
 from trainer.dialects.protocol import Dialect
-from trainer.golden import golden_row
+from trainer.golden import GoldenFailed, golden_row
 from trainer.settings import RolloutConfig
 
 DIALECTS = {"compact": COMPACT, "hermes": HERMES, "llama": LLAMA}
@@ -242,6 +243,20 @@ def test_what_a_model_thinks_is_heard_by_nobody() -> None:
 def test_llama_may_mark_its_calls_and_name_their_type() -> None:
     call = '{"type": "function", "name": "cancel_order", "parameters": {"order_id": "ORD-1"}}'
     assert LLAMA.read(call).calls == LLAMA.read(f"<|python_tag|>{call};\n{call}").calls[:1] == (CANCEL,)
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_a_golden_call_that_the_tokens_cannot_carry_is_named_with_its_task(name: str, tokenizers) -> None:
+    """The vocabulary of the small model has no bytes for the rarest planes of Unicode; emoji it has."""
+    conversation = Conversation(tokenizers[name], DIALECTS[name])
+    rows = shop_spec().rows
+    for order_id, carried in {"ORD-😀": True, "ORD-\U00040000": False}.items():
+        order = (order_id, *rows["orders"][0][1:])
+        shop = Environment.load(shop_spec(rows={**rows, "orders": (*rows["orders"], order)}))
+        golden = (ToolCall(tool="cancel_order", arguments={"order_id": order_id}),)
+        task = shop_tasks(shop)[0].model_copy(update={"golden": golden})
+        with nullcontext() if carried else pytest.raises(GoldenFailed, match=f"task {task.id}: .* of cancel_order"):
+            golden_row(task, shop, conversation, 200)
 
 
 @pytest.mark.parametrize("dialect", DIALECTS.values())
