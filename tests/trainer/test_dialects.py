@@ -208,6 +208,14 @@ def test_no_broken_call_ends_a_rollout_as_an_answer(name: str, text: str, before
         assert read.calls or read.malformed, written[:cut]
 
 
+@pytest.mark.parametrize("before", ["I shall note it. ", "```json\n"])
+def test_a_call_after_words_never_leaves_its_rest_as_an_answer(before: str) -> None:
+    written = LLAMA.write(ParsedTurn(calls=(ToolCall(tool="add_note", arguments={"text": "a </think> tag"}),)))
+    for cut in range(written.index("tag"), len(written) + 1):
+        assert "another form" in str(LLAMA.read(before + written[:cut]).malformed)
+    assert LLAMA.read('I write {"name": ... or so </think>It is done.').answer == "It is done."
+
+
 @pytest.mark.parametrize("name", DIALECTS)
 @pytest.mark.parametrize("turn", [ParsedTurn(answer="It is done."), ParsedTurn(message="Which order?")])
 def test_words_are_read_back_as_they_were_meant(name: str, turn: ParsedTurn) -> None:

@@ -128,7 +128,7 @@ class NativeDialect(ABC):
             start, whole = json_end(text, call.end())
             if not whole and not thinking and (call.start() == 0 or _INTERRUPTED.match(text, start)):
                 break
-            start = max(start if whole else 0, call.end())
+            start = start if whole else call.end() + 1  # past the brace, where the same call is not met again
         if thinking:
             raise Unreadable(f"thinking without {_THOUGHT}")
         return text
