@@ -1,8 +1,9 @@
-"""Which values the rows of a specification may hold, checked one by one when it is loaded.
+"""Which values the rows of a specification may hold and its bounds allow, checked one by one when it is loaded.
 
 SQLite would turn `"5"` into 5 and 2 into `"2"` without a word, and take an integer or a real that no JSON can carry.
 """
 
+import math
 import re
 from collections.abc import Mapping
 from datetime import date, datetime
@@ -10,8 +11,8 @@ from datetime import date, datetime
 from pydantic import JsonValue
 
 from envs.errors import SpecError
-from envs.record import scalar_problem
-from envs.spec import Column, EnvironmentSpec, Table
+from envs.record import MAX_INTEGER, scalar_problem
+from envs.spec import Column, EnvironmentSpec, Parameter, Table
 
 MAX_VALUE_BYTES = 100_000
 """Of a value, and of a row."""
@@ -71,6 +72,23 @@ def check_references(spec: EnvironmentSpec) -> None:
                     place = f"rows.{table.name}[{number}].{column.name}"
                     what = f"refers to a row of {parent} that does not exist"
                     raise SpecError(place, what, f"Use an id seeded in {parent}")
+
+
+def check_range(where: str, parameter: Parameter) -> None:
+    """Some value lies between the bounds of a parameter, and a call can carry it. Raises SpecError."""
+    bounds = {"minimum": parameter.minimum, "maximum": parameter.maximum}
+    for name, bound in bounds.items():
+        if bound is not None and parameter.type not in ("integer", "number"):
+            raise SpecError(f"{where}.{name}", f"a bound on a {parameter.type}", "Only a number has one: remove it")
+        if bound is not None and abs(bound) > MAX_INTEGER:
+            raise SpecError(f"{where}.{name}", f"{bound:g} is beyond every argument", "Stay within 2**53 - 1")
+    low, high = parameter.minimum, parameter.maximum
+    if low is None or high is None:
+        return
+    whole = parameter.type == "integer"
+    if (math.ceil(low) > math.floor(high)) if whole else low > high:
+        kind = "integer" if whole else "number"
+        raise SpecError(where, f"no {kind} is at least {low:g} and at most {high:g}", "Correct the bounds")
 
 
 def _check_cell(place: str, column: Column, value: JsonValue) -> None:

@@ -16,8 +16,10 @@ from envs.task import Change
 MAX_LOG_BYTES = 64 << 20
 """Memory that the rows before and after all changes of an episode may take."""
 _CHANGES_KEPT = 1_000
-_UNMEASURED = 128
-"""Changes whose size is not looked at: more than nearly every episode makes, and at most a third of the bound."""
+_KEPT_BYTES = 8_192
+"""Memory of the rows of a change that is kept for other episodes."""
+_UNMEASURED = 32
+"""Changes whose size is not looked at: more than most episodes make, and at most 0.4 of the bound."""
 Row: TypeAlias = tuple[Any, ...]
 """All columns of a row, `id` first."""
 _Rows: TypeAlias = dict[tuple[str, str], tuple[Row | None, Row | None]]
@@ -107,9 +109,11 @@ class ChangeNaming:
         place = (table, old, new)
         known = self._known.get(place)
         if known is None:
+            known = self._change(table, old, new)
             if len(self._known) >= _CHANGES_KEPT:
                 self._known.clear()
-            known = self._known[place] = self._change(table, old, new)
+            if _size(old) + _size(new) <= _KEPT_BYTES:
+                self._known[place] = known
         return known
 
     def _change(self, table: str, old: Row | None, new: Row | None) -> Change:

@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
-from envs.cells import text_problem
+from envs.cells import check_range, text_problem
 from envs.errors import EnvironmentBroken, SpecError
 from envs.program import GIVEN, ProgramRefused, read_program
 from envs.python_tools import PythonBody
@@ -20,7 +20,7 @@ from envs.spec import Column, EnvironmentSpec, Program, Rule, Table, Tool
 from envs.sql_text import assigned_parameters, is_ordered
 from envs.state import State, Statement
 from envs.statements import StatementRefused, check_statement
-from envs.tools import CompiledTool, placeholders
+from envs.tools import CompiledTool, placeholders, value_problem
 
 RESERVED = ("today", "now", "new_id")
 """Names the engine binds itself."""
@@ -224,9 +224,11 @@ def _check_parameters(place: str, tool: Tool, spec: EnvironmentSpec) -> None:
         if (parameter.enum or parameter.format) and parameter.type != "string":
             raise SpecError(where, f"`enum` or `format` on a {parameter.type}", "Only a string has them")
         _distinct(f"{where}.enum", parameter.enum, "value")
-        low, high = parameter.minimum, parameter.maximum
-        if low is not None and high is not None and low > high:
-            raise SpecError(where, f"nothing is at least {low:g} and at most {high:g}", "Correct the bounds")
+        check_range(where, parameter)
+        free = parameter.model_copy(update={"enum": ()})
+        for value in parameter.enum:
+            if problem := value_problem(free, value):
+                raise SpecError(f"{where}.enum", f"{value[:40]!r}: a call's value {problem}", "Change it or remove it")
         if parameter.source is not None:
             table, _, column = parameter.source.partition(".")
             columns = {f"{t.name}.{name}" for t in spec.tables for name in _column_names(t)}

@@ -19,7 +19,7 @@ from envs.proof.mutations import altered_facts, extra_writes, other_values, rand
 from envs.proof.values import argument_kind, feeds, scalars
 from envs.record import Record, derive_seed
 from envs.spec import Parameter, Tool
-from envs.task import Task, ToolCall
+from envs.task import MAX_CALLS_A_TURN, Task, ToolCall
 
 QUESTION = "question"
 """The one argument of an expert."""
@@ -137,7 +137,10 @@ def simulated_advice(
 def next_calls(
     task: Task, environment: Environment, made: Sequence[tuple[ToolCall, JsonValue]]
 ) -> tuple[ToolCall, ...]:
-    """The golden calls still to be made, up to the first that waits for a result of one of them; none at the end."""
+    """The golden calls still to be made, up to the first that waits for a result of one of them; none at the end.
+
+    At most as many as one turn takes.
+    """
     done = [call for call, _ in made]
     answers = environment.replay(task.golden).results
     seen = [item for _, result in made for item in scalars(result)]
@@ -156,7 +159,7 @@ def next_calls(
             break
         plan.append(call)
         coming += scalars(result.value)
-    return tuple(plan)
+    return tuple(plan[:MAX_CALLS_A_TURN])
 
 
 def _arguments(call: ToolCall, environment: Environment) -> list[tuple[Parameter, JsonValue]]:

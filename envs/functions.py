@@ -43,10 +43,10 @@ COMPARING = {
 FUNCTIONS = frozenset(_LINEAR_NAMES.split()) | COMPARING.keys()
 
 
-def bound_comparisons(connection: apsw.Connection, look_at_clock: Callable[[], None]) -> None:
+def bound_comparisons(connection: apsw.Connection, look_at_budgets: Callable[[], None]) -> None:
     """Put bounded forms of `COMPARING` in the place of SQLite's own, which compute the values in them.
 
-    `look_at_clock` raises what ends a statement that takes too long.
+    `look_at_budgets` raises what ends a statement that takes too long or too much.
     """
     inner: list[apsw.Connection] = []  # opened at the first call: most episodes compare nothing
 
@@ -54,7 +54,7 @@ def bound_comparisons(connection: apsw.Connection, look_at_clock: Callable[[], N
         sql = f"SELECT {name}({', '.join('?' * count)})"
 
         def compare(*arguments: Any) -> Any:
-            look_at_clock()
+            look_at_budgets()
             first, second = _length(arguments[0]), _length(arguments[1])
             if first * second > MAX_COMPARED:
                 raise apsw.SQLError(

@@ -24,8 +24,10 @@ MAX_STATEMENT_S = 3.0
 """Time one statement may take on the wall: far more than its steps need, unless each of them chews on long texts."""
 MAX_CALL_S = 10.0
 """Time a call of any tool may take in all: guards, effects, answer, program."""
+MAX_STATEMENT_BYTES = 128 << 20
+"""Memory that SQLite may take while one statement runs: rows it sorts, groups or keeps aside."""
 HEAP_LIMIT_BYTES = 1 << 30
-"""For all SQLite memory of the process: a runaway sort fails instead of taking the machine with it."""
+"""For all SQLite memory of the process: many episodes fail one by one instead of taking the machine with them."""
 
 _LIMITS = {
     apsw.SQLITE_LIMIT_LENGTH: MAX_VALUE_BYTES,
@@ -61,6 +63,7 @@ class Seal:
         self._steps_a_tick = SEARCH_TICK if searched else STEP_TICK
         self._call_ends_at = math.inf
         self._ends_at: float | None = None
+        self._bytes_before = 0
         self.refused: str | None = None
         """Why the last statement was refused, in words; None if it was not."""
         self.wrote = False
@@ -80,7 +83,7 @@ class Seal:
             (apsw.SQLITE_DBCONFIG_DQS_DDL, 0),
         ):
             connection.config(option, on)
-        bound_comparisons(connection, self._look_at_clock)
+        bound_comparisons(connection, self._look_at_budgets)
         connection.authorizer = self._authorize
         connection.set_progress_handler(self._tick, self._steps_a_tick)
         if not 0 < apsw.hard_heap_limit(-1) <= HEAP_LIMIT_BYTES:
@@ -93,6 +96,7 @@ class Seal:
         """
         self._closed, self._may_write, self._running, self._ticks = True, may_write, running, 0
         self.refused, self.wrote, self.stopped, self._ends_at = None, False, None, None
+        self._bytes_before = apsw.memory_used()
 
     def open(self) -> None:
         """From here statements are the engine's own."""
@@ -112,19 +116,21 @@ class Seal:
         self._ticks += 1
         if self._ticks * self._steps_a_tick > STEP_BUDGET:
             self.stopped = f"more than {STEP_BUDGET:,} steps"
-        return self.stopped is not None or self._overdue()
+        return self.stopped is not None or self._over_budget()
 
-    def _overdue(self) -> bool:
+    def _over_budget(self) -> bool:
         if self._ends_at is None:
             self._ends_at = monotonic() + MAX_STATEMENT_S
         if monotonic() > self._ends_at:
             self.stopped = f"it took longer than {MAX_STATEMENT_S:g} s"
+        elif apsw.memory_used() - self._bytes_before > MAX_STATEMENT_BYTES:
+            self.stopped = f"it took more than {MAX_STATEMENT_BYTES >> 20} MiB of memory"
         else:
             self.stopped = self.call_overdue()
         return self.stopped is not None
 
-    def _look_at_clock(self) -> None:
-        if self._closed and self._overdue():
+    def _look_at_budgets(self) -> None:
+        if self._closed and self._over_budget():
             raise apsw.InterruptError(f"stopped: {self.stopped}")
 
     def _authorize(

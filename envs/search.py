@@ -25,6 +25,8 @@ _TERMS = re.compile(r'"([^"]*)"|([^\s"]+)')
 _WORD = re.compile(r"[^\W_]+")
 _ENDS = r"(?=\s*(?:$|[);]|(?:AND|ORDER|LIMIT)\b))"
 _NO_ALIAS = r"(?!\s*\()(?!\s+(?!(?:JOIN|INNER|LEFT|ON|USING|WHERE|ORDER|LIMIT)\b)\w)"
+_MATCH = r"""(?<![\w:@$."])MATCH\b(?!")"""
+"""The operator; a parameter or a quoted column may have its name."""
 _QUOTED = re.compile(r"'(?:[^']|'')*'|--[^\n]*|/\*.*?\*/", re.DOTALL)
 
 
@@ -106,6 +108,8 @@ def search_fault(sql: str, indexes: Collection[str], queries: Collection[str]) -
     rest = re.sub(rf"\b(?:bm25|snippet)\s*\(\s*{index}\s*(?=[,)])", "", rest, flags=re.I)
     if loose := re.search(query.replace(":", "[:@$]", 1), rest):
         return f"uses the query {loose.group()} outside of <table>{SUFFIX} MATCH {loose.group()}"
-    if other := re.search(rf"{index}|\bMATCH\b" + (r"|\brank\b(?!\s*\()" if reads else ""), rest, re.I):
+    # Where nothing can be searched, the seal refuses the operator, and its word is a name like any other.
+    match = _MATCH if indexes else "(?!)"
+    if other := re.search(rf"{index}|{match}" + (r"|\brank\b(?!\s*\()" if reads else ""), rest, re.I):
         return f"uses {other.group()} otherwise than in FROM, JOIN, rowid, bm25, snippet and MATCH with a query"
     return f"reads an index with {asked} MATCH" if reads and asked != 1 else None

@@ -5,7 +5,7 @@ A specification is plain JSON: a synthesiser writes it, a person reads it, `Envi
 
 from typing import Literal, TypeAlias
 
-from pydantic import Field, JsonValue, StrictFloat, StrictInt, StrictStr
+from pydantic import Field, JsonValue, StrictBool, StrictFloat, StrictInt, StrictStr
 
 from envs.record import Record
 
@@ -23,8 +23,8 @@ class Column(Record):
     """The allowed values of an enum, in their natural order (for a status: the order of its life)."""
     references: str | None = None
     """`table` whose primary key this column holds."""
-    nullable: bool = False
-    unique: bool = False
+    nullable: StrictBool = False
+    unique: StrictBool = False
 
 
 class Table(Record):
@@ -55,8 +55,8 @@ class Parameter(Record):
     type: ParameterType
     description: str = ""
     enum: tuple[str, ...] = ()
-    minimum: float | None = None
-    maximum: float | None = None
+    minimum: StrictFloat | None = None
+    maximum: StrictFloat | None = None
     format: Literal["date", "datetime", "query"] | None = None
     """A `query` is words, or phrases in double quotes, to search a full-text index for."""
     source: str | None = None
@@ -90,7 +90,7 @@ class Program(Record):
     """
 
     code: str
-    writes: bool = False
+    writes: StrictBool = False
 
 
 class Tool(Record):
@@ -166,7 +166,7 @@ class EnvironmentSpec(Record):
     constants: tuple[Constant, ...] = ()
     clock: str
     """The frozen present, ISO 8601 without zone: `2026-03-02T09:00:00`."""
-    seed: int
+    seed: StrictInt
     made_from: tuple[str, ...] = ()
     """Ids of the LLM calls whose answers are in this specification."""
     # Left out of the JSON where there is none: specifications without hooks keep the ids they always had.

@@ -65,6 +65,7 @@ class State:
         # SQLite rolls back by itself on a full disk or an interrupted write.
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
+        self._changes.clear()
         self._counters = dict(self.base.highest)
         self._saved.clear()
 
@@ -125,7 +126,7 @@ class State:
         except apsw.InterruptError as error:
             raise EnvironmentBroken(f"stopped, {self.seal.stopped or error}: {sql}") from error
         except (apsw.Error, MemoryError, UnicodeDecodeError) as error:
-            raise EnvironmentBroken(f"{self.seal.refused or error}: {sql}") from error
+            raise EnvironmentBroken(f"{self.seal.refused or self.seal.stopped or error}: {sql}") from error
         finally:
             self.seal.open()
         if self._changes.full:

@@ -7,6 +7,8 @@ from pydantic import Field, JsonValue
 from envs.record import Record
 
 FactKind: TypeAlias = Literal["text", "integer", "number", "cents", "date", "datetime", "boolean"]
+MAX_CALLS_A_TURN = 8
+"""Calls that a policy or an expert may make at once."""
 
 
 class ToolCall(Record):

@@ -29,6 +29,8 @@ MAX_ANSWER = 1_000_000
 """Characters of all texts of an answer."""
 MAX_TEXT = 4_000
 """Characters of one text argument."""
+MAX_ARGUMENTS = 32_000
+"""Characters of all arguments of a call, written as JSON: less than a turn takes in any dialect."""
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 _TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),
@@ -167,10 +169,15 @@ def argument_error(tool: Tool, arguments: Mapping[str, JsonValue]) -> str | None
     if len(arguments) > len(tool.parameters):
         return _wrong_names(tool, arguments)
     for parameter in tool.parameters:
-        problem = _problem(parameter, arguments[parameter.name])
+        problem = value_problem(parameter, arguments[parameter.name])
         if problem is not None:
             return f"{tool.name}: {parameter.name} {problem}"
-    return None
+    # One text always fits, so that only calls with several long ones are written out.
+    if sum(len(value) for value in arguments.values() if isinstance(value, str)) <= MAX_TEXT:
+        return None
+    length = len(json.dumps(arguments, ensure_ascii=False))
+    too_long = f"{tool.name}: the arguments take {length} characters as JSON; the most is {MAX_ARGUMENTS}"
+    return too_long if length > MAX_ARGUMENTS else None
 
 
 def _wrong_names(tool: Tool, arguments: Mapping[str, JsonValue]) -> str:
@@ -182,7 +189,8 @@ def _wrong_names(tool: Tool, arguments: Mapping[str, JsonValue]) -> str:
     return f"{tool.name}: unknown argument {unknown}; {takes}"
 
 
-def _problem(parameter: Parameter, value: JsonValue) -> str | None:
+def value_problem(parameter: Parameter, value: JsonValue) -> str | None:
+    """Why no call carries this value for the parameter, as in `must be …`; None if it fits."""
     wrong_bool = isinstance(value, bool) and parameter.type != "boolean"
     if wrong_bool or not isinstance(value, _TYPES[parameter.type]):
         article = "an" if parameter.type == "integer" else "a"

@@ -8,9 +8,9 @@ from collections.abc import Collection, Iterable
 from decimal import Context, Decimal
 from functools import reduce
 
-TOLERANCE = 1e-9
-"""Relative difference up to which two amounts are the same. Double precision is off by about 1e-16 a step, and the
-smallest difference that prices express, one token in a million, is 1e-6."""
+TOLERANCE = 1e-12
+"""Relative difference up to which two amounts are the same. Double precision is off by about 1e-16 a step, so ten
+thousand steps are covered; one token of 0.001 USD per million in a rollout of 100 USD is 1e-11 of it, and counts."""
 _EXACT = Context(prec=1100)
 """More digits than the sum of any two doubles has, so that no addition rounds."""
 

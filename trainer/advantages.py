@@ -12,12 +12,11 @@ from math import fsum
 from statistics import fmean, pstdev
 
 from envs.record import Record
-from serving.amounts import TOLERANCE
 from trainer.rewards import Reward
 from trainer.rollout import TRUNCATED, StopReason
 from trainer.settings import RewardConfig
 
-_NO_SPREAD = TOLERANCE
+_NO_SPREAD = 1e-9
 """Elements of a reward are between 0 and 1: below this spread rewards are equal but for rounding."""
 
 

@@ -18,15 +18,14 @@ from envs.experts import Advice, expert_tool
 from envs.record import MAX_INTEGER, Record
 from envs.spec import EnvironmentSpec, Parameter, Tool
 from envs.strict_json import MAX_DEPTH
-from envs.task import Expert, Preference, Task, Toolbox, ToolCall
+from envs.task import MAX_CALLS_A_TURN, Expert, Preference, Task, Toolbox, ToolCall
 from envs.tools import ToolResult
 
 ANSWER = "Answer:"
 ASK = "Ask:"
 ABOUT_EXPERTS = "An expert sees your calls and results. Give it the whole request."
 MAX_TURN_CHARS = 32_768
-"""More than any text argument takes (`envs.tools.MAX_TEXT`), even if every character of it is escaped in six."""
-MAX_CALLS_A_TURN = 8
+"""More than the arguments of any call take (`envs.tools.MAX_ARGUMENTS`)."""
 _NAMED = re.compile(
     r"""('{3}(?:[^\\]|\\.)*?'{3}|"{3}(?:[^\\]|\\.)*?"{3}|'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*"|\#[^\n]*)"""
     r"|(?<!\w)([^\W\d]\w*)(?=\s*(?:\(|=(?!=)))",

@@ -23,7 +23,7 @@ from trainer.rows import TrainingRow
 
 
 class GoldenFailed(RuntimeError):
-    """A golden call did not execute: the task was never proven in this environment."""
+    """A golden call that did not execute, as the task was never proven here, or that the model cannot write."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def golden_row(
     trained = [False] * len(token_ids)
 
     def say(turn: ParsedTurn) -> list[int]:
-        completion = conversation.completion(dialect.write(turn, may_ask=may_ask))
+        completion = _completion(task, turn, conversation)
         token_ids.extend(completion)
         trained.extend([True] * len(completion))
         return completion
@@ -140,6 +140,20 @@ def golden_row(
         behaviour=(0.0,) * len(token_ids),
         advantage=1.0,
     )
+
+
+def _completion(task: Task, turn: ParsedTurn, conversation: Conversation) -> list[int]:
+    """The tokens of a turn. Raises GoldenFailed if its calls would be read differently."""
+    dialect, may_ask = conversation.dialect, task.scenario is not None
+    completion = conversation.completion(dialect.write(turn, may_ask=may_ask))
+    if dialect.read(conversation.text(completion), may_ask=may_ask).calls != turn.calls:
+        # Some vocabularies lack the bytes of rare characters.
+        called = ", ".join(call.tool for call in turn.calls)
+        raise GoldenFailed(
+            f"task {task.id}: the model's tokens cannot write the arguments of {called or 'the answer'} as they are. "
+            "Leave the task out, or change the rare characters in its rows."
+        )
+    return completion
 
 
 def _steps(

@@ -168,6 +168,22 @@ def test_room_for_changes_comes_back_when_they_are_undone() -> None:
                 assert episode.call("grow").ok
 
 
+def test_long_changes_of_past_episodes_take_no_memory() -> None:
+    parameters = (Parameter(name="letter", type="string"),)
+    effects = (LONG_ROWS, "UPDATE customers SET name = printf('%.40000c', :letter) WHERE id LIKE 'X-%'")
+    grow = Tool(
+        name="grow", description="", parameters=parameters, effects=effects, returns=Returns(sql="SELECT 1 AS x")
+    )
+    with Environment.load(shop_with(grow)) as environment:
+        tracemalloc.start()
+        try:
+            for letter in "abcd":
+                assert environment.replay([call("grow", letter=letter)]).changeset
+            assert tracemalloc.get_traced_memory()[0] < 4 << 20
+        finally:
+            tracemalloc.stop()
+
+
 def test_a_write_gives_no_rows_back() -> None:
     sql = f"{LONG_ROWS} RETURNING printf('%.99000c', 'x')"
     tool = Tool(name="program", description="", effects=(sql,), returns=Returns(sql="SELECT 1 AS x"))

@@ -56,6 +56,15 @@ def test_a_wrong_advice_looks_like_a_right_one(shop, tasks) -> None:
     assert set(advice.calls[0].arguments) == {"order_id", "quantity"}
 
 
+def test_an_expert_advises_at_most_as_many_calls_as_one_turn_takes(shop) -> None:
+    golden = tuple(call("get_order", order_id=f"ORD-{number % 5 + 1}") for number in range(11))
+    task = shop_tasks(shop)[0].model_copy(
+        update={"golden": golden, "instruction": "Show ORD-1, ORD-2, ORD-3, ORD-4, ORD-5."}
+    )
+    assert next_calls(task, shop, []) == golden[:8]
+    assert next_calls(task, shop, made(shop, task, 8)) == golden[8:]
+
+
 def test_calls_that_wait_for_a_result_are_told_only_when_it_is_there(shop, tasks) -> None:
     by_email = tasks[6]
     assert [each.tool for each in next_calls(by_email, shop, [])] == ["find_customer"]

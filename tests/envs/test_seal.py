@@ -85,6 +85,24 @@ def test_steps_that_are_few_and_slow_end_too(monkeypatch: pytest.MonkeyPatch) ->
     assert _SEALED.run("SELECT count(*) FROM orders", {}) == [(5,)]
 
 
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "SELECT count(DISTINCT t) FROM n",
+        "SELECT length(json_group_array(t)) FROM n",
+        "SELECT count(m) FROM (SELECT max(t) OVER (ORDER BY i ROWS BETWEEN 3000 PRECEDING AND CURRENT ROW) m FROM n)",
+        "SELECT t FROM n ORDER BY length(t), t LIMIT 1 OFFSET 2999",
+        "SELECT count(*) FROM (SELECT t FROM n EXCEPT SELECT id FROM orders)",
+    ],
+)
+def test_rows_that_a_statement_keeps_aside_are_bounded(rest: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seal, "MAX_STATEMENT_BYTES", 4 << 20)
+    numbers = "WITH RECURSIVE n(i, t) AS (SELECT 1, '' UNION ALL SELECT i + 1, hex(i) || printf('%.9000c', 'x') FROM n"
+    with pytest.raises(EnvironmentBroken, match="it took more than 4 MiB of memory"):
+        _SEALED.run(f"{numbers} LIMIT 3000) {rest}", {})
+    assert _SEALED.run("SELECT count(*) FROM orders", {}) == [(5,)]
+
+
 def test_all_statements_of_a_call_share_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Guards, effects and answer together, of which none alone takes too long."""
     clock = count()

@@ -11,6 +11,7 @@ from envs.search import MAX_REPEATS
 from envs.spec import Column, Parameter, Program, Returns, Table, Tool
 from envs.task import Fact, ToolCall
 from tests.envs.archive import QUERY, SEARCH, TABLE, archive_spec, opened, question, search, search_tool
+from tests.fixtures import shop_spec
 
 BORN = Fact(label="birth of Anna Berg", kind="date", value="1931-05-04")
 WHO = "When was the painter of Silent Harbour born?"
@@ -105,6 +106,27 @@ def test_sql_may_ask_an_index_with_one_match_of_a_query_and_in_no_other_way(sql:
     with pytest.raises(SpecError, match=r"tools\.search\.returns") as error:
         Environment.load(archive_spec(search=search_tool(sql)))
     assert what in str(error.value)
+
+
+@pytest.mark.parametrize("indexed", [True, False])
+def test_match_is_a_name_like_any_other(indexed: bool) -> None:
+    """Only the operator is the index's own: columns, tables, parameters and tools may have its name."""
+    columns = (Column(name="match", type="text"),)
+    tool = Tool(
+        name="match",
+        description="",
+        parameters=(Parameter(name="match", type="string"),),
+        returns=Returns(sql='SELECT "match"."match" AS "match" FROM "match" WHERE "match" = :match', shape="scalar"),
+    )
+    spec = archive_spec(tool) if indexed else shop_spec(tools=(tool,))
+    spec = spec.model_copy(
+        update={
+            "tables": (*spec.tables, Table(name="match", id_prefix="MAT", columns=columns)),
+            "rows": {**spec.rows, "match": (("MAT-1", "final"),)},
+        }
+    )
+    with Environment.load(spec).episode() as episode:
+        assert episode.call("match", match="final").value == "final"
 
 
 @pytest.mark.parametrize(

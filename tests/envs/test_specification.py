@@ -1,6 +1,8 @@
 """A wrong specification is refused before its first episode, with its place, what is wrong, and a remedy."""
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from pydantic import JsonValue
@@ -179,7 +181,7 @@ WRONG: dict[str, tuple[Callable[[], EnvironmentSpec], str, str]] = {
     "bounds that nothing meets": (
         lambda: with_tool(parameters=(Parameter(name="order_id", type="integer", minimum=2, maximum=1),)),
         "tools.extra.parameters.order_id",
-        "nothing is at least 2 and at most 1",
+        "no integer is at least 2 and at most 1",
     ),
     "constant beyond JSON": (
         lambda: shop_spec(constants=(Constant(name="fee", value=2**53, description="x"),)),
@@ -310,6 +312,50 @@ def test_a_wrong_specification_is_refused_with_its_place_and_a_remedy(case: str)
     assert refused.value.place == place
     assert said in str(refused.value)
     assert refused.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "problem"),
+    [
+        ({"enum": ("x" * 4_001,)}, ".enum", "text of at most 4000 characters"),
+        ({"format": "date", "enum": ("2026-02-30",)}, ".enum", "must be a date like"),
+        ({"format": "datetime", "enum": ("2026-03-02T24:00:00",)}, ".enum", "must be a date and time like"),
+        ({"type": "integer", "minimum": 2**53}, ".minimum", "beyond every argument"),
+        ({"type": "number", "maximum": -1e300}, ".maximum", "beyond every argument"),
+        ({"type": "integer", "minimum": 0.2, "maximum": 0.8}, "", "no integer is at least 0.2 and at most 0.8"),
+        ({"minimum": 1}, ".minimum", "a bound on a string"),
+    ],
+)
+def test_an_argument_that_no_call_can_carry_is_named_at_load(fields: dict, field: str, problem: str) -> None:
+    parameter = Parameter.model_validate({"name": "order_id", "type": "string", **fields})
+    with pytest.raises(SpecError) as refused:
+        Environment.load(with_tool(parameters=(parameter,)))
+    assert refused.value.place == f"tools.extra.parameters.order_id{field}"
+    assert problem in str(refused.value) and refused.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("seed",), "5"),
+        (("seed",), True),
+        (("seed",), 1e5),
+        (("tables", 0, "columns", 0, "nullable"), "yes"),
+        (("tables", 0, "columns", 0, "unique"), 1),
+        (("tools", 0, "parameters", 0, "minimum"), "1"),
+        (("tools", 0, "parameters", 0, "maximum"), True),
+    ],
+)
+def test_no_value_of_a_file_is_converted(path: tuple[str | int, ...], value: JsonValue, tmp_path: Path) -> None:
+    content = shop_spec().model_dump(mode="json")
+    parent = content
+    for part in path[:-1]:
+        parent = parent[part]
+    parent[path[-1]] = value
+    (tmp_path / "spec.json").write_text(json.dumps(content))
+    with pytest.raises(SpecError) as refused:
+        Environment.open(tmp_path / "spec.json")
+    assert refused.value.place.endswith(": " + ".".join(map(str, path)))
 
 
 ESCAPES = {

@@ -37,6 +37,12 @@ def test_amounts_are_the_same_at_any_scale(amount, scale) -> None:
     assert not same(0.1 * scale, 0.100001 * scale)
 
 
+@pytest.mark.parametrize("spent", [0.0, 1e-3, 1.0, 100.0])
+def test_one_token_of_the_cheapest_model_is_a_difference(spent: float) -> None:
+    more = total([spent, token_cost(1, 0, 0.001, 0.0)])
+    assert not same(more, spent) and len(set(levels([spent, more]).values())) == 2
+
+
 def test_amounts_that_only_rounding_tells_apart_have_one_level() -> None:
     assert levels([0.1 + 0.2, 0.3, 0.4]) == {0.3: 0.3, 0.1 + 0.2: 0.3, 0.4: 0.4}
 

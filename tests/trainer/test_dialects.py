@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from contextlib import nullcontext
 from keyword import kwlist
 
 import pytest
@@ -11,7 +12,9 @@ from hypothesis import strategies as st
 from envs.environment import Environment
 from envs.json_schema import input_schema
 from envs.schema import IDENTIFIER
+from envs.spec import Parameter, Tool
 from envs.task import Expert, Task, ToolCall
+from envs.tools import MAX_TEXT, argument_error
 from tests.fixtures import shop_spec, shop_tasks
 from tests.trainer.speaking import TEMPLATES, speaking
 from tests.trainer.staging import talking_task
@@ -23,7 +26,7 @@ from trainer.dialects.compact import COMPACT
 from trainer.dialects.hermes import HERMES
 from trainer.dialects.llama import LLAMA
 from trainer.dialects.protocol import Dialect
-from trainer.golden import golden_row
+from trainer.golden import GoldenFailed, golden_row
 from trainer.settings import RolloutConfig
 
 DIALECTS = {"compact": COMPACT, "hermes": HERMES, "llama": LLAMA}
@@ -205,6 +208,14 @@ def test_no_broken_call_ends_a_rollout_as_an_answer(name: str, text: str, before
         assert read.calls or read.malformed, written[:cut]
 
 
+@pytest.mark.parametrize("before", ["I shall note it. ", "```json\n"])
+def test_a_call_after_words_never_leaves_its_rest_as_an_answer(before: str) -> None:
+    written = LLAMA.write(ParsedTurn(calls=(ToolCall(tool="add_note", arguments={"text": "a </think> tag"}),)))
+    for cut in range(written.index("tag"), len(written) + 1):
+        assert "another form" in str(LLAMA.read(before + written[:cut]).malformed)
+    assert LLAMA.read('I write {"name": ... or so </think>It is done.').answer == "It is done."
+
+
 @pytest.mark.parametrize("name", DIALECTS)
 @pytest.mark.parametrize("turn", [ParsedTurn(answer="It is done."), ParsedTurn(message="Which order?")])
 def test_words_are_read_back_as_they_were_meant(name: str, turn: ParsedTurn) -> None:
@@ -242,6 +253,37 @@ def test_llama_may_mark_its_calls_and_name_their_type() -> None:
     assert LLAMA.read(call).calls == LLAMA.read(f"<|python_tag|>{call};\n{call}").calls[:1] == (CANCEL,)
 
 
+@pytest.mark.parametrize("name", DIALECTS)
+def test_a_golden_call_that_the_tokens_cannot_carry_is_named_with_its_task(name: str, tokenizers) -> None:
+    """The vocabulary of the small model has no bytes for the rarest planes of Unicode; emoji it has."""
+    conversation = Conversation(tokenizers[name], DIALECTS[name])
+    rows = shop_spec().rows
+    for order_id, carried in {"ORD-😀": True, "ORD-\U00040000": False}.items():
+        order = (order_id, *rows["orders"][0][1:])
+        shop = Environment.load(shop_spec(rows={**rows, "orders": (*rows["orders"], order)}))
+        golden = (ToolCall(tool="cancel_order", arguments={"order_id": order_id}),)
+        task = shop_tasks(shop)[0].model_copy(update={"golden": golden})
+        with nullcontext() if carried else pytest.raises(GoldenFailed, match=f"task {task.id}: .* of cancel_order"):
+            golden_row(task, shop, conversation, 200)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS.values())
+def test_a_call_that_a_tool_takes_fits_into_a_turn_of_any_dialect(dialect: Dialect) -> None:
+    """The most that arguments may take is a bound of the tool itself, so that it is the same over MCP."""
+    names = [f"{number}".rjust(63, "x") for number in range(9)]
+    tool = Tool(name="t" * 63, description="", parameters=tuple(Parameter(name=name, type="string") for name in names))
+
+    def longest(count: int) -> ToolCall:
+        texts = ["\x01" * MAX_TEXT, "\x01" * count, *[""] * 7]
+        return ToolCall(tool=tool.name, arguments=dict(zip(names, texts, strict=True)))
+
+    lengths = range(0, MAX_TEXT, 10)
+    fitting = max(length for length in lengths if argument_error(tool, longest(length).arguments) is None)
+    turn = ParsedTurn(calls=(longest(fitting),))
+    assert fitting > 1000 and dialect.read(dialect.write(turn)) == turn
+    assert "characters as JSON; the most is" in str(argument_error(tool, longest(MAX_TEXT).arguments))
+
+
 HERMES_BAD = [
     "",
     "<tool_call>",
@@ -266,6 +308,11 @@ HERMES_BAD = [
     '<tool_call>{"name": "f", "arguments": {}}</tool_call>' * 9,
     '{"name": "f", "arguments": {}}',
     '```json\n{"name": "f", "arguments": {}}\n```',
+    "{'name': 'f', 'arguments': {'a': True}}",
+    '{"arguments": {}, "name": "f"}',
+    '<function=f>{"a": 1}</function>',
+    '[f(a="x")]',
+    'f(a="x", b=1)',
     "Answer:",
     "word " * 8000,
 ]
@@ -280,6 +327,9 @@ LLAMA_BAD = [
     '{"name": "f", "parameters": {}} Done.',
     '{"name": "f", "parameters": {}}, {"name": "f", "parameters": {}}',
     'I call {"name": "f", "parameters": {}}',
+    "[{'name': 'f', 'parameters': {}}]",
+    '<function=f>{"a": 1}</function>',
+    '[f(a="x")]',
     '{"name": "f", "parameters": {"a": Infinity}}',
     '{"name": "f", "parameters": {"a": 1, "a": 2}}',
     '{"a":' * 5000,

@@ -16,7 +16,8 @@ class Llama(NativeDialect):
     results_role = "ipython"
     markers = (_TAG,)
     arguments = "parameters"
-    opening = re.compile(rf"(?:\A(?:{re.escape(_TAG)})?|;)\s*(?=\{{)")
+    # Also after words or a fence, where it is no call: a mark inside its texts is a text all the same.
+    opening = re.compile(rf"(?:\A(?:{re.escape(_TAG)})?|;)\s*(?=\{{)|(?=\{{\s*\"(?:name|type)\"\s*:)")
     form = '{"name": ..., "parameters": {...}} and nothing else'
     optional = {"type": "function"}  # noqa: RUF012  (they copy it from the tools they are shown)
 

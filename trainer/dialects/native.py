@@ -14,12 +14,11 @@ from envs.experts import expert_tool
 from envs.json_schema import input_schema
 from envs.spec import EnvironmentSpec, Tool
 from envs.strict_json import NotJson, parse_json
-from envs.task import Toolbox, ToolCall
+from envs.task import MAX_CALLS_A_TURN, Toolbox, ToolCall
 from envs.tools import ToolResult
 from trainer.dialect import (
     ABOUT_EXPERTS,
     ANSWER,
-    MAX_CALLS_A_TURN,
     MAX_TURN_CHARS,
     ParsedTurn,
     Unreadable,
@@ -37,7 +36,10 @@ _NO_THOUGHT = f"{_THINKING}\n\n{_THOUGHT}\n\n"
 _INTERRUPTED = re.compile(r'(?:"(?:[^"\\]|\\.)*\\?|[\w.+-]*)\Z|[\x00-\x1f]', re.DOTALL)
 """A string, number or word that the text ends in, or a control character, which JSON has in no string."""
 _DECODER = json.JSONDecoder()
-_A_CALL_SOMEWHERE = re.compile(r'"name"\s*:.*"(?:arguments|parameters)"\s*:', re.DOTALL)
+_CALL_PARTS = (re.compile(r"""["']name["']\s*:"""), re.compile(r"""["'](?:arguments|parameters)["']\s*:"""))
+"""In any order, and also in the single quotes of Python."""
+_OTHER_CALL = re.compile(r"<function=\w+>|\A\[?\w+\(\w+\s*=(?!=).*\)\]?\Z", re.DOTALL)
+"""How other models write calls: `<function=name>`, and `[name(key="value")]`."""
 
 
 class NativeDialect(ABC):
@@ -126,7 +128,7 @@ class NativeDialect(ABC):
             start, whole = json_end(text, call.end())
             if not whole and not thinking and (call.start() == 0 or _INTERRUPTED.match(text, start)):
                 break
-            start = max(start if whole else 0, call.end())
+            start = start if whole else call.end() + 1  # past the brace, where the same call is not met again
         if thinking:
             raise Unreadable(f"thinking without {_THOUGHT}")
         return text
@@ -139,7 +141,7 @@ class NativeDialect(ABC):
             if not answer:
                 raise Unreadable("empty answer")
             return ParsedTurn(answer=answer)
-        if _A_CALL_SOMEWHERE.search(said):
+        if all(part.search(said) for part in _CALL_PARTS) or _OTHER_CALL.search(said):
             # Nobody says that to a user: it was meant as a call, and the policy should hear why it was none.
             raise Unreadable(f"a call in another form; write {self.form}")
         return ParsedTurn(message=said) if may_ask else ParsedTurn(answer=said)
