@@ -5,6 +5,7 @@ import asyncio
 import httpx
 from tenacity import RetryError, wait_exponential
 
+from serving.connection import is_loopback
 from serving.credentials import quiet_logs
 from serving.endpoint import Endpoint
 from serving.errors import EndpointAbsent, EndpointRefused
@@ -59,7 +60,8 @@ class ServerElsewhere:
         headers = {"authorization": self._endpoint.authorization}
         query = dict(self._endpoint.credentials.query)
         quiet_logs(self._endpoint.credentials)
-        async with httpx.AsyncClient(timeout=_ANSWER_S) as web, asyncio.timeout(_ANSWER_S):
+        proxied = not is_loopback(self._endpoint.base_url)
+        async with httpx.AsyncClient(timeout=_ANSWER_S, trust_env=proxied) as web, asyncio.timeout(_ANSWER_S):
             return await web.get(f"{self._endpoint.base_url}/models", headers=headers, params=query)
 
     def _refused(self, fault: str, remedy: str) -> EndpointRefused:

@@ -70,7 +70,7 @@ class RequestFormat(BaseModel):
         for header, variable in self.header_variables.items():
             if variable not in os.environ:
                 raise HeaderMissing(f"Set the environment variable {variable}: the header {header} takes its value.")
-            values[header] = os.environ[variable]
+            values[header] = os.environ[variable].strip()
         return values
 
 

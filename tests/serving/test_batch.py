@@ -18,6 +18,7 @@ from serving.errors import AnswersPending, BudgetExceeded, LedgerConflict
 from serving.flags import run_batch_command
 from serving.ledger import Ledger
 from serving.models import ResolvedModel
+from serving.request_format import VLLM
 from serving.store import CallStore
 from serving.vllm import VllmConfig
 from tests.serving.provider import MODEL, Provider, completion, request
@@ -159,7 +160,8 @@ def test_a_batch_is_bound_by_the_budget_too(tmp_path: Path) -> None:
 @pytest.mark.vllm
 def test_vllm_answers_a_batch_file_under_its_schema(tmp_path: Path, smollm2: ResolvedModel) -> None:
     config = VllmConfig(model=str(smollm2.path), served_name=smollm2.name, max_model_len=512, kv_cache_gib=1)
-    served = ServedModel(smollm2.fingerprint, name=smollm2.name, batch_command=run_batch_command(config))
+    command = run_batch_command(config)
+    served = ServedModel(smollm2.fingerprint, name=smollm2.name, batch_command=command, requests=VLLM)
     path = tmp_path / "l.sqlite"
     questions = [
         ChatRequest(
@@ -174,9 +176,9 @@ def test_vllm_answers_a_batch_file_under_its_schema(tmp_path: Path, smollm2: Res
     ]
     too_long = request("word " * 2000)
     batch = batch_of(Ledger(path, served, "batch"), [*questions, too_long])
-    command = batch.command.replace(" python ", f" {shlex.quote(sys.executable)} ", 1)
+    answering = batch.command.replace(" python ", f" {shlex.quote(sys.executable)} ", 1)
     # From a folder without modules of ours, as the server is started.
-    run = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True, env={**os.environ})
+    run = subprocess.run(answering, shell=True, cwd=tmp_path, capture_output=True, text=True, env={**os.environ})
     assert run.returncode == 0, run.stderr[-3000:]
     found = import_answers(CallStore(path), batch.answers)
     assert (found.stored, len(found.refused), found.unknown) == (3, 1, [])
