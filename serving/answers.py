@@ -220,10 +220,14 @@ def _scored(position: object, token_id: int, place: int) -> float:
     return _logprob(entry.get("logprob"), place)
 
 
+def is_logprob(value: float) -> bool:
+    """Whether it can be a log-probability in nats: false for NaN, and safe for integers of any size."""
+    return _LEAST_LOGPROB < value <= _ABOVE_ZERO
+
+
 def _logprob(value: object, place: int) -> float:
-    # Compared before anything else: a comparison is false for NaN and safe for integers of any size.
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not _LEAST_LOGPROB < value <= _ABOVE_ZERO:  # type: ignore[operator]
+    if not number or not is_logprob(value):  # type: ignore[arg-type]
         raise OddAnswer(f"token {place} has the log-probability {_quoted(value)}: it must be finite, 0 or less")
     return float(value)  # type: ignore[arg-type]
 
