@@ -1,5 +1,6 @@
 """Questions leave as an OpenAI batch file, are answered elsewhere, and come back without one being lost or confused."""
 
+import gzip
 import json
 import os
 import shlex
@@ -121,6 +122,38 @@ def test_an_answer_that_is_no_completion_is_a_refusal(tmp_path: Path) -> None:
     told = {"custom_id": line["custom_id"], "response": {"status_code": 200, "body": {"choices": "none"}}}
     found = import_answers(CallStore(path), write(batch.answers, [told]))
     assert "no chat completion" in found.refused[line["custom_id"]]
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        {"status_code": 502, "body": "upstream is gone"},
+        {"status_code": 200, "body": "data: {}"},
+        {"status_code": None, "body": None},
+        {"status_code": 200, "body": completion("half of a pair: \ud800")},
+    ],
+    ids=["text", "events", "nothing", "no Unicode"],
+)
+def test_one_odd_line_is_refused_and_the_rest_is_stored(tmp_path: Path, response: dict[str, Any]) -> None:
+    path = tmp_path / "l.sqlite"
+    batch = batch_of(Ledger(path, SERVED, "batch"), QUESTIONS)
+    first, *others = lines_of(batch)
+    answers = [{"custom_id": first["custom_id"], "response": response}, *(answer_line(line, "yes") for line in others)]
+    batch.answers.write_text("\n".join(map(json.dumps, answers)))
+    imported = import_answers(CallStore(path), batch.answers)
+    assert (imported.stored, list(imported.refused)) == (len(others), [first["custom_id"]])
+
+
+def test_a_byte_order_mark_is_no_part_of_a_file_and_packed_bytes_are_none(tmp_path: Path) -> None:
+    path = tmp_path / "l.sqlite"
+    batch = batch_of(Ledger(path, SERVED, "batch"), QUESTIONS)
+    content = write(batch.answers, [answer_line(line, "yes") for line in lines_of(batch)]).read_bytes()
+    for unreadable in (gzip.compress(content), content.decode().encode("utf-16")):
+        batch.answers.write_bytes(unreadable)
+        with pytest.raises(LedgerConflict, match="no text in UTF-8"):
+            import_answers(CallStore(path), batch.answers)
+    batch.answers.write_bytes(b"\xef\xbb\xbf" + content)
+    assert import_answers(CallStore(path), batch.answers).stored == len(QUESTIONS)
 
 
 def test_a_file_cut_off_is_refused_as_a_whole(tmp_path: Path) -> None:
