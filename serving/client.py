@@ -40,6 +40,8 @@ _HINTS = {
     429: " It is busy, or the account's limit is reached: run again later, or raise the limit there.",
 }
 _RAW = httpx2.Response
+_KEY_CHARACTERS = 12
+"""Of the shortest secret that is taken out of an answer's text."""
 
 
 class Client:
@@ -119,7 +121,7 @@ class Client:
         body = chat_body(request, model, self.endpoint.requests)
 
         def read(answer: Answer) -> ChatAnswer:
-            return chat_answer(answer, model, _seconds_since(began))
+            return self._without_keys(chat_answer(answer, model, _seconds_since(began)))
 
         answer = await self._asked("/chat/completions", body, "chat completion", read)
         if answer.answered_by and answer.answered_by not in self._other_names:
@@ -199,10 +201,19 @@ class Client:
             f"{self._log_end() or ' Check the address and that the server runs.'}"
         ) from None
 
+    @property
+    def _secrets(self) -> tuple[str, ...]:
+        of_headers = (self._headers[name] for name in self.endpoint.requests.header_variables)
+        return (self.endpoint.api_key, *self.endpoint.credentials.secrets, *of_headers)
+
+    def _without_keys(self, answer: ChatAnswer) -> ChatAnswer:
+        """An answer is stored and published. Short secrets stay: they may be words, such as a local server's key."""
+        keys = [secret for secret in self._secrets if len(secret) >= _KEY_CHARACTERS]
+        return answer.model_copy(update={"text": redacted(answer.text, keys)})
+
     def _scrubbed(self, words: str) -> str:
         """Services repeat the key that they refuse."""
-        of_headers = (self._headers[name] for name in self.endpoint.requests.header_variables)
-        return without_userinfo(redacted(self.endpoint.redacted(words), tuple(of_headers)))  # of proxies too
+        return without_userinfo(redacted(words, self._secrets))  # of proxies too
 
     def _log_end(self) -> str:
         if self.endpoint.log_path is None:

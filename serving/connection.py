@@ -27,11 +27,7 @@ def connection(endpoint: Endpoint, headers: Mapping[str, str], timeout_s: float)
     """Opened for the running loop. Raises EndpointRefused where address, key, header or proxy cannot be used."""
     url = endpoint.base_url
     sent = {"Authorization": endpoint.authorization, **headers}
-    if wrong := [name for name, value in sent.items() if not _SENDABLE.fullmatch(value)]:
-        raise EndpointRefused(
-            f"{url} cannot be asked: the value of the header {wrong[0]} has a line end or another character that no "
-            "header carries. Correct the key's variable."
-        )
+    require_sendable(url, sent)
     quiet_logs(endpoint.credentials, secret_headers=bool(endpoint.requests.header_variables))
     try:
         return openai.AsyncOpenAI(
@@ -48,6 +44,15 @@ def connection(endpoint: Endpoint, headers: Mapping[str, str], timeout_s: float)
         raise EndpointRefused(
             f"{url} cannot be asked: {reason}. Correct the address, or the proxy's variable."
         ) from None
+
+
+def require_sendable(url: str, headers: Mapping[str, str]) -> None:
+    """Raises EndpointRefused for a value that no header can carry; the HTTP client's own error would quote it."""
+    if wrong := [name for name, value in headers.items() if not _SENDABLE.fullmatch(value)]:
+        raise EndpointRefused(
+            f"{url} cannot be asked: the value of the header {wrong[0]} has a line end or another character that no "
+            "header carries. Correct the key's variable."
+        )
 
 
 def is_loopback(url: str) -> bool:

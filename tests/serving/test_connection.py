@@ -75,6 +75,12 @@ def test_a_key_that_no_header_carries_is_an_error_at_once(key: str) -> None:
     assert "sk-" not in str(caught.value)
 
 
+def test_a_key_that_an_answer_repeats_is_not_stored_and_words_are_left() -> None:
+    with replying(Reply(chat("Is it sk-0123456789 of ollama?"))) as (endpoint, _):
+        assert ask(endpoint.model_copy(update={"api_key": "sk-0123456789"})) == "Is it *** of ollama?"
+        assert ask(endpoint.model_copy(update={"api_key": "ollama"})) == "Is it sk-0123456789 of ollama?"
+
+
 def test_an_empty_key_is_none() -> None:
     with replying(Reply(chat())) as (endpoint, _):
         assert ask(Endpoint(base_url=endpoint.base_url, model="m", api_key="")) == "fine"
