@@ -66,7 +66,8 @@ def judge(rollouts: Sequence[Rollout], campaign: Campaign) -> tuple[list[Reward]
         )
     ]
     stops = {rollout.id: rollout.stop_reason for rollout in rollouts}
-    return rewards, advantages_of(rewards, stops, campaign.rewards)
+    untrainable = {rollout.id for rollout in rollouts if not rollout.trainable}
+    return rewards, advantages_of(rewards, stops, campaign.rewards, untrainable)
 
 
 def carries_signal(rollouts: Sequence[Rollout], campaign: Campaign) -> bool:

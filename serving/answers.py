@@ -30,14 +30,18 @@ _MORE_ROOM = (
 Answer = Mapping[str, Any]
 
 
-def answer_object(text: str, kind: str) -> Answer:
-    """The JSON object of a response's body, which should be a `kind`, such as "chat completion"."""
+def answer_object(content: bytes, kind: str) -> Answer:
+    """The JSON object of a response's body, which should be a `kind`, such as "chat completion".
+
+    JSON is UTF-8, 16 or 32, whatever the response's headers say.
+    """
     try:
-        answer = json.loads(text.removeprefix("\ufeff"))
+        answer = json.loads(content.decode(json.detect_encoding(content)))
     except (ValueError, RecursionError) as error:
+        text = content.decode(errors="backslashreplace")
         raise OddAnswer(_not_a(kind, text if text.strip() else "an empty body")) from error
     if not isinstance(answer, dict):
-        raise OddAnswer(_not_a(kind, text))
+        raise OddAnswer(_not_a(kind, answer))
     if answer.get("error"):
         raise OddAnswer(f"the answer is an error: {error_words(answer)}", transient=not credit_is_spent(answer))
     return answer
@@ -70,6 +74,11 @@ def chat_answer(answer: Answer, model: str, seconds: float) -> ChatAnswer:
     message = choice.get("message")
     if not isinstance(message, dict):
         raise OddAnswer(_not_a("chat completion", choice))
+    if choice.get("error") or choice.get("finish_reason") == "error":
+        raise OddAnswer(
+            f"the answer ended with an error: {error_words(choice.get('error')) or 'it says no more'}",
+            transient=not credit_is_spent(choice),
+        )
     text, refusal = _content(message)
     finish_reason = _finish_reason(choice)
     if not text.strip():
@@ -211,10 +220,14 @@ def _scored(position: object, token_id: int, place: int) -> float:
     return _logprob(entry.get("logprob"), place)
 
 
+def is_logprob(value: float) -> bool:
+    """Whether it can be a log-probability in nats: false for NaN, and safe for integers of any size."""
+    return _LEAST_LOGPROB < value <= _ABOVE_ZERO
+
+
 def _logprob(value: object, place: int) -> float:
-    # Compared before anything else: a comparison is false for NaN and safe for integers of any size.
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not _LEAST_LOGPROB < value <= _ABOVE_ZERO:  # type: ignore[operator]
+    if not number or not is_logprob(value):  # type: ignore[arg-type]
         raise OddAnswer(f"token {place} has the log-probability {_quoted(value)}: it must be finite, 0 or less")
     return float(value)  # type: ignore[arg-type]
 
@@ -265,6 +278,8 @@ def _require_storable(text: str) -> None:
         raise OddAnswer(f"the answer has {len(text)} characters; more than {_MOST_CHARACTERS} are not kept")
     if any("\ud800" <= character <= "\udfff" for character in text):
         raise OddAnswer("the answer holds half of a UTF-16 pair, which no text does")
+    if "\0" in text:
+        raise OddAnswer("the answer holds the character NUL, which no text does")
 
 
 def _quoted(value: object) -> str:

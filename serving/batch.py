@@ -99,8 +99,9 @@ class Imported:
 
 
 class _Response(BaseModel):
-    status_code: int = 200
-    body: dict[str, Any] | None = None
+    status_code: int | None = 200
+    body: Any = None
+    """An object, but for errors of services that write text there."""
 
 
 class _AnswerLine(BaseModel):
@@ -137,25 +138,33 @@ def import_answers(store: CallStore, path: Path) -> Imported:
 
 def _read(path: Path) -> list[_AnswerLine]:
     try:
-        texts = path.read_text(encoding="utf-8").split("\n")  # not splitlines: answers hold other line separators
+        texts = path.read_text(encoding="utf-8-sig").split("\n")  # not splitlines: answers hold other line separators
     except OSError as error:
         raise LedgerConflict(f"{path} cannot be read: {error.strerror}. Name the batch's answer file.") from error
+    except UnicodeDecodeError as error:
+        raise LedgerConflict(f"{path} is no text in UTF-8. Name the batch's answer file, unpacked.") from error
     lines = []
     for number, text in enumerate(texts, start=1):
         if text.strip():
             try:
-                lines.append(_AnswerLine.model_validate_json(text))
-            except ValidationError as error:
+                lines.append(_AnswerLine.model_validate(json.loads(text)))
+            except (ValueError, RecursionError) as error:
+                reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
                 raise LedgerConflict(
-                    f"{path}:{number} is no line of a batch's answers: {error.errors()[0]['msg']}. Name the output or "
-                    "error file of the batch, complete."
+                    f"{path}:{number} is no line of a batch's answers: {reason}. Name the output or error file of the "
+                    "batch, complete."
                 ) from error
     return lines
 
 
 def _call(question: Question, line: _AnswerLine) -> LlmCall:
     body = line.response.body if line.response is not None else None
-    if line.error is not None or body is None or line.response is None or line.response.status_code != 200:
+    if (
+        line.error
+        or not isinstance(body, dict)
+        or line.response is None
+        or line.response.status_code not in (200, None)
+    ):
         raise EndpointError(_reason(line))
     answer = chat_answer(body, question.name or body.get("model", ""), seconds=0.0)
     return LlmCall(model=question.model, request=question.request, price=question.price, **answer.model_dump())

@@ -16,9 +16,10 @@ import openai
 
 from serving.answers import Answer, answer_object, chat_answer, completion_answer, error_words, model_names, scores
 from serving.bodies import Body, chat_body, completion_body, score_body
-from serving.credentials import quiet_logs, redacted
+from serving.connection import connection
+from serving.credentials import public_address, redacted, without_userinfo
 from serving.endpoint import ChatAnswer, ChatRequest, Completion, CompletionRequest, Endpoint, Waits
-from serving.errors import EndpointBusy, EndpointError, EndpointUnreachable, OddAnswer, last_lines
+from serving.errors import EndpointBusy, EndpointError, EndpointRefused, EndpointUnreachable, OddAnswer, last_lines
 from serving.patience import Gate, GaveUp, answered
 
 T = TypeVar("T")
@@ -27,6 +28,20 @@ logger = logging.getLogger(__name__)
 _PATIENCE_S = 300.0
 """What a request may take beyond one attempt, where the caller does not say."""
 _FORMAT_HINT = " If it does not accept a parameter or the schema, set the endpoint's `requests` (docs/serving.md)."
+_VERSION_HINT = " Check the address: it ends with the API's version, such as https://example.com/v1."
+_HINTS = {
+    400: _FORMAT_HINT,
+    422: _FORMAT_HINT,
+    401: " Check the key and the variable that holds it.",
+    403: " Check the key and what it may be used for.",
+    404: f"{_VERSION_HINT} Check the model's name too.",
+    405: _VERSION_HINT,
+    413: " The request is too large for it: ask for less at once, or use another endpoint.",
+    429: " It is busy, or the account's limit is reached: run again later, or raise the limit there.",
+}
+_RAW = httpx2.Response
+_KEY_CHARACTERS = 12
+"""Of the shortest secret that is taken out of an answer's text."""
 
 
 class Client:
@@ -106,7 +121,7 @@ class Client:
         body = chat_body(request, model, self.endpoint.requests)
 
         def read(answer: Answer) -> ChatAnswer:
-            return chat_answer(answer, model, _seconds_since(began))
+            return self._without_keys(chat_answer(answer, model, _seconds_since(began)))
 
         answer = await self._asked("/chat/completions", body, "chat completion", read)
         if answer.answered_by and answer.answered_by not in self._other_names:
@@ -119,11 +134,11 @@ class Client:
 
         Give each policy a new name: reloading other weights under an old one may answer from the old prefix cache.
         """
-        await self._sent("/load_lora_adapter", {"lora_name": name, "lora_path": str(Path(path).resolve())}, str)
+        await self._sent("/load_lora_adapter", {"lora_name": name, "lora_path": str(Path(path).resolve())}, bytes)
 
     async def unload_adapter(self, name: str) -> None:
         """Stop serving the adapter `name`."""
-        await self._sent("/unload_lora_adapter", {"lora_name": name}, str)
+        await self._sent("/unload_lora_adapter", {"lora_name": name}, bytes)
 
     async def models(self) -> tuple[str, ...]:
         """The names that can be asked: the base model and the loaded adapters."""
@@ -132,30 +147,22 @@ class Client:
     def _api(self) -> openai.AsyncOpenAI:
         loop = asyncio.get_running_loop()
         if self._opened is None or self._opened[0] is not loop:  # connections belong to the loop that opened them
-            quiet_logs(self.endpoint.credentials)
-            api = openai.AsyncOpenAI(
-                base_url=self.endpoint.base_url,
-                api_key=self.endpoint.api_key,
-                default_headers={"Authorization": self.endpoint.authorization, **self._headers},
-                default_query=dict(self.endpoint.credentials.query),
-                timeout=self.waits.timeout_s,
-                max_retries=0,  # `serving.patience` is the one place that repeats
-            )
+            api = connection(self.endpoint, self._headers, self.waits.timeout_s)
             self._opened = (loop, api)
         return self._opened[1]
 
     async def _asked(self, path: str, body: Body | None, kind: str, read: Callable[[Answer], T]) -> T:
         """What `read` makes of the answer, which should be a `kind`."""
-        return await self._sent(path, body, lambda text: read(answer_object(text, kind)))
+        return await self._sent(path, body, lambda content: read(answer_object(content, kind)))
 
-    async def _sent(self, path: str, body: Body | None, read: Callable[[str], T]) -> T:
-        """What `read` makes of the response's text; GET without a body."""
+    async def _sent(self, path: str, body: Body | None, read: Callable[[bytes], T]) -> T:
+        """What `read` makes of the response's bytes; GET without a body."""
         api = self._api()
 
         async def once() -> T:
-            # As text: the client library parses without checking, and raises what Python's parser raises.
-            asking = api.get(path, cast_to=str) if body is None else api.post(path, body=body, cast_to=str)
-            return read(await asking)
+            # As bytes: the client library parses without checking, and decodes text with replacement marks.
+            asking = api.get(path, cast_to=_RAW) if body is None else api.post(path, body=body, cast_to=_RAW)
+            return read((await asking).content)
 
         try:
             return await answered(once, self.waits, self._gate)
@@ -178,26 +185,47 @@ class Client:
             raise EndpointError(f"{url}, {model}: {self._scrubbed(str(cause))}{self._log_end()}") from None
         if isinstance(cause, openai.APIStatusError):
             words = self._scrubbed(error_words(cause.body) or str(cause))
-            hint = _FORMAT_HINT if cause.status_code in (400, 422) else " Check the address and that the server runs."
+            if goal := public_address(cause.response.headers.get("location", "")):
+                raise EndpointRefused(
+                    f"{url} redirects to {self._scrubbed(goal)} (status {cause.status_code}). Requests and keys go to "
+                    "no other address than the one that is set: set that one if it is right."
+                ) from None
+            hint = _HINTS.get(cause.status_code, " Check the address and that the server runs.")
             raise EndpointError(
                 f"{url} refused a request to {model} (status {cause.status_code}): {words}.{self._log_end() or hint}"
             ) from None
-        reason = type(cause).__name__ if isinstance(cause, TimeoutError) else f"{type(cause).__name__}: {cause}"
+        reason = _root(cause)
         raise EndpointUnreachable(
             f"{url} gave no answer in {failure.attempts} attempts ({self._scrubbed(reason)}); one may take "
             f"{self.waits.timeout_s:g} s, all together {self.waits.total_s:g} s."
             f"{self._log_end() or ' Check the address and that the server runs.'}"
         ) from None
 
+    @property
+    def _secrets(self) -> tuple[str, ...]:
+        of_headers = (self._headers[name] for name in self.endpoint.requests.header_variables)
+        return (self.endpoint.api_key, *self.endpoint.credentials.secrets, *of_headers)
+
+    def _without_keys(self, answer: ChatAnswer) -> ChatAnswer:
+        """An answer is stored and published. Short secrets stay: they may be words, such as a local server's key."""
+        keys = [secret for secret in self._secrets if len(secret) >= _KEY_CHARACTERS]
+        return answer.model_copy(update={"text": redacted(answer.text, keys)})
+
     def _scrubbed(self, words: str) -> str:
         """Services repeat the key that they refuse."""
-        of_headers = (self._headers[name] for name in self.endpoint.requests.header_variables)
-        return redacted(self.endpoint.redacted(words), tuple(of_headers))
+        return without_userinfo(redacted(words, self._secrets))  # of proxies too
 
     def _log_end(self) -> str:
         if self.endpoint.log_path is None:
             return ""
         return f" The end of its log {self.endpoint.log_path}:\n{self._scrubbed(last_lines(self.endpoint.log_path))}"
+
+
+def _root(error: BaseException | None) -> str:
+    """Name and words of the error that began it: the client library's own are "Connection error."."""
+    while error is not None and error.__cause__ is not None and not isinstance(error, TimeoutError):
+        error = error.__cause__
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 def _seconds_since(began: float) -> float:

@@ -98,9 +98,9 @@ def published(fingerprint: str) -> str:
     return f"{match['model']}@{address if _is_public(address) else 'private'}"
 
 
-def quiet_logs(credentials: Credentials) -> None:
-    """Have HTTP clients write no line per request: at level INFO it quotes the whole address."""
-    if credentials.query:
+def quiet_logs(credentials: Credentials, *, secret_headers: bool = False) -> None:
+    """Have HTTP clients write no line per request: at INFO it quotes the whole address, at DEBUG headers."""
+    if credentials.query or secret_headers:
         for name in ("httpx", "httpx2", "httpcore", "httpcore2", "openai"):
             logging.getLogger(name).setLevel(logging.WARNING)
 

@@ -5,7 +5,8 @@ import asyncio
 import httpx
 from tenacity import RetryError, wait_exponential
 
-from serving.credentials import quiet_logs
+from serving.connection import is_loopback, require_sendable
+from serving.credentials import quiet_logs, without_userinfo
 from serving.endpoint import Endpoint
 from serving.errors import EndpointAbsent, EndpointRefused
 from serving.waiting import NotYet, patiently
@@ -43,8 +44,9 @@ class ServerElsewhere:
         """Raises NotYet, or EndpointRefused."""
         try:
             answer = asyncio.run(self._models())
-        except (httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.LocalProtocolError) as error:
-            raise self._refused(f"cannot be asked ({error})", _ADDRESS) from None
+        except (httpx.UnsupportedProtocol, httpx.InvalidURL, ValueError, ImportError) as error:  # the latter of proxies
+            reason = without_userinfo(self._endpoint.redacted(str(error)))
+            raise self._refused(f"cannot be asked ({reason})", _ADDRESS) from None
         except (httpx.HTTPError, TimeoutError) as error:
             reason = str(error) or f"no answer within {_ANSWER_S:g} s"
             raise NotYet(self._endpoint.redacted(reason)) from None
@@ -56,10 +58,12 @@ class ServerElsewhere:
             raise self._refused(f"answered /models with status {answer.status_code} and no list of models", _ADDRESS)
 
     async def _models(self) -> httpx.Response:
-        headers = {"authorization": self._endpoint.authorization}
+        headers = {"Authorization": self._endpoint.authorization}
+        require_sendable(self._endpoint.base_url, headers)
         query = dict(self._endpoint.credentials.query)
         quiet_logs(self._endpoint.credentials)
-        async with httpx.AsyncClient(timeout=_ANSWER_S) as web, asyncio.timeout(_ANSWER_S):
+        proxied = not is_loopback(self._endpoint.base_url)
+        async with httpx.AsyncClient(timeout=_ANSWER_S, trust_env=proxied) as web, asyncio.timeout(_ANSWER_S):
             return await web.get(f"{self._endpoint.base_url}/models", headers=headers, params=query)
 
     def _refused(self, fault: str, remedy: str) -> EndpointRefused:
@@ -75,6 +79,6 @@ class ServerElsewhere:
 def _lists_models(answer: httpx.Response) -> bool:
     try:
         listed = answer.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return isinstance(listed, dict) and isinstance(listed.get("data"), list)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import rfc8785
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from serving.amounts import token_cost
 from serving.credentials import Credentials, redacted, split_address
@@ -42,6 +42,11 @@ class Endpoint(_Frozen):
             return fields
         public, credentials = split_address(fields["base_url"])
         return fields if public == fields["base_url"] else {**fields, "base_url": public, "credentials": credentials}
+
+    @field_validator("api_key")
+    @classmethod
+    def _without_line_end(cls, api_key: str) -> str:
+        return api_key.strip() or "none"  # files with a key end with a line end
 
     @property
     def authorization(self) -> str:

@@ -96,10 +96,11 @@ class Guard:
         try:
             request = json.loads(await _body(receive))
             path = Path(request["lora_path"]).resolve()
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
-            raise Refused(400, "the body is no JSON object with lora_path") from error
-        if not any(folder in path.parents for folder in self._folders):
-            raise Refused(403, "lora_path is not below a folder that adapters are loaded from")
+            files = [path, *(file.resolve() for file in path.iterdir())] if path.is_dir() else [path]
+        except (ValueError, TypeError, KeyError, OSError, RuntimeError) as error:  # also of links that go in circles
+            raise Refused(400, "the body is no JSON object with lora_path, or the path cannot be read") from error
+        if not all(any(folder in file.parents for folder in self._folders) for file in files):
+            raise Refused(403, "lora_path, or a file in it, is not below a folder that adapters are loaded from")
         body = json.dumps({**request, "lora_path": str(path)}).encode()
         framing = (b"content-length", b"transfer-encoding", b"content-encoding")
         headers = [(name, value) for name, value in scope["headers"] if name.lower() not in framing]

@@ -5,9 +5,9 @@ as a file, answers in), and a budget. Training rollouts do not pass here: they a
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -214,11 +214,36 @@ def _served(model: str | ServedModel) -> ServedModel:
     return ServedModel(model) if isinstance(model, str) else model
 
 
-def _run(asking: Any) -> list[LlmCall]:
+def _run(asking: Coroutine[Any, Any, list[LlmCall]]) -> list[LlmCall]:
     """Run a coroutine to its end, also where this thread already runs a loop (a notebook, an async asset)."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         return asyncio.run(asking)
     with ThreadPoolExecutor(max_workers=1) as other_thread:
-        return other_thread.submit(asyncio.run, asking).result()
+        return _beside(asyncio.current_task(), asking, other_thread)
+
+
+def _beside(
+    here: asyncio.Task[Any] | None, asking: Coroutine[Any, Any, list[LlmCall]], other_thread: ThreadPoolExecutor
+) -> list[LlmCall]:
+    """The outcome of a coroutine in another thread. Ctrl-C in this one, and cancelling its task, end both."""
+    there: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]]] = []
+
+    async def known() -> list[LlmCall]:
+        task = asyncio.current_task()
+        assert task is not None  # a coroutine runs in one
+        there.append((asyncio.get_running_loop(), task))
+        return await asking
+
+    outcome = other_thread.submit(asyncio.run, known())
+    try:
+        while not wait([outcome], timeout=_POLL_S).done:
+            if here is not None and here.cancelling():  # a loop that is blocked cannot deliver it
+                raise asyncio.CancelledError
+    except BaseException:
+        with suppress(RuntimeError):  # it has ended meanwhile
+            for loop, task in there:
+                loop.call_soon_threadsafe(task.cancel)
+        raise
+    return outcome.result()

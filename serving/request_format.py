@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Iterator
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
@@ -9,8 +10,17 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
 from serving.errors import HeaderMissing
 
 _SECRET = re.compile(r"auth|key|token|secret|cookie|password|signature", re.IGNORECASE)
+_SECRET_FIELD = re.compile(r"api.?key|secret|password|authorization|credential|(access|auth).?token", re.IGNORECASE)
 _FIXED = frozenset({"model", "messages", "stream", "n"})
 _HEADER = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"
+
+
+def _names(value: object) -> Iterator[str]:
+    """The names of all fields in a JSON value."""
+    if isinstance(value, dict):
+        yield from value
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _names(inner)
 
 
 class RequestFormat(BaseModel):
@@ -19,7 +29,7 @@ class RequestFormat(BaseModel):
     `docs/serving.md` has examples. None of it is part of a question's identity: what is answered stays answered.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     response_format: Literal["json_schema", "json_object", "none"] = "json_schema"
     """How an answer is held to its schema. With `json_object` and `none` the prompt states the schema instead."""
@@ -48,6 +58,8 @@ class RequestFormat(BaseModel):
     def _leaves_the_question(cls, extra_body: dict[str, JsonValue]) -> dict[str, JsonValue]:
         if fixed := sorted(_FIXED & extra_body.keys()):
             raise ValueError(f"{fixed[0]} cannot be set here")
+        if secret := [name for name in _names(extra_body) if _SECRET_FIELD.search(name)]:
+            raise ValueError(f"{secret[0]} looks like a credential: settings are recorded; use header_variables")
         return extra_body
 
     @field_validator("headers", "header_variables")
@@ -70,7 +82,7 @@ class RequestFormat(BaseModel):
         for header, variable in self.header_variables.items():
             if variable not in os.environ:
                 raise HeaderMissing(f"Set the environment variable {variable}: the header {header} takes its value.")
-            values[header] = os.environ[variable]
+            values[header] = os.environ[variable].strip()
         return values
 
 

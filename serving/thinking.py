@@ -3,14 +3,18 @@
 import re
 from typing import Literal, NamedTuple
 
-_NAMES = "think|thinking|thought|thoughts|reasoning|reflection|analysis|scratchpad|seed:think"
+_NAMES = "think|thinking|thought|thoughts|reasoning|reflection|analysis|scratchpad|seed:think|mm:think|longcat_think"
 _MARK = re.compile(
-    rf"[<\[◁](?P<close>/)?(?:{_NAMES})[>\]▷]"
+    rf"""[<\[◁]\s?(?P<close>/)?\s?(?:{_NAMES})(?:\s+[\w-]+="[^"<>]*")*\s?[>\]▷]"""
+    # Special tokens, of Cohere, of OpenThinker and its like, of Gemma and MedGemma.
+    r"|(?P<open_token><\|(?:START_THINKING|begin_of_thought|begin_of_thinking)\|>|<\|channel>\s*thought\b|<unused94>)"
+    r"|(?P<close_token><\|(?:END_THINKING|end_of_thought|end_of_thinking)\|>|<channel\|>|<unused95>)"
     # The channels of gpt-oss, whose answer is in the channel `final`.
-    r"|(?P<open_channel><\|channel\|>(?:analysis|commentary)\b[^<]*<\|message\|>)"
-    r"|(?P<final_channel><\|channel\|>final\b[^<]*<\|message\|>)"
-    # What is left of channels where special tokens are not shown as such.
-    r"|(?P<end><\|(?:end|return|start)\|>(?:assistant)?)",
+    r"|(?P<open_channel><\|channel\|>(?:analysis|commentary)\b(?:[^<]|<\|constrain\|>)*<\|message\|>)"
+    # The same where special tokens are not shown: `analysis…assistantfinal…`.
+    r"|(?P<final_channel><\|channel\|>final\b(?:[^<]|<\|constrain\|>)*<\|message\|>|(?-i:assistantfinal))"
+    r"|(?P<end><\|(?:end|return|start|call|im_end|eot_id|endoftext|end_of_text)\|>(?:assistant)?"
+    r"|<\|(?:(?:START|END)_RESPONSE|(?:begin|end)_of_solution|END_OF_TURN_TOKEN)\|>)",
     re.IGNORECASE,
 )
 
@@ -31,7 +35,7 @@ def next_mark(text: str, position: int) -> Mark | None:
         return None
     if match["end"]:
         return Mark("end", *match.span())
-    closes = match["close"] or match["final_channel"]
+    closes = match["close"] or match["close_token"] or match["final_channel"]
     return Mark("closes" if closes else "opens", *match.span())
 
 

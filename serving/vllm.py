@@ -285,7 +285,7 @@ def _require(met: bool) -> None:
 
 def _healthy(port: int) -> bool:
     try:
-        return httpx.get(f"http://{HOST}:{port}/health", timeout=10).status_code == 200
+        return httpx.get(f"http://{HOST}:{port}/health", timeout=10, trust_env=False).status_code == 200
     except httpx.HTTPError:
         return False
 

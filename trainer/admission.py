@@ -80,7 +80,8 @@ def require_rows(rows: Sequence[TrainingRow], job: Job, source: str) -> None:
         if strange := [token for token in row.token_ids if not 0 <= token < vocabulary]:
             raise JobRefused(
                 f"{source}: row {row.name} has token {strange[0]}, and {job.base_model_name} knows 0 to "
-                f"{vocabulary - 1}. These rollouts are of a model with another tokenizer; collect them anew."
+                f"{vocabulary - 1}. It is of a model with another tokenizer, or of an engine that answered oddly. "
+                f"Leave it out: envloom quarantine {row.rollout_id} --reason ..."
             )
 
 

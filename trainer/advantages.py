@@ -6,7 +6,7 @@ groups by how alike their rewards are (arXiv 2503.20783). `decoupled` compares e
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from enum import StrEnum
 from math import fsum
 from statistics import fmean, pstdev
@@ -26,13 +26,15 @@ class Left(StrEnum):
     ENVIRONMENT_ERROR = "environment_error"
     TRUNCATED = "truncated"
     MALFORMED = "malformed"
+    UNTRAINABLE = "untrainable"
+    """Its log-probabilities are no log-probabilities. Older collections stored those of odd engines."""
     ALONE = "alone"
     """Nothing in its group is left to compare it with."""
     ZERO_VARIANCE = "zero_variance"
     """All rewards of its group are equal: constant outcome and no other signal."""
 
 
-MASKED = frozenset({Left.ENVIRONMENT_ERROR, Left.TRUNCATED, Left.MALFORMED})
+MASKED = frozenset({Left.ENVIRONMENT_ERROR, Left.TRUNCATED, Left.MALFORMED, Left.UNTRAINABLE})
 """Rollouts left out for these reasons are not compared with either."""
 
 
@@ -47,22 +49,27 @@ class Advantage(Record):
 
 
 def advantages_of(
-    rewards: Sequence[Reward], stop_reasons: Mapping[str, StopReason], config: RewardConfig
+    rewards: Sequence[Reward],
+    stop_reasons: Mapping[str, StopReason],
+    config: RewardConfig,
+    untrainable: Set[str] = frozenset(),
 ) -> list[Advantage]:
-    """Advantages of all groups, sorted by group and rollout. `stop_reasons` is by rollout id.
+    """Advantages of all groups, sorted by group and rollout. `stop_reasons` is by rollout id, `untrainable` holds ids.
 
     Rollouts that `config` masks are taken out before their group is compared.
     """
     groups: dict[str, list[Reward]] = {}
     for reward in sorted(rewards, key=lambda reward: (reward.group_id, reward.rollout_id)):
         groups.setdefault(reward.group_id, []).append(reward)
-    compared = [_compared(group, stop_reasons, config) for group in groups.values()]
+    reasons = {reward.rollout_id: _masked(reward, stop_reasons[reward.rollout_id], config) for reward in rewards}
+    reasons |= {name: reasons[name] or Left.UNTRAINABLE for name in untrainable}
+    compared = [_compared(group, reasons, config) for group in groups.values()]
     advantages = [advantage for group in compared for advantage in group]
     return _whitened(advantages) if config.advantage == "decoupled" else advantages
 
 
-def _compared(group: list[Reward], stop_reasons: Mapping[str, StopReason], config: RewardConfig) -> list[Advantage]:
-    left_out = {reward.rollout_id: _masked(reward, stop_reasons[reward.rollout_id], config) for reward in group}
+def _compared(group: list[Reward], left_out: Mapping[str, Left | None], config: RewardConfig) -> list[Advantage]:
+    """`left_out`: rollout id → why it is not compared."""
     kept = [reward for reward in group if not left_out[reward.rollout_id]]
     found = dict(zip((reward.rollout_id for reward in kept), _advantages(kept, config), strict=True))
     common: Left | None = None
@@ -139,9 +146,10 @@ def _masked(reward: Reward, stop_reason: StopReason, config: RewardConfig) -> Le
 
 
 def counts(advantages: Sequence[Advantage]) -> dict[str, int]:
-    """Rollouts by fate: `trained` and each reason for being left out, all named even when 0."""
+    """Rollouts by fate: `trained` and each reason for being left out, all named even when 0 but for `untrainable`."""
     fates = Counter(str(advantage.left_out or "trained") for advantage in advantages)
-    return {name: fates[name] for name in ("trained", *map(str, Left))}
+    names = [name for name in map(str, Left) if fates[name] or name != Left.UNTRAINABLE]
+    return {name: fates[name] for name in ("trained", *names)}
 
 
 def reward_rows(rewards: Sequence[Reward], advantages: Sequence[Advantage]) -> list[dict[str, object]]:

@@ -18,6 +18,7 @@ from envs.task import Preference, Toolbox, ToolCall
 from envs.tools import ToolResult
 from envs.verdict import Outcome
 from serving.amounts import token_cost, total
+from serving.answers import is_logprob
 
 Purpose: TypeAlias = Literal["training", "evaluation", "difficulty"]
 
@@ -174,6 +175,11 @@ class Rollout(Record):
     @property
     def solved(self) -> bool:
         return self.outcome is Outcome.SOLVED
+
+    @property
+    def trainable(self) -> bool:
+        """Whether every log-probability is one. Older collections stored what engines sent."""
+        return all(is_logprob(value) for turn in self.turns for value in turn.logprobs)
 
     @property
     def cost_usd(self) -> float:

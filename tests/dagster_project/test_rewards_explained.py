@@ -27,6 +27,7 @@ from trainer.advantages import reward_rows
 from trainer.baselines import RULES, Heard, RuleEngine, rule_policy
 from trainer.conversation import Conversation, Tokenizer, load_tokenizer
 from trainer.rollout import Rollout
+from trainer.rows import read_training_rows
 from trainer.settings import EvaluationConfig, RewardConfig, RolloutConfig
 from warehouse.costs import RECOMPUTED_COST_SQL
 from warehouse.tables import TABLES
@@ -178,6 +179,21 @@ def test_a_reward_that_is_not_what_the_arithmetic_gives_is_found_wrong(
     result = runner.invoke(app, ["reward", "explain", trained])
     assert result.exit_code == 1
     assert "have changed since" in result.output.replace("\n", " ")
+
+
+@pytest.mark.parametrize("odd", [float("nan"), float("-inf"), 0.5])
+def test_a_stored_log_probability_that_is_none_leaves_its_rollout_out_by_name(
+    rollouts: list[Rollout], campaign: Campaign, tmp_path: Path, odd: float
+) -> None:
+    together = of_one_policy(rollouts)
+    trained = [each.rollout_id for each in judge(together, campaign)[1] if each.advantage is not None]
+    rollout = next(each for each in together if each.id == trained[0])
+    turn = rollout.turns[0]
+    broken = turn.model_copy(update={"logprobs": (odd, *turn.logprobs[1:])})
+    together[together.index(rollout)] = rollout.model_copy(update={"turns": (broken, *rollout.turns[1:])})
+    scored = score(together, campaign, tmp_path)
+    assert scored.counts["untrainable"] == 1
+    assert rollout.id not in {row.rollout_id for row in read_training_rows(scored.rows_path)}
 
 
 def test_an_unknown_rollout_is_wrong_use(warehouse: Warehouse) -> None:

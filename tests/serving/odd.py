@@ -29,8 +29,13 @@ class Reply:
 
 
 @contextmanager
-def replying(*replies: Reply | Callable[[dict[str, Any]], Reply]) -> Iterator[tuple[Endpoint, list[dict[str, Any]]]]:
-    """The endpoint and the bodies it was asked; it answers with `replies` in turn, the last of them for ever."""
+def replying(
+    *replies: Reply | Callable[[dict[str, Any]], Reply], headers: list[str] | None = None
+) -> Iterator[tuple[Endpoint, list[dict[str, Any]]]]:
+    """The endpoint and the bodies it was asked; it answers with `replies` in turn, the last of them for ever.
+
+    `headers` takes the names of the requests' headers, in lower case.
+    """
     bodies: list[dict[str, Any]] = []
     closing = threading.Event()
 
@@ -45,6 +50,8 @@ def replying(*replies: Reply | Callable[[dict[str, Any]], Reply]) -> Iterator[tu
 
         def _reply(self, body: dict[str, Any]) -> None:
             bodies.append(body)
+            if headers is not None:
+                headers.extend(name.lower() for name in self.headers)
             reply = replies[min(len(bodies), len(replies)) - 1]
             reply = reply(body) if callable(reply) else reply
             content = reply.content()

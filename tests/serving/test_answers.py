@@ -62,11 +62,13 @@ def sample(endpoint: Endpoint, **settings: Any) -> Completion:
 
 
 def read(reply: dict[str, Any]) -> ChatAnswer:
-    return chat_answer(answer_object(json.dumps(reply), "chat completion"), "m", seconds=0.0)
+    return chat_answer(answer_object(json.dumps(reply).encode(), "chat completion"), "m", seconds=0.0)
 
 
 def read_tokens(reply: dict[str, Any], vocabulary: int | None = 10) -> Completion:
-    return completion_answer(answer_object(json.dumps(reply), "completion"), PROMPT, "m", vocabulary, seconds=0.0)
+    return completion_answer(
+        answer_object(json.dumps(reply).encode(), "completion"), PROMPT, "m", vocabulary, seconds=0.0
+    )
 
 
 def test_a_broken_answer_is_asked_again(broken: Reply) -> None:
@@ -135,6 +137,19 @@ def test_the_text_of_an_answer_is_kept_as_it_was_sent(content: object, text: str
 def test_a_refusal_in_words_is_an_answer() -> None:
     answer = read(chat(None, refusal="I cannot."))
     assert (answer.text, answer.finish_reason) == ("I cannot.", "refusal")
+
+
+@pytest.mark.parametrize("choice", [{"error": {"message": "it died"}}, {"finish_reason": "error"}])
+def test_half_an_answer_with_an_error_is_none(choice: dict[str, Any]) -> None:
+    reply = chat("half an ans")
+    reply["choices"][0] |= choice
+    with pytest.raises(EndpointError, match="ended with an error"):
+        read(reply)
+
+
+def test_a_text_that_no_database_stores_is_none() -> None:
+    with pytest.raises(EndpointError, match="NUL"):
+        read(chat("half\0"))
 
 
 @pytest.mark.parametrize("reason", [None, 7, ""])

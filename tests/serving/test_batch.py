@@ -1,5 +1,6 @@
 """Questions leave as an OpenAI batch file, are answered elsewhere, and come back without one being lost or confused."""
 
+import gzip
 import json
 import os
 import shlex
@@ -18,6 +19,7 @@ from serving.errors import AnswersPending, BudgetExceeded, LedgerConflict
 from serving.flags import run_batch_command
 from serving.ledger import Ledger
 from serving.models import ResolvedModel
+from serving.request_format import VLLM
 from serving.store import CallStore
 from serving.vllm import VllmConfig
 from tests.serving.provider import MODEL, Provider, completion, request
@@ -122,6 +124,38 @@ def test_an_answer_that_is_no_completion_is_a_refusal(tmp_path: Path) -> None:
     assert "no chat completion" in found.refused[line["custom_id"]]
 
 
+@pytest.mark.parametrize(
+    "response",
+    [
+        {"status_code": 502, "body": "upstream is gone"},
+        {"status_code": 200, "body": "data: {}"},
+        {"status_code": None, "body": None},
+        {"status_code": 200, "body": completion("half of a pair: \ud800")},
+    ],
+    ids=["text", "events", "nothing", "no Unicode"],
+)
+def test_one_odd_line_is_refused_and_the_rest_is_stored(tmp_path: Path, response: dict[str, Any]) -> None:
+    path = tmp_path / "l.sqlite"
+    batch = batch_of(Ledger(path, SERVED, "batch"), QUESTIONS)
+    first, *others = lines_of(batch)
+    answers = [{"custom_id": first["custom_id"], "response": response}, *(answer_line(line, "yes") for line in others)]
+    batch.answers.write_text("\n".join(map(json.dumps, answers)))
+    imported = import_answers(CallStore(path), batch.answers)
+    assert (imported.stored, list(imported.refused)) == (len(others), [first["custom_id"]])
+
+
+def test_a_byte_order_mark_is_no_part_of_a_file_and_packed_bytes_are_none(tmp_path: Path) -> None:
+    path = tmp_path / "l.sqlite"
+    batch = batch_of(Ledger(path, SERVED, "batch"), QUESTIONS)
+    content = write(batch.answers, [answer_line(line, "yes") for line in lines_of(batch)]).read_bytes()
+    for unreadable in (gzip.compress(content), content.decode().encode("utf-16")):
+        batch.answers.write_bytes(unreadable)
+        with pytest.raises(LedgerConflict, match="no text in UTF-8"):
+            import_answers(CallStore(path), batch.answers)
+    batch.answers.write_bytes(b"\xef\xbb\xbf" + content)
+    assert import_answers(CallStore(path), batch.answers).stored == len(QUESTIONS)
+
+
 def test_a_file_cut_off_is_refused_as_a_whole(tmp_path: Path) -> None:
     path = tmp_path / "l.sqlite"
     batch = batch_of(Ledger(path, SERVED, "batch"), QUESTIONS)
@@ -159,7 +193,8 @@ def test_a_batch_is_bound_by_the_budget_too(tmp_path: Path) -> None:
 @pytest.mark.vllm
 def test_vllm_answers_a_batch_file_under_its_schema(tmp_path: Path, smollm2: ResolvedModel) -> None:
     config = VllmConfig(model=str(smollm2.path), served_name=smollm2.name, max_model_len=512, kv_cache_gib=1)
-    served = ServedModel(smollm2.fingerprint, name=smollm2.name, batch_command=run_batch_command(config))
+    command = run_batch_command(config)
+    served = ServedModel(smollm2.fingerprint, name=smollm2.name, batch_command=command, requests=VLLM)
     path = tmp_path / "l.sqlite"
     questions = [
         ChatRequest(
@@ -174,9 +209,9 @@ def test_vllm_answers_a_batch_file_under_its_schema(tmp_path: Path, smollm2: Res
     ]
     too_long = request("word " * 2000)
     batch = batch_of(Ledger(path, served, "batch"), [*questions, too_long])
-    command = batch.command.replace(" python ", f" {shlex.quote(sys.executable)} ", 1)
+    answering = batch.command.replace(" python ", f" {shlex.quote(sys.executable)} ", 1)
     # From a folder without modules of ours, as the server is started.
-    run = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True, env={**os.environ})
+    run = subprocess.run(answering, shell=True, cwd=tmp_path, capture_output=True, text=True, env={**os.environ})
     assert run.returncode == 0, run.stderr[-3000:]
     found = import_answers(CallStore(path), batch.answers)
     assert (found.stored, len(found.refused), found.unknown) == (3, 1, [])

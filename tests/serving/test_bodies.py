@@ -142,6 +142,8 @@ def test_instructions_can_be_the_users() -> None:
     [
         ({"extra_body": {"messages": []}}, "messages cannot be set"),
         ({"headers": {"X-Api-Key": "s"}}, "header_variables"),
+        ({"extra_body": {"api_key": "s"}}, "header_variables"),
+        ({"extra_body": {"metadata": [{"access_token": "s"}]}}, "header_variables"),
         ({"headers": {"a b": "s"}}, "no name of a header"),
         ({"omit": ["model"]}, "omit"),
         ({"thinking": True}, "thinking"),

@@ -11,6 +11,7 @@ from serving import waiting
 from serving.elsewhere import ServerElsewhere
 from serving.endpoint import Endpoint
 from serving.errors import EndpointAbsent, EndpointRefused, EndpointUnreachable
+from tests.serving.odd import Reply, replying
 
 
 @pytest.fixture
@@ -104,3 +105,17 @@ def test_who_waits_says_for_what(caplog: pytest.LogCaptureFixture, monkeypatch: 
     with pytest.raises(EndpointAbsent):
         ServerElsewhere(absent, patience_s=0.5).start()
     assert "waiting for http://127.0.0.1:9/v1" in caplog.text and "s3cret" not in caplog.text
+
+
+@pytest.mark.parametrize("body", ["[" * 200_000, '{"data": NaN}', b"\xe9"])
+def test_a_list_of_models_that_cannot_be_read_is_a_wrong_address(body: str | bytes) -> None:
+    with replying(Reply(body)) as (endpoint, _), pytest.raises(EndpointRefused, match="no list of models"):
+        ServerElsewhere(endpoint).start()
+
+
+@pytest.mark.parametrize("key", ["sk-first\nsecond", "sk-\N{LATIN SMALL LETTER E WITH ACUTE}-secret"])
+def test_a_key_that_no_header_carries_is_refused_and_not_quoted(key: str) -> None:
+    with replying(Reply({"data": []})) as (endpoint, bodies), pytest.raises(EndpointRefused) as caught:
+        ServerElsewhere(endpoint.model_copy(update={"api_key": key})).start()
+    assert "sk-" not in str(caught.value)
+    assert not bodies

@@ -160,11 +160,27 @@ def test_an_adapter_is_loaded_from_a_known_folder(server: Server, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    "path", ["/elsewhere", "org/name", "one", "{}", "{}/", "{}/../other", "{}-2/one", "{}/out", "\0"]
+    "path",
+    [
+        "/elsewhere",
+        "org/name",
+        "one",
+        "{}",
+        "{}/",
+        "{}/../other",
+        "{}-2/one",
+        "{}/out",
+        "{}/circle",
+        "{}/borrowed",
+        "\0",
+    ],
 )
 def test_no_adapter_is_loaded_from_elsewhere(server: Server, tmp_path: Path, path: str) -> None:
     (tmp_path / "adapters").mkdir()
     (tmp_path / "adapters" / "out").symlink_to(tmp_path)
+    (tmp_path / "adapters" / "circle").symlink_to(tmp_path / "adapters" / "circle")
+    (tmp_path / "adapters" / "borrowed").mkdir()
+    (tmp_path / "adapters" / "borrowed" / "adapter_model.safetensors").symlink_to("/elsewhere")
     assert load(server, path.format(tmp_path / "adapters")) in (400, 403)
     assert not server.bodies
 

@@ -1,6 +1,9 @@
 """The ledger keeps answers and nothing else: unknown stays unknown, an empty answer is asked again."""
 
+import asyncio
 import json
+import os
+import signal
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -127,3 +130,18 @@ def test_a_batch_brings_no_empty_answer_either(tmp_path: Path, answer: dict[str,
     (tmp_path / "answers.jsonl").write_text(json.dumps(line) + "\n")
     result = import_answers(CallStore(path), tmp_path / "answers.jsonl")
     assert result.stored == 0 and reason in result.refused[call("").id]
+
+
+def test_an_interrupt_ends_the_wait_also_where_a_loop_runs_already(tmp_path: Path) -> None:
+    def interrupting(_: dict[str, Any]) -> Reply:
+        os.kill(os.getpid(), signal.SIGINT)
+        return Reply(drips=True)
+
+    with replying(interrupting) as (endpoint, _):
+        ledger = Ledger(tmp_path / "l.sqlite", ServedModel("m", endpoint=endpoint, name="m"))
+
+        async def notebook() -> None:
+            ledger.ask_many([request("Hello?")])
+
+        with pytest.raises(KeyboardInterrupt):
+            asyncio.run(notebook())

@@ -47,6 +47,16 @@ def test_environment_errors_are_left_out_and_do_not_move_the_mean() -> None:
     }
 
 
+def test_rollouts_that_cannot_be_trained_on_are_named_and_do_not_move_the_mean() -> None:
+    rewards = [reward("a", 1.0), reward("b", 0.0), reward("c", 1.0), reward("d", None)]
+    stops = {each.rollout_id: StopReason.ANSWERED for each in rewards}
+    advantages = advantages_of(rewards, stops, RewardConfig(), {"c", "d"})
+    assert [each.left_out for each in advantages] == [None, None, Left.UNTRAINABLE, Left.ENVIRONMENT_ERROR]
+    assert [each.advantage for each in advantages[:2]] == [0.5, -0.5]
+    assert counts(advantages)["untrainable"] == 1
+    assert "untrainable" not in counts(advantages_of(rewards, stops, RewardConfig()))
+
+
 def test_a_rollout_left_without_its_group_is_named() -> None:
     assert found([reward("a", 1.0), reward("b", None)]) == {"a": Left.ALONE, "b": Left.ENVIRONMENT_ERROR}
 

@@ -71,10 +71,20 @@ def test_an_odd_expert_is_no_answer_and_an_odd_user_no_rollout_of_the_policys(
     assert talked.outcome is Outcome.ENVIRONMENT_ERROR and talked.turns[0].charges[0].input_tokens > 0
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<think>Is it ORD-7?</think>\n\nIt is ORD-1.",
+        "<|channel|>analysis<|message|>Is it ORD-7?<|end|><|channel|>final <|constrain|>text<|message|>"
+        "It is ORD-1.<|return|>",
+        "analysisIs it ORD-7? Let me think.assistantfinalIt is ORD-1.",
+        "<|START_THINKING|>Is it ORD-7?<|END_THINKING|><|START_RESPONSE|>It is ORD-1.<|END_RESPONSE|>",
+    ],
+)
 def test_the_policy_does_not_read_what_an_expert_or_a_user_thinks(
-    roll: Roll, scripted: Callable[..., ScriptedPolicy], tasks: list[Task], shop: Environment
+    roll: Roll, scripted: Callable[..., ScriptedPolicy], tasks: list[Task], shop: Environment, text: str
 ) -> None:
-    thoughtful = Reply(chat("<think>Is it ORD-7?</think>\n\nIt is ORD-1.") | {"usage": None})
+    thoughtful = Reply(chat(text) | {"usage": None})
     with replying(thoughtful) as (endpoint, _):
         [advised] = roll(scripted(asking(tasks[2])), [tasks[2]], with_experts(expert(endpoint.base_url)))
         talking = RolloutConfig(samples_per_task=1, user=UserConfig(base_url=endpoint.base_url, model="m"))
@@ -127,7 +137,7 @@ def test_a_completion_that_cannot_be_trained_on_is_never_stored(
 ) -> None:
     monkeypatch.setattr("trainer.engine.ENGINE_STARTS", 1)
     monkeypatch.setattr("serving.patience._SHORTEST_S", 0.001)
-    folders = EngineFolders(logs=tmp_path, state=tmp_path, jobs=tmp_path, merged=tmp_path)
+    folders = EngineFolders(logs=tmp_path, state=tmp_path, jobs=tmp_path, merged=tmp_path, adapters=tmp_path)
     sink = InMemory()
 
     def reply(body: dict[str, Any]) -> Reply:
