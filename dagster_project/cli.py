@@ -74,7 +74,7 @@ def train(
 
 def _run_campaign(name: str, *, steps: int, again: bool, as_json: bool) -> None:
     home = Home.here().prepare()
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     warnings.simplefilter("ignore", dagster.PreviewWarning)  # about Dagster's own use of its own parts
     from dagster_project.campaign import load_campaign, require_domains
     from dagster_project.runner import Step, StepFailed, iteration_steps, preparation_steps, run_steps
