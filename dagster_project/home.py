@@ -70,7 +70,7 @@ class Home:
 
         Raises `HomeError` and `LakeMisconfigured`.
         """
-        root = Path(os.environ.get("ENVLOOM_HOME") or REPOSITORY / ".envloom").resolve()
+        root = _resolved(Path(os.environ.get("ENVLOOM_HOME") or REPOSITORY / ".envloom"))
         _require_usable(root)
         return cls.at(str(root), os.environ.get("ENVLOOM_WAREHOUSE", ""))
 
@@ -156,6 +156,17 @@ _PATTERN = set("?*[")
 _STORAGES = {"storage", "run_storage", "event_log_storage", "schedule_storage"}
 
 
+def _resolved(root: Path) -> Path:
+    """The absolute path without links. Raises HomeError for one that no folder can have."""
+    try:
+        root = root.resolve()
+        root.exists()  # a file system says only here that a name is too long
+    except (OSError, RuntimeError) as error:  # a RuntimeError is a link that leads to itself
+        reason = getattr(error, "strerror", None) or error
+        raise HomeError(f"{root}: cannot be a folder ({reason}). Set ENVLOOM_HOME to another one.") from error
+    return root
+
+
 def _require_usable(root: Path) -> None:
     """Refuse a folder that a part of the project could not use, before anything is written. Raises HomeError."""
     try:
@@ -169,5 +180,6 @@ def _require_usable(root: Path) -> None:
             f"{root}: a home's path may not hold {' or '.join(wrong)}, which DuckDB and Dagster take for patterns. Set "
             "ENVLOOM_HOME to another folder."
         )
-    if root.exists() and not root.is_dir():
-        raise HomeError(f"{root}: is a file. Set ENVLOOM_HOME to a folder, or to a name that is free.")
+    for folder in (root, *root.parents):
+        if folder.exists() and not folder.is_dir():
+            raise HomeError(f"{folder}: is a file. Set ENVLOOM_HOME to a folder, or to a name that is free.")
