@@ -143,10 +143,19 @@ class Home:
         return self
 
     def _configure_dagster(self) -> None:
-        """Write `dagster.yaml`, or add our storage to one that names none; the rest of it is a person's."""
+        """Write `dagster.yaml`, or add our storage to one that names none; the rest of it is a person's.
+
+        Raises HomeError for a file that is no YAML mapping.
+        """
         file = self.dagster / "dagster.yaml"
-        text = file.read_text() if file.exists() else DAGSTER_SETTINGS
-        if _STORAGES.isdisjoint(yaml.safe_load(text) or {}):
+        try:
+            text = file.read_text(encoding="utf-8") if file.exists() else DAGSTER_SETTINGS
+            settings = yaml.safe_load(text) or {}
+            if not isinstance(settings, dict):
+                raise ValueError("no mapping of settings")
+        except (yaml.YAMLError, ValueError) as error:
+            raise HomeError(f"{file}: cannot be read ({error}). Correct it, or delete it: it is made anew.") from error
+        if _STORAGES.isdisjoint(settings):
             unfinished = file.with_name(f".{file.name}.{uuid4().hex}")  # other processes may read or write it now
             unfinished.write_text(text.rstrip("\n") + "\n" + DAGSTER_STORAGE)
             unfinished.replace(file)

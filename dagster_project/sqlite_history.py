@@ -30,7 +30,7 @@ from filelock import FileLock
 from sqlalchemy.engine import Engine
 from sqlalchemy.pool import NullPool
 
-from dagster_project.home import Home
+from dagster_project.home import Home, HomeError
 from dagster_project.orphans import Ownership, fail_orphans, holders
 
 logger = logging.getLogger(__name__)
@@ -200,15 +200,28 @@ def _ensure_tables(file: Path, metadata: db.MetaData, module: str) -> bool:
 def _keep_one_head(file: Path, module: str) -> None:
     """Mend a history that two processes made at once: both wrote down a version, and Dagster opens it no more.
 
-    The tables are those of the newest version, whoever made them.
+    The tables are those of the newest version, whoever made them. Raises HomeError for a damaged file.
     """
     from alembic.script import ScriptDirectory
 
     head = ScriptDirectory.from_config(get_alembic_config(module)).as_revision_number("head")
-    with closing(sqlite3.connect(file)) as connection, connection:
+    with _naming_damage(file), closing(sqlite3.connect(file)) as connection, connection:
         if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone():
             return
         versions = {version for (version,) in connection.execute("SELECT version_num FROM alembic_version")}
         if len(versions) > 1 and head in versions:
             connection.execute("DELETE FROM alembic_version WHERE version_num != ?", (head,))
             logger.warning("%s: made by two processes at once, versions %s; kept %s", file, sorted(versions), head)
+
+
+@contextmanager
+def _naming_damage(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError:  # busy, read-only or full: the file may be sound
+        raise
+    except sqlite3.DatabaseError as error:
+        raise HomeError(
+            f"{file}: is damaged ({error}). Move the home's folder dagster/ away: it holds the log of runs alone and is "
+            "made anew. What was materialized is in the warehouse."
+        ) from error

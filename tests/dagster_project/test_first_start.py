@@ -3,13 +3,14 @@
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
-from dagster_project.home import REPOSITORY, Home
+from dagster_project.home import REPOSITORY, Home, HomeError
 
 AT_ONCE = 5
 ROUNDS = 3
@@ -75,3 +76,31 @@ def test_a_history_that_two_processes_made_at_once_is_mended(
     with closing(sqlite3.connect(file)) as connection:
         assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [(newest,)]
     assert str(file) in caplog.text
+
+
+@pytest.mark.parametrize("damage", [lambda content: b"damage", lambda content: content[:20_000]])
+@pytest.mark.parametrize("database", ["history/runs.db", "history/runs/index.db", "schedules/schedules.db"])
+def test_a_damaged_history_is_named_with_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, database: str, damage: Callable[[bytes], bytes]
+) -> None:
+    monkeypatch.setenv("ENVLOOM_HOME", str(tmp_path))
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "dagster"))
+    home = Home.here().prepare()
+    dg.DagsterInstance.get().dispose()
+    file = home.dagster / database
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    file.write_bytes(damage(file.read_bytes()))
+    with pytest.raises(HomeError, match=f"{file.name}: is damaged .* Move the home's folder dagster/ away"):
+        dg.DagsterInstance.get()
+
+
+@pytest.mark.parametrize("text", ["{[ ", "- a", "text", "a: b: c", "\0"])
+def test_settings_of_dagster_that_cannot_be_read_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setenv("ENVLOOM_HOME", str(tmp_path))
+    (tmp_path / "dagster").mkdir()
+    (tmp_path / "dagster" / "dagster.yaml").write_text(text)
+    with pytest.raises(HomeError, match=r"(?s)dagster\.yaml: cannot be read .* delete it"):
+        Home.here().prepare()
