@@ -222,6 +222,6 @@ def _naming_damage(file: Path) -> Iterator[None]:
         raise
     except sqlite3.DatabaseError as error:
         raise HomeError(
-            f"{file}: is damaged ({error}). Move the home's folder dagster/ away: it holds the log of runs alone and is "
-            "made anew. What was materialized is in the warehouse."
+            f"{file}: is damaged ({error}). Move the home's folder dagster/ away: it holds the log of runs alone and "
+            "is made anew. What was materialized is in the warehouse."
         ) from error

@@ -78,7 +78,7 @@ def test_a_history_that_two_processes_made_at_once_is_mended(
     assert str(file) in caplog.text
 
 
-@pytest.mark.parametrize("damage", [lambda content: b"damage", lambda content: content[:20_000]])
+@pytest.mark.parametrize("damage", [lambda _: b"damage", lambda content: content[:20_000]])
 @pytest.mark.parametrize("database", ["history/runs.db", "history/runs/index.db", "schedules/schedules.db"])
 def test_a_damaged_history_is_named_with_the_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, database: str, damage: Callable[[bytes], bytes]
