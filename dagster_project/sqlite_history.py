@@ -8,7 +8,7 @@ import logging
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -32,6 +32,7 @@ from sqlalchemy.pool import NullPool
 
 from dagster_project.home import Home, HomeError
 from dagster_project.orphans import Ownership, fail_orphans, holders
+from serving.waiting import held
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +40,8 @@ _NAP_S = 0.1
 _NAPS = 10
 """Between two looks at a pool: short naps, since Dagster's own handler of signals ends none of them."""
 _ANNOUNCE_EVERY_S = 60.0
+_MAKING_S = 120.0
+"""How long one waits for another process that makes tables, which takes it a second."""
 
 
 def database_url(file: Path) -> str:
@@ -59,7 +62,7 @@ class History(DagsterSqliteStorage):
         self.base_dir = base_dir
         self._inst_data = inst_data
         self.ownership = Ownership(home.running)
-        with making:
+        with _alone(making):
             self._run_storage = Runs.at(runs / "runs.db", self.ownership)
             self._event_log_storage = Events(events, making, home.running)
             self._schedule_storage = Schedules.at(schedules / "schedules.db")
@@ -135,7 +138,7 @@ class Events(sqlite_event_log.SqliteEventLogStorage):
         return database_url(self._folder / f"{shard_name}.db")
 
     def _initdb(self, engine: Engine, for_index_shard: bool = False) -> None:
-        with self._making:
+        with _alone(self._making):
             super()._initdb(engine, for_index_shard)
 
     def claim_concurrency_slot(
@@ -170,6 +173,17 @@ class Events(sqlite_event_log.SqliteEventLogStorage):
         claims = self.get_concurrency_info(pool).claimed_slots
         by = ", ".join(f"{claim.step_key} of run {holders(self._running, claim.run_id)}" for claim in claims)
         logger.warning("%s waits for a place in pool %s, held by %s", step[1], pool, by or "none yet")
+
+
+@contextmanager
+def _alone(making: FileLock) -> Iterator[None]:
+    """Raises HomeError where another process makes tables for too long, such as a stopped one."""
+    with ExitStack() as turn:
+        try:
+            turn.enter_context(held(making, "another process that makes the history of runs", _MAKING_S))
+        except TimeoutError as error:
+            raise HomeError(str(error)) from None
+        yield
 
 
 @contextmanager

@@ -9,7 +9,11 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from filelock import FileLock
+from typer.testing import CliRunner
 
+from dagster_project import sqlite_history
+from dagster_project.cli import app
 from dagster_project.home import REPOSITORY, Home, HomeError
 
 AT_ONCE = 5
@@ -104,3 +108,28 @@ def test_settings_of_dagster_that_cannot_be_read_are_named(
     (tmp_path / "dagster" / "dagster.yaml").write_text(text)
     with pytest.raises(HomeError, match=r"(?s)dagster\.yaml: cannot be read .* delete it"):
         Home.here().prepare()
+
+
+def test_a_process_that_never_ends_making_the_history_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENVLOOM_HOME", str(tmp_path))
+    home = Home.here().prepare()
+    monkeypatch.setattr(sqlite_history, "_MAKING_S", 0.1)
+    lock = home.dagster / ".making.lock"
+    with FileLock(lock), pytest.raises(HomeError, match=r"\.making\.lock was held .* End the process"):
+        sqlite_history.History(str(home.dagster))
+
+
+@pytest.mark.parametrize(
+    ("words", "remedy"),
+    [("database is locked", "Close it"), ("file is not a database", "Move the damaged one away")],
+)
+def test_a_fault_of_sqlite_ends_any_command_with_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, remedy: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise sqlite3.DatabaseError(words)
+
+    monkeypatch.setenv("ENVLOOM_HOME", str(tmp_path))
+    monkeypatch.setattr("dagster_project.home.Home.prepare", fail)
+    ended = CliRunner().invoke(app, ["domain", "check", "library"])
+    assert ended.exit_code == 1 and words in ended.output and remedy in ended.output
