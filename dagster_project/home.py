@@ -70,7 +70,7 @@ class Home:
 
         Raises `HomeError` and `LakeMisconfigured`.
         """
-        root = Path(os.environ.get("ENVLOOM_HOME") or REPOSITORY / ".envloom").resolve()
+        root = _resolved(Path(os.environ.get("ENVLOOM_HOME") or REPOSITORY / ".envloom"))
         _require_usable(root)
         return cls.at(str(root), os.environ.get("ENVLOOM_WAREHOUSE", ""))
 
@@ -143,10 +143,19 @@ class Home:
         return self
 
     def _configure_dagster(self) -> None:
-        """Write `dagster.yaml`, or add our storage to one that names none; the rest of it is a person's."""
+        """Write `dagster.yaml`, or add our storage to one that names none; the rest of it is a person's.
+
+        Raises HomeError for a file that is no YAML mapping.
+        """
         file = self.dagster / "dagster.yaml"
-        text = file.read_text() if file.exists() else DAGSTER_SETTINGS
-        if _STORAGES.isdisjoint(yaml.safe_load(text) or {}):
+        try:
+            text = file.read_text(encoding="utf-8") if file.exists() else DAGSTER_SETTINGS
+            settings = yaml.safe_load(text) or {}
+            if not isinstance(settings, dict):
+                raise ValueError("no mapping of settings")
+        except (yaml.YAMLError, ValueError) as error:
+            raise HomeError(f"{file}: cannot be read ({error}). Correct it, or delete it: it is made anew.") from error
+        if _STORAGES.isdisjoint(settings):
             unfinished = file.with_name(f".{file.name}.{uuid4().hex}")  # other processes may read or write it now
             unfinished.write_text(text.rstrip("\n") + "\n" + DAGSTER_STORAGE)
             unfinished.replace(file)
@@ -154,6 +163,17 @@ class Home:
 
 _PATTERN = set("?*[")
 _STORAGES = {"storage", "run_storage", "event_log_storage", "schedule_storage"}
+
+
+def _resolved(root: Path) -> Path:
+    """The absolute path without links. Raises HomeError for one that no folder can have."""
+    try:
+        root = root.resolve()
+        root.exists()  # a file system says only here that a name is too long
+    except (OSError, RuntimeError) as error:  # a RuntimeError is a link that leads to itself
+        reason = getattr(error, "strerror", None) or error
+        raise HomeError(f"{root}: cannot be a folder ({reason}). Set ENVLOOM_HOME to another one.") from error
+    return root
 
 
 def _require_usable(root: Path) -> None:
@@ -169,5 +189,6 @@ def _require_usable(root: Path) -> None:
             f"{root}: a home's path may not hold {' or '.join(wrong)}, which DuckDB and Dagster take for patterns. Set "
             "ENVLOOM_HOME to another folder."
         )
-    if root.exists() and not root.is_dir():
-        raise HomeError(f"{root}: is a file. Set ENVLOOM_HOME to a folder, or to a name that is free.")
+    for folder in (root, *root.parents):
+        if folder.exists() and not folder.is_dir():
+            raise HomeError(f"{folder}: is a file. Set ENVLOOM_HOME to a folder, or to a name that is free.")

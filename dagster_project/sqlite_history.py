@@ -8,7 +8,7 @@ import logging
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -30,8 +30,9 @@ from filelock import FileLock
 from sqlalchemy.engine import Engine
 from sqlalchemy.pool import NullPool
 
-from dagster_project.home import Home
+from dagster_project.home import Home, HomeError
 from dagster_project.orphans import Ownership, fail_orphans, holders
+from serving.waiting import held
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +40,8 @@ _NAP_S = 0.1
 _NAPS = 10
 """Between two looks at a pool: short naps, since Dagster's own handler of signals ends none of them."""
 _ANNOUNCE_EVERY_S = 60.0
+_MAKING_S = 120.0
+"""How long one waits for another process that makes tables, which takes it a second."""
 
 
 def database_url(file: Path) -> str:
@@ -59,7 +62,7 @@ class History(DagsterSqliteStorage):
         self.base_dir = base_dir
         self._inst_data = inst_data
         self.ownership = Ownership(home.running)
-        with making:
+        with _alone(making):
             self._run_storage = Runs.at(runs / "runs.db", self.ownership)
             self._event_log_storage = Events(events, making, home.running)
             self._schedule_storage = Schedules.at(schedules / "schedules.db")
@@ -135,7 +138,7 @@ class Events(sqlite_event_log.SqliteEventLogStorage):
         return database_url(self._folder / f"{shard_name}.db")
 
     def _initdb(self, engine: Engine, for_index_shard: bool = False) -> None:
-        with self._making:
+        with _alone(self._making):
             super()._initdb(engine, for_index_shard)
 
     def claim_concurrency_slot(
@@ -173,6 +176,17 @@ class Events(sqlite_event_log.SqliteEventLogStorage):
 
 
 @contextmanager
+def _alone(making: FileLock) -> Iterator[None]:
+    """Raises HomeError where another process makes tables for too long, such as a stopped one."""
+    with ExitStack() as turn:
+        try:
+            turn.enter_context(held(making, "another process that makes the history of runs", _MAKING_S))
+        except TimeoutError as error:
+            raise HomeError(str(error)) from None
+        yield
+
+
+@contextmanager
 def _connected(file: Path) -> Iterator[db.Connection]:
     engine = db.create_engine(database_url(file), poolclass=NullPool)
     with engine.connect() as connection:
@@ -200,15 +214,28 @@ def _ensure_tables(file: Path, metadata: db.MetaData, module: str) -> bool:
 def _keep_one_head(file: Path, module: str) -> None:
     """Mend a history that two processes made at once: both wrote down a version, and Dagster opens it no more.
 
-    The tables are those of the newest version, whoever made them.
+    The tables are those of the newest version, whoever made them. Raises HomeError for a damaged file.
     """
     from alembic.script import ScriptDirectory
 
     head = ScriptDirectory.from_config(get_alembic_config(module)).as_revision_number("head")
-    with closing(sqlite3.connect(file)) as connection, connection:
+    with _naming_damage(file), closing(sqlite3.connect(file)) as connection, connection:
         if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone():
             return
         versions = {version for (version,) in connection.execute("SELECT version_num FROM alembic_version")}
         if len(versions) > 1 and head in versions:
             connection.execute("DELETE FROM alembic_version WHERE version_num != ?", (head,))
             logger.warning("%s: made by two processes at once, versions %s; kept %s", file, sorted(versions), head)
+
+
+@contextmanager
+def _naming_damage(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError:  # busy, read-only or full: the file may be sound
+        raise
+    except sqlite3.DatabaseError as error:
+        raise HomeError(
+            f"{file}: is damaged ({error}). Move the home's folder dagster/ away: it holds the log of runs alone and "
+            "is made anew. What was materialized is in the warehouse."
+        ) from error

@@ -75,6 +75,10 @@ class LedgerConflict(ServingError):
     """An imported recording contradicts the ledger, or is not a recording at all."""
 
 
+class LedgerDamaged(ServingError):
+    """The file of a ledger is no SQLite database, or one that is cut or overwritten. It was left as it is."""
+
+
 class BudgetExceeded(ServingError):
     """The allowed calls, tokens or dollars are used up; everything answered so far is stored."""
 

@@ -15,6 +15,7 @@ from filelock import FileLock
 from pydantic import BaseModel, ConfigDict
 
 from serving.endpoint import ChatRequest, LlmCall, Price, call_id
+from serving.errors import LedgerDamaged
 from serving.watchdog import process_started
 
 _SCHEMA = (
@@ -194,12 +195,22 @@ class CallStore:
 
     @contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:
-        """One connection per use: connections are bound to a thread, and opening one costs a tenth of a millisecond."""
+        """One connection per use: connections are bound to a thread, and opening one costs a tenth of a millisecond.
+
+        Raises LedgerDamaged.
+        """
         db = sqlite3.connect(self.path, timeout=60)
         try:
             db.execute("PRAGMA synchronous = NORMAL")  # with WAL: safe against a killed process
             with db:
                 yield db
+        except sqlite3.DatabaseError as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+                raise
+            raise LedgerDamaged(
+                f"{self.path}: is damaged ({error}). Put a copy of it in its place, or move it away: then a recording "
+                "is read in again, and a model is asked again what only this file had the answers to."
+            ) from error
         finally:
             db.close()
 

@@ -133,7 +133,7 @@ class DatabaseFile:
     def _connect_current(self) -> duckdb.DuckDBPyConnection:
         """A read-only connection to a file of this code's schema: made, mended or migrated first; under the lock."""
         with naming_read_only(self.place):
-            settle(self.path)
+            settle(self.path, self._is_whole)
         if not self.path.exists() or not self.path.stat().st_size:  # DuckDB opens no empty file
             self._create()
         connection = self._connect_mended()
@@ -156,7 +156,7 @@ class DatabaseFile:
 
     def _connect_unwritable(self, refusal: WarehouseReadOnly) -> duckdb.DuckDBPyConnection:
         """A read-only connection to the file as it is; views are this code's. Raises `WarehouseReadOnly`."""
-        path = whole(self.path)
+        path = whole(self.path, self._is_whole)
         if not path.exists():
             raise WarehouseReadOnly(f"{self.path}: there is no warehouse, and none can be made: {refusal}") from refusal
         connection = self._connect(path)
@@ -170,6 +170,14 @@ class DatabaseFile:
         for statement in temporary_view_sql():
             connection.execute(statement)
         return connection
+
+    def _is_whole(self, copy: Path) -> bool:
+        try:
+            with closing(self._connect(copy)) as connection:
+                version_of(connection)
+        except (WarehouseUnreadable, duckdb.CatalogException):
+            return False
+        return True
 
     def _create(self) -> None:
         """Make an empty warehouse: there whole, or not at all."""

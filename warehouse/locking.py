@@ -1,9 +1,10 @@
 """Whose turn it is: one lock file beside the warehouse, which dies with the process that holds it."""
 
 import fcntl
+import logging
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,6 +16,9 @@ from warehouse.errors import WarehouseBusy, naming_full_disk, naming_read_only
 _POLL_S = 0.01
 """How often a waiting process looks whether the lock is free: it is held for some hundredths of a second at a time."""
 
+_SILENCE_S = 10.0
+logger = logging.getLogger(__name__)
+
 
 @contextmanager
 def exclusive_lock(path: Path, timeout_s: float) -> Iterator[None]:
@@ -23,13 +27,24 @@ def exclusive_lock(path: Path, timeout_s: float) -> Iterator[None]:
     try:
         with naming_full_disk(path.parent), naming_read_only(path.parent):
             path.parent.mkdir(parents=True, exist_ok=True)
-            lock.acquire()
+            _acquire(lock, timeout_s)
     except filelock.Timeout as error:
         raise WarehouseBusy(f"{path}: held by another process for {timeout_s:g} s. Retry.") from error
     try:
         yield
     finally:
         lock.release()
+
+
+def _acquire(lock: filelock.BaseFileLock, timeout_s: float) -> None:
+    """Wait for the lock, and say so from time to time. Raises `filelock.Timeout`."""
+    while timeout_s > _SILENCE_S:
+        with suppress(filelock.Timeout):
+            lock.acquire(timeout=_SILENCE_S)
+            return
+        timeout_s -= _SILENCE_S
+        logger.warning("%s: held by another process; waiting at most %.0f s more", lock.lock_file, timeout_s)
+    lock.acquire(timeout=timeout_s)
 
 
 @contextmanager

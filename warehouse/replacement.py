@@ -6,16 +6,19 @@ file itself: torn at any write, a copy is only a copy.
 """
 
 import errno
+import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
 from warehouse.errors import naming_full_disk, naming_read_only
 
+logger = logging.getLogger(__name__)
 _NO_KERNEL_COPY = {errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM}
 
 
@@ -50,21 +53,26 @@ def replacement(path: Path, original: BinaryIO | None = None) -> Iterator[Path]:
             _discard(copy)
 
 
-def settle(path: Path) -> None:
-    """Finish a replacement that was interrupted once its copy was whole, and remove what others left behind."""
+def settle(path: Path, is_whole: Callable[[Path], bool]) -> None:
+    """Finish a replacement that was interrupted once its copy was whole, and remove what others left behind.
+
+    A finished copy that is damaged since, as by a failing disk, takes nobody's place: it is set aside and named.
+    """
     for leftover in (_unfinished(path), path.with_name(f".creating-{path.name}")):  # as earlier versions named it
         if leftover.exists() or log_of(leftover).exists():
             _discard(leftover)
-    if _finished(path).exists():
-        log_of(path).unlink(missing_ok=True)
-        sync(path.parent)
-        _finished(path).replace(path)
-        sync(path.parent)
+    copy = _finished(path)
+    if copy.exists() and not is_whole(copy):
+        aside = copy.rename(copy.with_name(f"{copy.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S%f}"))
+        logger.warning("%s: was to replace the warehouse and is damaged; set aside as %s. %s stays", copy, aside, path)
+    elif copy.exists():
+        _finish(path)
 
 
-def whole(path: Path) -> Path:
+def whole(path: Path, is_whole: Callable[[Path], bool]) -> Path:
     """The file to read where nothing can be written: a copy that was finished before its process died, or the file."""
-    return _finished(path) if _finished(path).exists() else path
+    copy = _finished(path)
+    return copy if copy.exists() and is_whole(copy) else path
 
 
 def sync(path: Path) -> None:
@@ -84,7 +92,14 @@ def _put_in_place(copy: Path, path: Path) -> None:
     """
     copy.rename(_finished(path))
     sync(path.parent)
-    settle(path)
+    _finish(path)
+
+
+def _finish(path: Path) -> None:
+    log_of(path).unlink(missing_ok=True)
+    sync(path.parent)
+    _finished(path).replace(path)
+    sync(path.parent)
 
 
 def _unfinished(path: Path) -> Path:

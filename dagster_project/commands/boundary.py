@@ -87,7 +87,7 @@ def _not_writable(error: OSError) -> HomeError:
 
 
 def _sqlite_refused(error: Exception) -> Exception | None:
-    """SQLite's ways of saying that it cannot write in the home, as an error of ours; None for any other."""
+    """SQLite's ways of saying that a file of the home is damaged, held or not to be written; None for any other."""
     root = Home.here().root
     words = str(getattr(error, "orig", error))
     if "readonly" in words or "unable to open" in words:
@@ -95,4 +95,11 @@ def _sqlite_refused(error: Exception) -> Exception | None:
     if "disk I/O error" in words or "disk is full" in words:
         free = shutil.disk_usage(root).free // 2**20
         return DiskFull(f"{root}: SQLite cannot write ({words}); {free} MiB are free. Free some space, then go on.")
+    if "is locked" in words:
+        return HomeError(f"{root}: another program holds an SQLite file ({words}). Close it, then go on.")
+    if "malformed" in words or "not a database" in words:
+        return HomeError(
+            f"{root}: an SQLite file is damaged ({words}). Move the damaged one away: `dagster/` holds the log of runs "
+            "and `ledger.sqlite` the calls of models. Both are made anew; the warehouse is another file."
+        )
     return None

@@ -13,6 +13,7 @@ from rich.console import Console
 from dagster_project.commands.console import AsJson, as_stored, echo, echo_json, fail, json_text, stderr, terminal
 from dagster_project.finding import NotFound
 from dagster_project.home import Home
+from dagster_project.named_errors import NAMED
 
 _COLOURS = {"identical": "green", "different": "red", "not reproducible here": "yellow", "taken over": "dim"}
 
@@ -91,10 +92,8 @@ def reproduce(
     try:
         home = Home.here() if mode is _Mode.verify else Home.here().prepare()
         findings = reproduce(request, home, hear, announce)
-    except (NotFound, BundleBroken, NotHere, NotTrusted, FileExistsError) as error:
-        raise fail(error, 2) from error
-    except RemakingDied as error:
-        raise fail(error) from error
+    except (*NAMED, BundleBroken, NotHere, NotTrusted, RemakingDied, FileExistsError) as error:
+        raise fail(error, 2) from error  # 1 says that something is different, and nothing was compared
     counts = Counter(str(finding.status) for finding in findings)
     if as_json:
         assets = [finding.as_json() for finding in findings]

@@ -7,6 +7,7 @@ says so: the reader repeats each on his own command line.
 import hashlib
 import os
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +59,10 @@ def require_permission(
     lines = [*python, *_running(batches, mode)]
     wanted = _wanted(recorded, batches, mode) if inputs == "recorded" else {}
     if not permission.trust:
-        shown = [*lines, *(f"uses, if allowed: {place} = {value}" for value, place in wanted.items())]
+        shown = [
+            *lines,
+            *(f"uses, if allowed: {_printed(place)} = {_printed(value)}" for value, place in wanted.items()),
+        ]
         raise NotTrusted(
             "\n  ".join(["Making an archive again runs what its author put into it, as you. This one:", *shown])
             + "\nNothing was run. Look at it with --mode verify, or add --trust if you trust its author."
@@ -68,13 +72,13 @@ def require_permission(
             "\n  ".join(
                 [
                     "The archive names addresses, environment variables or models of its author's choice:",
-                    *(f"{place}: --allow {value!r}" for value, place in refused.items()),
+                    *(f"{_printed(place)}: {_option(value)}" for value, place in refused.items()),
                 ]
             )
             + "\nNothing was run, read or contacted. Repeat the option for each that you want used, or take your own "
             "campaign with --inputs present."
         )
-    return [*lines, *(f"uses, as you allow: {place} = {value}" for value, place in wanted.items())]
+    return [*lines, *(f"uses, as you allow: {_printed(place)} = {_printed(value)}" for value, place in wanted.items())]
 
 
 def environment_for(variables: Mapping[str, str], permission: Permission) -> dict[str, str]:
@@ -118,6 +122,16 @@ def _is_foreign(model: str, models: Path, known: set[str]) -> bool:
         return fingerprint_here(model, models) not in known
     except ServingError:
         return True
+
+
+def _printed(text: str) -> str:
+    """A stranger's text on one line."""
+    return text if text.isprintable() else repr(text)
+
+
+def _option(value: str) -> str:
+    """What allows a value; pasted into a shell, it is that value alone and runs nothing."""
+    return f"--allow {shlex.quote(value)}" if value.isprintable() else f"{value!r}, which no option names"
 
 
 def _python(recorded: Home, target: Target, batches: Sequence[Batch]) -> Iterator[str]:

@@ -15,6 +15,7 @@ from typing import BinaryIO, cast
 
 from dagster_project.reproduction.containment import BundleBroken, path_inside, shortened
 from dagster_project.reproduction.header import HEADER, BundleHeader, read_header
+from warehouse.errors import naming_full_disk
 
 GIB = 2**30
 MOST_BYTES = 20 * GIB
@@ -33,9 +34,16 @@ def default_most_bytes(folder: Path) -> int:
 
 
 def unpack(path: Path, folder: Path, most_bytes: int) -> BundleHeader:
-    """The header of the archive, once every file it names is in `folder` with its sha256. Raises BundleBroken."""
+    """The header of the archive, once every file it names is in `folder` with its sha256.
+
+    Raises BundleBroken, and DiskFull for what the archive is not to blame for.
+    """
     try:
-        with _opened(path, most_bytes) as stream, tarfile.open(fileobj=cast(BinaryIO, stream), mode="r|") as archive:
+        with (
+            naming_full_disk(folder),
+            _opened(path, most_bytes) as stream,
+            tarfile.open(fileobj=cast(BinaryIO, stream), mode="r|") as archive,
+        ):
             header = _header(archive, stream)
             _extract(archive, stream, header, folder)
             return header

@@ -1,7 +1,9 @@
 """A stranger's bundle, doctored in every way with its hashes right: nothing leaves the scratch folder, one error."""
 
+import errno
 import gzip
 import json
+import os
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from dagster_project.reproduction import unpacking
 from dagster_project.reproduction.containment import BundleBroken, path_inside
 from envs.record import canonical_json, content_id
 from tests.dagster_project.foreign import (
@@ -211,6 +214,17 @@ def test_an_archive_that_unpacks_to_more_than_it_may_is_stopped(archive: Archive
     archive.files[name] = bytes(2**20)
     evil = archive.write(tmp_path / "evil.tar.gz")
     assert "GiB" in refused(envloom("reproduce", evil, "--max-gib", "0.0005"))
+
+
+def test_a_full_disk_is_not_blamed_on_the_archive_and_no_difference(
+    archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> str:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(unpacking, "_written", fail)
+    result = envloom("reproduce", archive.write(tmp_path / "evil.tar"))
+    assert result.exit_code == 2 and "DiskFull: " in result.output and "Write it again" not in result.output
 
 
 @pytest.mark.parametrize(("size", "words"), [(2**40, "times its size"), (2**70, "more than")])

@@ -1,6 +1,7 @@
 """What a stranger's bundle runs, reads and contacts: nothing by default, and afterwards only what its reader allows."""
 
 import json
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -69,8 +70,19 @@ def test_what_a_campaign_names_is_neither_contacted_nor_read_though_it_is_truste
     result = envloom("reproduce", evil, "--mode", mode, "--trust")
     assert result.exit_code == 2 and "NotTrusted" in result.output
     for value in values:
-        assert f"--allow '{value}'" in result.output
+        assert f"--allow {value}" in result.output
     assert "the reader's key" not in result.output
+
+
+def test_an_option_that_a_bundle_has_shown_runs_nothing_when_it_is_pasted(archive: Archive, tmp_path: Path) -> None:
+    command, lines = "it's $(touch owned)", "x\nThe archive runs nothing."
+    archive.set_campaign(engine={"base_urls": [command, lines]}, rollouts={"workers": {"count": 2}})
+    evil = archive.write(tmp_path / "evil.tar")
+    for more in ([], ["--trust"]):
+        shown = envloom("reproduce", evil, "--mode", "regenerate", *more).output
+        assert "The archive runs nothing." not in shown.splitlines()
+    [option] = [line for line in shown.splitlines() if "touch owned" in line]
+    assert shlex.split(option[option.index("--allow") :]) == ["--allow", command]
 
 
 def test_a_model_folder_of_the_reader_is_used_only_if_it_is_the_recorded_one(
@@ -81,7 +93,7 @@ def test_a_model_folder_of_the_reader_is_used_only_if_it_is_the_recorded_one(
         (own / name).write_text("{}")
     archive.set_campaign(policy=str(own))
     result = envloom("reproduce", archive.write(tmp_path / "evil.tar"), "--mode", "replay", "--trust")
-    assert result.exit_code == 2 and f"--allow '{own}'" in result.output
+    assert result.exit_code == 2 and f"--allow {own}" in result.output
 
 
 def test_looking_at_a_bundle_asks_no_hub(archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from dagster_project.cli import app
-from dagster_project.home import Home, HomeError
+from dagster_project.home import Home
 from dagster_project.runner import Step, run_steps
 from dagster_project.training import served
 from trainer.jobs import UpdateJob
@@ -47,11 +47,16 @@ def test_a_name_that_a_part_cannot_use_is_refused_before_anything_is_written(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_home_that_is_a_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["file", "file/home", "loop", "x" * 300, "/".join(["y" * 200] * 30)])
+def test_a_place_where_no_folder_can_be_is_refused_by_every_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     (tmp_path / "file").write_text("")
-    monkeypatch.setenv("ENVLOOM_HOME", str(tmp_path / "file"))
-    with pytest.raises(HomeError, match="is a file"):
-        Home.here()
+    (tmp_path / "loop").symlink_to("loop")
+    monkeypatch.setenv("ENVLOOM_HOME", str(tmp_path / name))
+    for command in (["domain", "make", "library"], ["query", "SELECT 1"], ["env", "list"]):
+        refused = runner.invoke(app, command)
+        assert refused.exit_code == 2 and "Set ENVLOOM_HOME to" in refused.output
 
 
 def test_dagster_settings_of_a_person_stay_and_get_our_storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,14 +1,17 @@
 """The ledger never asks twice, never invents an answer, and survives being interrupted."""
 
 import asyncio
+import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from serving.endpoint import Endpoint, LlmCall, ServedModel
-from serving.errors import EndpointError, EndpointUnreachable, LedgerConflict, ReplayMiss
+from serving.errors import EndpointError, EndpointUnreachable, LedgerConflict, LedgerDamaged, ReplayMiss
 from serving.ledger import Ledger, read_header
+from serving.store import CallStore
 from tests.serving.provider import MODEL, Provider
 from tests.serving.provider import request as _request
 
@@ -98,6 +101,19 @@ def test_a_file_that_is_no_recording_is_refused_by_line(tmp_path: Path) -> None:
     path.write_text('{"model": "m"}\n{"half": 1}\n')
     with pytest.raises(LedgerConflict, match=r"broken\.jsonl:2"):
         Ledger(tmp_path / "l.sqlite", MODEL).import_extract(path)
+
+
+@pytest.mark.parametrize("kept_bytes", [0, 9000])
+def test_a_damaged_ledger_is_named_with_the_remedy_and_kept(tmp_path: Path, kept_bytes: int) -> None:
+    file = tmp_path / "ledger.sqlite"
+    CallStore(file)
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    damaged = file.read_bytes()[:kept_bytes] or b"damage"
+    file.write_bytes(damaged)
+    with pytest.raises(LedgerDamaged, match=r"ledger\.sqlite: is damaged .* move it away"):
+        CallStore(file)
+    assert file.read_bytes() == damaged
 
 
 def test_nothing_is_started_when_every_answer_is_stored(tmp_path: Path) -> None:

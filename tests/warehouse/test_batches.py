@@ -6,10 +6,12 @@ import threading
 from pathlib import Path
 
 import duckdb
+import filelock
 import polars as pl
 import pytest
 
 import warehouse as package
+from warehouse import locking
 from warehouse.errors import RowsRejected, UnknownBatch, UnknownTable, WarehouseBusy
 from warehouse.tables import RECORD_TABLES, TABLES
 from warehouse.warehouse import Warehouse
@@ -131,6 +133,17 @@ def test_a_query_cannot_write_and_a_failed_one_leaves_the_warehouse_free(warehou
             warehouse.query(wrong)
     warehouse.record_batch("a", None, {"splits": splits("t")}, **MADE)
     assert warehouse.query("SELECT split FROM splits WHERE task_id = $task", {"task": "t"}).item() == "train"
+
+
+def test_who_waits_for_another_process_says_for_what(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(locking, "_SILENCE_S", 0.05)
+    impatient = Warehouse(warehouse.path, warehouse.parts_dir, timeout_s=0.2)
+    lock = warehouse.path.with_name(f"{warehouse.path.name}.lock")
+    with filelock.FileLock(lock), pytest.raises(WarehouseBusy):
+        impatient.query("SELECT 1")
+    assert f"{lock}: held by another process; waiting at most" in caplog.text
 
 
 def test_a_file_open_elsewhere_is_waited_for_and_then_named_busy(warehouse: Warehouse) -> None:

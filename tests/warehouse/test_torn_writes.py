@@ -162,6 +162,20 @@ def test_a_half_made_warehouse_is_made_anew(warehouse: Warehouse, leave: Callabl
     assert stored(warehouse) == ["a"] and not leftover.exists()
 
 
+@pytest.mark.parametrize("leave", [half_made, empty, lambda path: path.write_bytes(b"damage")])
+def test_a_finished_copy_that_is_damaged_since_takes_nobodys_place(
+    warehouse: Warehouse, caplog: pytest.LogCaptureFixture, leave: Callable[[Path], None]
+) -> None:
+    ingest(warehouse, "a")
+    copy = warehouse.path.with_name(f"{warehouse.path.name}.next")
+    leave(copy)
+    assert stored(warehouse) == ["a"]
+    assert not copy.exists() and "set aside" in caplog.text
+    assert list(copy.parent.glob(f"{copy.name}.damaged-*"))
+    ingest(warehouse, "b")
+    assert stored(warehouse) == ["a", "b"]
+
+
 def test_a_file_that_is_no_warehouse_is_named_and_kept(warehouse: Warehouse) -> None:
     with duckdb.connect(str(warehouse.path)) as other:
         other.execute("CREATE TABLE recipes (name VARCHAR)")
