@@ -110,8 +110,10 @@ def run_job(
 def served(warehouse: Warehouse, batch: Batch) -> ServedPolicy:
     """The policy that a batch of `base_policy`, `warm_policy` or `checkpoint` holds."""
     row = warehouse.read_batch(batch.batch_id, "checkpoints").to_dicts()[0]
+    if row["kind"] == "base" or row["path"] is None:
+        return ServedPolicy(policy_id=row["id"], adapter_path=None)
     adapter = Home.here().artefacts / Path(row["path"]).name  # older rows name the folder where the home was then
-    return ServedPolicy(policy_id=row["id"], adapter_path=None if row["kind"] == "base" else str(adapter))
+    return ServedPolicy(policy_id=row["id"], adapter_path=str(adapter))
 
 
 def checkpoint_tables(

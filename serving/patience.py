@@ -87,7 +87,7 @@ class Gate:
         while (wait_s := self._closed_until - monotonic()) > 0:
             if monotonic() + wait_s > deadline:
                 raise EndpointBusy(f"asks to be left alone for {ceil(wait_s)} s (`Retry-After`)")
-            await _slept(wait_s + random.uniform(0, _SPREAD_S))
+            await _slept(min(wait_s + random.uniform(0, _SPREAD_S), deadline - monotonic()))
 
 
 class GaveUp(Exception):

@@ -140,14 +140,6 @@ def test_a_job_is_the_same_job_where_its_home_has_been_moved_to() -> None:
     assert job("/a").identity == job("/b/c").identity != job("/a", seed=1).identity
 
 
-def test_a_home_that_cannot_be_made_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("ENVLOOM_HOME", str(tmp_path / "file" / "home"))
-    refused = runner.invoke(app, ["domain", "make", "library"])
-    assert refused.exit_code == 2
-    assert "cannot be written" in refused.output and "ENVLOOM_HOME" in refused.output
-
-
 def test_stored_paths_begin_at_the_home(tmp_path: Path) -> None:
     home = Home(tmp_path)
     assert home.relative(tmp_path / "models" / "m") == "models/m"

@@ -32,7 +32,7 @@ def test_two_processes_give_the_result_of_one_and_the_same_bytes_every_time(tmp_
         )
     left, right = (load_file(Path(result.checkpoint_path) / ADAPTER) for result in (one, two))
     assert all(torch.allclose(left[name], right[name], atol=1e-6) for name in left)
-    assert {path.name for path in (tmp_path / "two").iterdir()} == {"job.json", "result.json"}
+    assert {path.name for path in (tmp_path / "two").iterdir()} == {".lock", "job.json", "result.json"}
 
 
 @pytest.mark.parametrize("shard", [False, True])
@@ -62,7 +62,7 @@ def test_another_number_of_processes_than_the_settings_say_is_refused(tmp_path: 
     for machine in machines:
         said = machine.communicate()[1]
         assert machine.returncode and "processes: 1, but the launcher started 2" in said
-    assert {path.name for path in (tmp_path / "apart").iterdir()} == {"job.json"}
+    assert {path.name for path in (tmp_path / "apart").iterdir()} == {".lock", "job.json"}
 
 
 def on_two_machines(job: UpdateJob, folder: Path) -> list["subprocess.Popen[str]"]:
