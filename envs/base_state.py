@@ -50,16 +50,16 @@ def _check_clock(clock: str) -> None:
     if not is_datetime(clock):
         raise SpecError("clock", f"{clock!r} is no instant", "Write 2026-03-02T09:00:00")
     if not _FIRST_YEAR <= int(clock[:4]) <= _LAST_YEAR:
-        what = f"{clock} leaves no room for the days before and after it"
-        raise SpecError("clock", what, f"Choose a year from {_FIRST_YEAR} to {_LAST_YEAR}")
+        fault = f"{clock} leaves no room for the days before and after it"
+        raise SpecError("clock", fault, f"Choose a year from {_FIRST_YEAR} to {_LAST_YEAR}")
 
 
 def _check_repeats(connection: apsw.Connection, table: str) -> None:
     repeated = most_repeated(connection, table)
     if repeated is not None:
         row, word = repeated
-        what = f"the word {word!r} stands there more than {MAX_REPEATS} times"
-        raise SpecError(f"rows.{table}[{row}]", what, "Split the text into several rows")
+        fault = f"the word {word!r} stands there more than {MAX_REPEATS} times"
+        raise SpecError(f"rows.{table}[{row}]", fault, "Split the text into several rows")
 
 
 @dataclass(frozen=True)

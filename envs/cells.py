@@ -70,8 +70,8 @@ def check_references(spec: EnvironmentSpec) -> None:
             for position, column, parent in referring:
                 if row[position] is not None and row[position] not in ids[parent]:
                     place = f"rows.{table.name}[{number}].{column.name}"
-                    what = f"refers to a row of {parent} that does not exist"
-                    raise SpecError(place, what, f"Use an id seeded in {parent}")
+                    fault = f"refers to a row of {parent} that does not exist"
+                    raise SpecError(place, fault, f"Use an id seeded in {parent}")
 
 
 def check_range(where: str, parameter: Parameter) -> None:

@@ -133,8 +133,8 @@ def campaign_of(source: Warehouse, batch: Batch) -> Campaign:
 
 def recorded_settings(source: Warehouse, batch: Batch) -> Mapping[str, Any] | None:
     """The settings of its campaign that were recorded with a batch; None where none were."""
-    given = (given for given in givens_of(source, batch.batch_id) if given.kind == CAMPAIGN)
-    return next((one.record for one in given if one.name == campaign_name(batch)), None)
+    campaigns = (given for given in givens_of(source, batch.batch_id) if given.kind == CAMPAIGN)
+    return next((campaign.record for campaign in campaigns if campaign.name == campaign_name(batch)), None)
 
 
 def take_over(scratch: Scratch, batch: Batch) -> Batch:

@@ -288,9 +288,9 @@ def test_duckdbs_shell_starts_and_reaches_the_warehouse_alone(home: Home, tmp_pa
 
 
 def test_a_table_shows_text_as_it_is_stored() -> None:
-    told = runner.invoke(app, ["query", "SELECT 'root:x:0:0' AS a, '[red]b' AS b, chr(27) || '[2J' || chr(8238) AS c"])
-    assert "root:x:0:0" in told.stdout and "[red]b" in told.stdout
-    assert "\\x1b[2J\\u202e" in told.stdout and "\x1b" not in told.stdout
+    shown = runner.invoke(app, ["query", "SELECT 'root:x:0:0' AS a, '[red]b' AS b, chr(27) || '[2J' || chr(8238) AS c"])
+    assert "root:x:0:0" in shown.stdout and "[red]b" in shown.stdout
+    assert "\\x1b[2J\\u202e" in shown.stdout and "\x1b" not in shown.stdout
 
 
 def test_a_tree_folds_records_that_are_alike_and_tells_of_run_code_and_machine() -> None:
