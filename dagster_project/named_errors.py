@@ -3,7 +3,10 @@
 from dagster_project.campaign import CampaignError
 from dagster_project.finding import NotFound
 from dagster_project.home import HeldOutMissing
+from dagster_project.lineage import NotMaterialised
+from dagster_project.quarantining import Quarantined
 from dagster_project.synthesist import SynthesistNotSet
+from dagster_project.training import NoAdapter, NothingToTrainOn
 from generators.brief import DomainError
 from generators.decontamination import HeldOutError
 from generators.stage import StageFailed
@@ -12,7 +15,8 @@ from warehouse.errors import LakeMisconfigured, WarehouseError
 
 WRONG_SETTINGS = (CampaignError, DomainError, HeldOutError, HeldOutMissing, LakeMisconfigured, SynthesistNotSet)
 """Of files and variables that a person wrote."""
-NAMED = (*WRONG_SETTINGS, NotFound, ServingError, StageFailed, WarehouseError)
+_NOTHING_TO_WORK_ON = (NoAdapter, NotFound, NothingToTrainOn, NotMaterialised, Quarantined)
+NAMED = (*WRONG_SETTINGS, *_NOTHING_TO_WORK_ON, ServingError, StageFailed, WarehouseError)
 
 
 def is_named(class_name: str | None) -> bool:

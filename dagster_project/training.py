@@ -28,6 +28,10 @@ class NothingToTrainOn(RuntimeError):
     """No rollout of the batch carries a signal: why, by count."""
 
 
+class NoAdapter(RuntimeError):
+    """A trained checkpoint whose row names no adapter: which, and how to make it again."""
+
+
 @dataclass(frozen=True)
 class Scored:
     """A batch of rollouts with what the update needs and what the warehouse keeps."""
@@ -108,10 +112,15 @@ def run_job(
 
 
 def served(warehouse: Warehouse, batch: Batch) -> ServedPolicy:
-    """The policy that a batch of `base_policy`, `warm_policy` or `checkpoint` holds."""
+    """The policy that a batch of `base_policy`, `warm_policy` or `checkpoint` holds. Raises `NoAdapter`."""
     row = warehouse.read_batch(batch.batch_id, "checkpoints").to_dicts()[0]
-    if row["kind"] == "base" or row["path"] is None:
+    if row["kind"] == "base":
         return ServedPolicy(policy_id=row["id"], adapter_path=None)
+    if row["path"] is None:
+        raise NoAdapter(
+            f"checkpoint {row['id']}, {batch.asset}[{batch.partition}]: the warehouse names no folder of its adapter. "
+            f"Materialize {batch.asset}[{batch.partition}] again."
+        )
     adapter = Home.here().artefacts / Path(row["path"]).name  # older rows name the folder where the home was then
     return ServedPolicy(policy_id=row["id"], adapter_path=str(adapter))
 

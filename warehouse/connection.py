@@ -134,7 +134,10 @@ class DatabaseFile:
         """A read-only connection to a file of this code's schema: made, mended or migrated first; under the lock."""
         with naming_read_only(self.place):
             settle(self.path, self._is_whole)
-        if not self.path.exists() or not self.path.stat().st_size:  # DuckDB opens no empty file
+        if not self.path.exists():
+            self._create()
+        elif not self.path.stat().st_size:  # DuckDB opens no empty file
+            logger.warning("%s: was a file of 0 bytes; it is made anew, and earlier batches are not in it", self.path)
             self._create()
         connection = self._connect_mended()
         try:

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from dagster_project.cli import app
 from dagster_project.home import Home
 from dagster_project.runner import Step, run_steps
-from dagster_project.training import served
+from dagster_project.training import NoAdapter, served
 from trainer.jobs import UpdateJob
 from warehouse.tables import TABLES
 from warehouse.warehouse import Warehouse
@@ -127,6 +127,19 @@ def test_a_policy_is_read_from_the_home_it_is_in_now(tmp_path: Path, monkeypatch
             "checkpoint", path, {"checkpoints": [row]}, run_id="1", code_version="", data_version=path
         )
         assert served(warehouse, batch).adapter_path == str(home.artefacts / "abc")
+
+
+def test_a_checkpoint_without_an_adapter_is_not_served_as_the_base_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = move_to(tmp_path / "now", monkeypatch).prepare()
+    warehouse = Warehouse(home.warehouse, home.parts)
+    row = dict.fromkeys(TABLES["checkpoints"].columns) | {"id": "abc", "kind": "update"}
+    batch = warehouse.record_batch(
+        "checkpoint", "demo-0000", {"checkpoints": [row]}, run_id="1", code_version="", data_version="v"
+    )
+    with pytest.raises(NoAdapter, match=r"abc, checkpoint\[demo-0000\].*Materialize"):
+        served(warehouse, batch)
 
 
 def test_a_job_is_the_same_job_where_its_home_has_been_moved_to() -> None:

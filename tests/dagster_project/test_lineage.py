@@ -115,9 +115,10 @@ def test_every_batch_tells_code_lock_machine_and_library_versions(library_home: 
     assert json.loads(told[0]["machine"]).keys() == {"cpu", "cores", "platform", "gpus"}
 
 
-def test_a_missing_input_says_what_to_materialise(home: Home) -> None:
+def test_a_missing_input_says_what_to_materialise(home: Home, caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(StepFailed, match=r"environment\[library\].*brief\[library\] is not in the warehouse"):
         run_steps([Step("environment", "library")], home)
+    assert "Traceback" not in caplog.text and "Stack Trace" not in caplog.text
 
 
 def test_a_dataset_with_an_unproven_task_is_blocked(home: Home) -> None:

@@ -143,7 +143,8 @@ def _campaign(warehouse: Warehouse) -> None:
     """A warm start on one task, an update trained on its rollout, and one that left the rollout out."""
     tables: dict[str, Any] = {"environments": [{"id": "env", "domain": "shop"}]}
     store(warehouse, "environment", "shop", tables | {"tasks": [{"id": "t", "environment_id": "env"}]})
-    warm = {"updates": [{"id": "u-w", "checkpoint_id": "warm"}], "checkpoints": [{"id": "warm", "kind": "warm_start"}]}
+    checkpoint = {"id": "warm", "kind": "warm_start", "path": "artefacts/warm"}
+    warm = {"updates": [{"id": "u-w", "checkpoint_id": "warm"}], "checkpoints": [checkpoint]}
     store(warehouse, "warm_policy", "c", warm, [Edge("task", "t", "update", "u-w", "demonstrated")])
     for number, status in enumerate(("trained", "zero_variance")):
         parent = "step-0" if number else "warm"
@@ -151,6 +152,7 @@ def _campaign(warehouse: Warehouse) -> None:
         reward = {"update_id": update["id"], "rollout_id": f"r{number}", "status": status}
         rollout = {"id": f"r{number}", "task_id": "t", "policy_id": parent}
         row = {"id": f"step-{number}", "kind": "update", "parent_id": parent, "campaign": "c", "iteration": number}
+        row["path"] = f"artefacts/step-{number}"
         made = {"updates": [update], "checkpoints": [row], "rewards": [reward], "rollouts": [rollout]}
         store(warehouse, "checkpoint", f"c-{number:04}", made)
 

@@ -31,7 +31,8 @@ MOMENTS = {
     "between the tables and the views": "migrations.view_sql = die",
     "before the commit": "migrations.remembered_sql = die",
     "after the commit in the copy": "connection.migrate = then_die(connection.migrate)",
-    "after the copy is whole": "replacement.settle = then_die(replacement.settle)",
+    "once the copy is whole": "replacement._finish = die",
+    "after the copy took the place": "replacement._put_in_place = then_die(replacement._put_in_place)",
 }
 
 
@@ -82,7 +83,7 @@ def test_a_migration_killed_at_any_moment_leaves_the_old_file_or_the_new(old: Wa
     code = f"{KILLED}\n{MOMENTS[moment]}\nWarehouse(Path(sys.argv[1]), Path(sys.argv[2])).query('SELECT 1')"
     command = [sys.executable, "-c", code, str(old.path), str(old.parts_dir)]
     assert subprocess.run(command, cwd=HERE.parents[1], check=False).returncode == -signal.SIGKILL
-    assert version(old.path) == (str(SCHEMA_VERSION) if "whole" in moment else "3")
+    assert version(old.path) == (str(SCHEMA_VERSION) if "took" in moment else "3")
     assert old.read_batch("new", "tasks")["id"].to_list() == ["task-2", "task-1"]
     assert version(old.path) == str(SCHEMA_VERSION)
     assert {version(backup) for backup in backups(old)} == {"3"}

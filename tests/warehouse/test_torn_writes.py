@@ -185,3 +185,12 @@ def test_a_file_that_is_no_warehouse_is_named_and_kept(warehouse: Warehouse) -> 
     warehouse.path.write_bytes(before[:5000] + b"damage" + before[5006:])
     with pytest.raises(WarehouseUnreadable, match=r"parts that wait are kept.*backup"):
         warehouse.query("SELECT 1")
+
+
+def test_a_file_of_no_bytes_is_made_anew_and_that_is_said(
+    warehouse: Warehouse, caplog: pytest.LogCaptureFixture
+) -> None:
+    ingest(warehouse, "a")
+    warehouse.path.write_bytes(b"")
+    assert stored(warehouse) == []
+    assert str(warehouse.path) in caplog.text and "earlier batches are not in it" in caplog.text
