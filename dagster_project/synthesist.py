@@ -208,20 +208,20 @@ def _from_environment(variables: Mapping[str, str]) -> dict[str, Any]:
         "base_url": variables.get("ENVLOOM_BASE_URL", ""),
     }
     try:
-        told = json.loads(
+        settings = json.loads(
             variables.get("ENVLOOM_SETTINGS") or "{}", object_pairs_hook=_distinct, parse_constant=_refuse_constant
         )
-        _check_names("the whole", told, Synthesist)
-        _check_names("stages", told.get("stages", {}), None)
-        for stage, setting in told.get("stages", {}).items():
+        _check_names("the whole", settings, Synthesist)
+        _check_names("stages", settings.get("stages", {}), None)
+        for stage, setting in settings.get("stages", {}).items():
             _check_names(f"stages.{stage}", setting, StageModel)
-        Synthesist(**{**found, **told})
+        Synthesist(**{**found, **settings})
     except (ValueError, TypeError, RecursionError, dg.DagsterInvalidConfigError) as error:
         raise SynthesistNotSet(
             f"ENVLOOM_SETTINGS cannot be used: {_reason(error)}. It is a JSON object of settings of the synthesist, "
             'such as {"stages": {"phrases": {"model": "…", "base_url": "…", "api_key_variable": "…"}}}.'
         ) from None  # the cause quotes the settings
-    return {**found, **told}
+    return {**found, **settings}
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
