@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from envs.environment import Environment
-from envs.proof import POLICY, Audit, Proof
+from envs.proof import Audit, Proof
 from envs.record import content_id
 from envs.spec import EnvironmentSpec, Tool
 from envs.task import Rejection, Task
@@ -273,16 +273,3 @@ def merged(tables: Iterable[dict[str, Rows]]) -> dict[str, Rows]:
         for name, rows in found.items():
             together.setdefault(name, []).extend(rows)
     return together
-
-
-def unproven(warehouse: Warehouse, tasks: Iterable[Task]) -> list[str]:
-    """Ids of tasks with no stored proof, or with a failed check that rejects."""
-    ids = [task.id for task in tasks]
-    rejecting = [name for name, severity in POLICY.items() if severity == "reject"]
-    rows = warehouse.query(
-        "SELECT t.id FROM (SELECT unnest($ids) AS id) t LEFT JOIN checks c ON c.task_id = t.id "
-        "GROUP BY t.id HAVING count(c.id) = 0 OR count(*) FILTER (c.outcome = 'failed' AND c.name IN "
-        "(SELECT unnest($rejecting))) > 0",
-        {"ids": ids, "rejecting": rejecting},
-    )
-    return rows["id"].to_list()

@@ -4,7 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from envs.proof.novelty import program_shape, said, words_of
+from envs.proof.novelty import program_shape, words_of
 from envs.record import Record, content_id
 from envs.task import Task
 
@@ -70,7 +70,7 @@ def diversity(scope: str, tasks: Sequence[Task], tools: int, repeated: int = 0) 
         tool_bigram_entropy_bits=round(tool_entropy_bits(tasks), 4),
         tools=tools,
         tools_used=len({(task.domain, call.tool) for task in tasks for call in task.golden}),
-        lexical_diversity=round(hd_d(word for task in tasks for word in words_of(said(task))), 4),
+        lexical_diversity=round(hd_d(word for task in tasks for word in words_of(task.said)), 4),
         repeated=repeated,
     )
 

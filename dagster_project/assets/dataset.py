@@ -17,6 +17,7 @@ from dagster_project.quarantining import sound_tasks
 from dagster_project.resources import Workshop
 from envs.proof import HeldOut
 from generators import dataset, decontamination, diversity
+from warehouse.proven import unproven
 
 PER_CAMPAIGN: dict[str, Any] = {"partitions_def": CAMPAIGNS, "owners": ["team:environments"]}
 
@@ -73,5 +74,5 @@ def task_dataset(context: dg.AssetExecutionContext, workshop: Workshop):  # type
         },
         givens=[given_campaign(context.partition_key, campaign), *given_held_out(files)],
     )
-    unproven = stored.unproven(warehouse, found.tasks)
-    return result._replace(check_results=[dataset_report.dataset_check(found, unproven)])
+    doubtful = unproven(warehouse, (task.id for task in found.tasks))
+    return result._replace(check_results=[dataset_report.dataset_check(found, doubtful)])

@@ -14,7 +14,8 @@ from warehouse.export.folder import DatasetFolder, ExportRefused
 from warehouse.export.provenance import provenance
 from warehouse.export.quarantined import Quarantined, quarantined_rollouts
 from warehouse.export.rollouts import StoredRollout, stage_rollouts, stored_rollouts
-from warehouse.export.selection import Selection, unproven
+from warehouse.export.selection import Selection
+from warehouse.proven import unproven
 from warehouse.warehouse import Warehouse
 
 

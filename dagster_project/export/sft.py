@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dagster_project import stored
-from dagster_project.campaign import Campaign
+from dagster_project.campaign import Campaign, CampaignError
 from dagster_project.export.examples import Example, Overheard, golden_examples, solved_example
 from dagster_project.export.run import Export, Exported, Wanted
-from dagster_project.export.settings import campaign_of
 from dagster_project.home import Home
+from dagster_project.recorded_campaign import campaign_of
 from envs.spec import EnvironmentSpec
 from envs.task import Task
 from envs.work_folder import work_folder
@@ -88,12 +88,13 @@ def export_sft(home: Home, wanted: Wanted, *, solved_rollouts: bool = False) -> 
 
 
 def _rendering(export: Export, batch: Batch, home: Home) -> Rendering:
-    campaign = campaign_of(export.warehouse, [batch.batch_id], batch.partition)
-    if campaign is None:
+    try:
+        campaign = campaign_of(export.warehouse, [batch])
+    except CampaignError as error:
         raise ExportRefused(
             f"batch {batch.batch_id} of {batch.asset} belongs to no campaign with known settings, so that the dialect "
             "and the policy are unknown. Name a campaign, or a batch of its task_dataset."
-        )
+        ) from error
     model = resolve_model(campaign.policy, home.models, campaign.revision)
     tokenizer = load_tokenizer(model.path)
     conversation = Overheard(tokenizer, dialect_for(campaign.rollouts.dialect, tokenizer))

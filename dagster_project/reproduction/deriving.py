@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from dagster_project import stored
 from dagster_project.evaluating import evaluation_row
 from dagster_project.home import Home
-from dagster_project.reproduction.scratch import campaign_of
+from dagster_project.recorded_campaign import campaign_of
 from dagster_project.training import judge, update_identity
 from envs.environment import Environment
 from envs.proof import Audit
@@ -132,7 +132,7 @@ def scored(there: Stored) -> list[Rollout]:
 
 def _rewards(there: Stored) -> Rows:
     """Computed again from the rollouts of the input, by the settings of then."""
-    rewards, advantages = judge(scored(there), campaign_of(there.warehouse, there.batch))
+    rewards, advantages = judge(scored(there), campaign_of(there.warehouse, [there.batch]))
     [update] = there.tables["updates"]
     return [{**row, "update_id": update["id"]} for row in reward_rows(rewards, advantages)]
 
@@ -143,7 +143,7 @@ def _evaluations(there: Stored) -> Rows:
     splits: dict[str, set[str]] = {}
     for row in there.warehouse.read_batch(data, "splits").to_dicts():
         splits.setdefault(row["split"], set()).add(row["task_id"])
-    confidence = campaign_of(there.warehouse, there.batch).evaluation.confidence
+    confidence = campaign_of(there.warehouse, [there.batch]).evaluation.confidence
     rows = []
     for row in there.tables["evaluations"]:
         told = Summary.model_validate_json(row["record"])

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from envs.fates import MASKED
 from warehouse.columns import Column, ListOf, columns
 from warehouse.export.card import Description, columns_table, render_card
 from warehouse.export.columns import Configuration
@@ -17,8 +18,9 @@ from warehouse.export.provenance import UNKNOWN_LICENCE, Provenance, licence_of,
 from warehouse.export.quarantined import quarantined_rollouts, quarantined_tasks
 from warehouse.export.rollout_columns import COMPLETIONS, EXAMPLES, INSTRUCTIONS, PAIRS, ROLLOUTS, TOKENS
 from warehouse.export.rollouts import Pairing, stage_rollouts, stored_rollouts
-from warehouse.export.selection import Selection, unproven
+from warehouse.export.selection import Selection
 from warehouse.export.task_columns import ENVIRONMENTS, TASKS, VERL
+from warehouse.proven import proven, unproven
 from warehouse.quarantine import lift, quarantine
 from warehouse.warehouse import Warehouse
 
@@ -139,7 +141,27 @@ def test_a_task_without_a_check_or_with_a_failed_one_is_unproven(campaign: Wareh
     assert unproven(campaign, ["task-1", "task-2"]) == ["task-2"]
     failed = row("checks", id="task-1.novel", task_id="task-1", name="novel", outcome="failed")
     campaign.record_batch("proven_tasks", "retail", {"checks": [failed]}, run_id="2", code_version="x")
-    assert unproven(campaign, ["task-1", "task-2"]) == ["task-1", "task-2"]
+    assert unproven(campaign, ["task-2", "task-1", "task-2"]) == ["task-1", "task-2"]
+
+
+@pytest.mark.parametrize(
+    ("name", "outcome", "rejects"),
+    [
+        ("not_vacuous", "failed", True),
+        ("not_vacuous", "not_applicable", False),
+        ("a check of a later version", "failed", True),
+        ("novel", "failed", False),
+    ],
+)
+def test_a_task_is_unproven_by_the_same_checks_wherever_it_is_asked(
+    campaign: Warehouse, row: Any, monkeypatch: pytest.MonkeyPatch, name: str, outcome: str, rejects: bool
+) -> None:
+    monkeypatch.setattr("warehouse.proven._LABELS", ["novel"])
+    check = row("checks", id="task-2.x", task_id="task-2", name=name, outcome=outcome)
+    campaign.record_batch("proven_tasks", "retail", {"checks": [check]}, run_id="2", code_version="x")
+    assert unproven(campaign, ["task-1", "task-2"]) == ["task-2"] * rejects
+    assert proven([check]) is not rejects
+    assert not proven([])
 
 
 def test_the_origin_is_that_of_the_batches_behind_and_not_of_newer_ones(campaign: Warehouse, row: Any) -> None:
@@ -192,8 +214,9 @@ def test_pairs_are_the_widest_of_each_group_or_all_and_never_of_masked_rollouts(
     assert [(a.row["id"], b.row["id"]) for a, b in pairing.of(found)] == [("rollout-0", "rollout-1")]
     assert (pairing.groups, pairing.without_pair) == (2, 1)
     assert not list(Pairing(min_margin=1.0).of(found))
-    masked = [type(one)({**one.row, "status": "truncated"}, one.turns) for one in found]
-    assert not list(Pairing("all").of(masked))
+    for fate in MASKED:
+        masked = [type(one)({**one.row, "status": str(fate)}, one.turns) for one in found]
+        assert not list(Pairing("all").of(masked))
     group = [
         type(found[0])({**found[0].row, "id": name, "reward": reward}, found[0].turns)
         for name, reward in (("b", 1.0), ("c", 0.0), ("a", 1.0), ("d", 0.5))

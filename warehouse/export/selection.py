@@ -1,9 +1,7 @@
 """Which batches are exported: those of a campaign, or one that is named; and what of them is left out."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from envs.proof import POLICY
 from warehouse.export.folder import ExportRefused
 from warehouse.warehouse import Batch, Warehouse
 
@@ -15,11 +13,6 @@ WHERE ((asset IN ('baseline', 'difficulty') AND partition = $campaign)
       AND regexp_full_match(partition[length($campaign) + 2:], '[0-9]+')))
   AND EXISTS (FROM batch_members m WHERE m.batch_id = current_batches.batch_id AND m.table_name = 'rollouts')
 ORDER BY created_at, batch_id
-"""
-_UNPROVEN = """
-SELECT t.id FROM (SELECT DISTINCT unnest($ids) AS id) t LEFT JOIN checks c ON c.task_id = t.id
-GROUP BY t.id HAVING count(c.id) = 0 OR count(*) FILTER (c.outcome = 'failed'
-  AND c.name IN (SELECT unnest($rejecting))) > 0 ORDER BY t.id
 """
 
 
@@ -54,9 +47,3 @@ class Selection:
         if not found:
             raise ExportRefused(f"campaign {campaign} has no rollouts yet. Run `envloom train {campaign}` first.")
         return f"campaign {campaign}", found
-
-
-def unproven(warehouse: Warehouse, task_ids: Sequence[str]) -> list[str]:
-    """Those of the tasks that were never put to the proof, or failed a check whose policy is to reject."""
-    rejecting = [name for name, severity in POLICY.items() if severity == "reject"]
-    return warehouse.query(_UNPROVEN, {"ids": list(task_ids), "rejecting": rejecting})["id"].to_list()
