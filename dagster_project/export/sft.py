@@ -5,7 +5,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from dagster_project import stored
 from dagster_project.campaign import Campaign, CampaignError
 from dagster_project.export.examples import Example, Overheard, golden_examples, solved_example
 from dagster_project.export.run import Export, Exported, Wanted
@@ -26,6 +25,7 @@ from warehouse.export.quarantined import quarantined_tasks
 from warehouse.export.rollout_columns import COMPLETIONS, EXAMPLES, TOKENS
 from warehouse.export.staging import rows, stage
 from warehouse.export.tasks import specs_of
+from warehouse.rows.environments import golden_environments
 from warehouse.warehouse import Batch
 
 _TRAIN_TASKS = """
@@ -108,7 +108,7 @@ def _write_golden(
     settings = rendering.campaign
     limit = settings.warm_start.result_limit_chars
     toolbox, ids = settings.rollouts.toolbox, {row["environment_id"] for row in rows(file)}
-    worlds = stored.golden_environments(export.warehouse, batch, ids, toolbox)
+    worlds = golden_environments(export.warehouse, batch, ids, toolbox)
     specs = [world.spec for world in worlds.values()]
     warm_start = settings.warm_start
     equipment = Equipment(toolbox, warm_start.expert_rate, settings.seed, specs, warm_start.examples_per_task)
