@@ -132,7 +132,8 @@ class Export:
             licence=self.wanted.licence,
             model_licences=self.wanted.model_licences,
         )
-        folder.describe(render_card(description, self.configurations, written, provenance(self.warehouse, batch_ids)))
+        origin = provenance(self.warehouse, batch_ids, self.wanted.selection.assets)
+        folder.describe(render_card(description, self.configurations, written, origin))
         rows: dict[str, dict[str, int]] = {}
         for (configuration, split), of in written.items():
             rows.setdefault(configuration, {})[split] = of.rows

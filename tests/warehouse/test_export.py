@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from envs.fates import MASKED
+from warehouse.asset_names import AssetNames
 from warehouse.columns import Column, ListOf, columns
 from warehouse.export.card import Description, columns_table, render_card
 from warehouse.export.columns import Configuration
@@ -25,6 +26,14 @@ from warehouse.quarantine import lift, quarantine
 from warehouse.warehouse import Warehouse
 
 ALL = (TASKS, ENVIRONMENTS, VERL, ROLLOUTS, PAIRS, INSTRUCTIONS, EXAMPLES, COMPLETIONS, TOKENS)
+ASSETS = AssetNames(
+    environment="environment",
+    candidates="candidate_tasks",
+    proven="proven_tasks",
+    dataset="task_dataset",
+    once=("baseline",),
+    iterated=("rollouts",),
+)
 CALLS = Configuration(
     "calls",
     "One row per call.",
@@ -124,17 +133,17 @@ def test_the_newest_dataset_and_its_campaign_are_chosen_unless_told_otherwise(ca
     dataset = campaign.latest_batch("task_dataset")
     rollouts = campaign.latest_batch("rollouts", "demo-0001")
     assert dataset is not None and rollouts is not None
-    assert Selection().dataset(campaign) == dataset
-    assert Selection(batch_id=rollouts.batch_id).rollouts(campaign) == (
+    assert Selection(ASSETS).dataset(campaign) == dataset
+    assert Selection(ASSETS, batch_id=rollouts.batch_id).rollouts(campaign) == (
         f"batch {rollouts.batch_id[:8]}",
         [rollouts.batch_id],
     )
-    assert Selection("demo").rollouts(campaign) == ("campaign demo", [rollouts.batch_id])
+    assert Selection(ASSETS, "demo").rollouts(campaign) == ("campaign demo", [rollouts.batch_id])
     for nobody in ("dem", "demo-0001", "%"):
         with pytest.raises(ExportRefused, match=nobody):
-            Selection(nobody).rollouts(campaign)
+            Selection(ASSETS, nobody).rollouts(campaign)
         with pytest.raises(ExportRefused, match=nobody):
-            Selection(nobody).dataset(campaign)
+            Selection(ASSETS, nobody).dataset(campaign)
 
 
 def test_a_task_without_a_check_or_with_a_failed_one_is_unproven(campaign: Warehouse, row: Any) -> None:
@@ -167,7 +176,7 @@ def test_a_task_is_unproven_by_the_same_checks_wherever_it_is_asked(
 def test_the_origin_is_that_of_the_batches_behind_and_not_of_newer_ones(campaign: Warehouse, row: Any) -> None:
     dataset = campaign.latest_batch("task_dataset")
     assert dataset is not None
-    before = provenance(campaign, [dataset.batch_id])
+    before = provenance(campaign, [dataset.batch_id], ASSETS)
     assert [batch["asset"] for batch in before.batches] == ["environment", "proven_tasks", "task_dataset"]
     assert before.writers == [
         {"model": "m", "template": "phrases", "template_sha256": f"v{n}", "calls": 1} for n in (1, 2)
@@ -176,7 +185,35 @@ def test_the_origin_is_that_of_the_batches_behind_and_not_of_newer_ones(campaign
     assert (rate["passed"], rate["failed"], rate["low"]) == (1, 0, 0.0) and 0.7 < rate["high"] < 0.9
     later = [row("rejections", id="later", domain="retail", stage="proof", reason="no_leak")]
     campaign.record_batch("proven_tasks", "retail", {"rejections": later}, run_id="3", code_version="y")
-    assert provenance(campaign, [dataset.batch_id]) == before
+    assert provenance(campaign, [dataset.batch_id], ASSETS) == before
+
+
+def test_assets_have_the_names_that_the_caller_gives(warehouse: Warehouse, row: Any) -> None:
+    names = AssetNames("worlds", "drafts", "kept", "book", once=("first",), iterated=("trials",))
+    made = {"run_id": "run", "code_version": "x"}
+    tasks = [row("tasks", id=f"task-{n}", domain="shop") for n in range(2)]
+    stages = ("programs", "proof")
+    lost, failed = ([row("rejections", id=s, domain="shop", stage=s, reason="r")] for s in stages)
+    drafts = warehouse.record_batch("drafts", "shop", {"tasks": tasks, "rejections": lost}, **made)
+    kept = warehouse.record_batch("kept", "shop", {"tasks": tasks[:1], "rejections": failed}, inputs=[drafts], **made)
+    book = warehouse.record_batch("book", "demo", {"tasks": tasks[:1]}, inputs=[kept], **made)
+    rollouts = {"rollouts": [row("rollouts", id="rollout-0")]}
+    trials = [
+        warehouse.record_batch(asset, partition, rollouts, **made).batch_id
+        for asset, partition in (
+            ("first", "demo"),
+            ("trials", "demo-0001"),
+            ("trials", "other-0001"),
+            ("rollouts", "demo"),
+        )
+    ]
+    assert Selection(names).dataset(warehouse) == book
+    assert Selection(names, "demo").rollouts(warehouse) == ("campaign demo", trials[:2])
+    with pytest.raises(ExportRefused, match="Materialise book first"):
+        Selection(names, "nobodys").dataset(warehouse)
+    origin = provenance(warehouse, [book.batch_id], names)
+    assert origin.funnel == [{"domain": "shop", "llm_calls": None, "programs": 3, "candidates": 2, "proven": 1}]
+    assert [row["where"] for row in origin.reasons] == ["before the proof", "proof"]
 
 
 def test_a_licence_is_that_of_the_weights_or_as_told_or_unknown() -> None:
