@@ -151,16 +151,16 @@ def test_a_column_that_is_added_to_a_table_comes_into_files_and_rows(
 ) -> None:
     altered(warehouse, "SELECT 1")
     tasks = TABLES["tasks"]
-    n_calls = Column("n_calls", ListOf("int"), "Calls.", added=True)
-    monkeypatch.setitem(TABLES, "tasks", replace(tasks, columns=dict(tasks.columns) | {"n_calls": n_calls}))
+    moods = Column("moods", ListOf("int"), "Calls.", added=True)
+    monkeypatch.setitem(TABLES, "tasks", replace(tasks, columns=dict(tasks.columns) | {"moods": moods}))
     for module in ("tables", "migrations"):
         monkeypatch.setattr(f"warehouse.{module}.views_sha256", views_sha256.__wrapped__)
     row = dict.fromkeys(TABLES["tasks"].columns)
-    rows = [row | {"id": "task-1", "n_calls": [1]}, row | {"id": "task-2", "n_calls": [2]}]
+    rows = [row | {"id": "task-1", "moods": [1]}, row | {"id": "task-2", "moods": [2]}]
     warehouse.write_part("tasks", rows, "new")
     assert not warehouse.ingest().differing  # task-1 is older than the column
-    assert warehouse.query("SELECT id, n_calls FROM tasks ORDER BY id").rows() == [("task-1", None), ("task-2", [2])]
-    assert warehouse.query("SELECT id, n_calls FROM current_tasks").rows() == [("task-1", None)]
+    assert warehouse.query("SELECT id, moods FROM tasks ORDER BY id").rows() == [("task-1", None), ("task-2", [2])]
+    assert warehouse.query("SELECT id, moods FROM current_tasks").rows() == [("task-1", None)]
     assert len(backups(warehouse)) == 1
 
 
