@@ -23,12 +23,13 @@ from typing import Annotated
 import typer
 from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
+from warehouse.rows.environments import environment_row
+
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bench.figures import Figure, tell
 from bench.scripted import ScriptedPolicy, desk_collection, tokenizer
 from dagster_project.evaluating import collect_into
-from dagster_project.stored import environment_row
 from trainer.collect import Collection, planned
 from trainer.engine import ServedPolicy
 from trainer.fanout import Ended, Hear, Sink, fan_out

@@ -10,11 +10,11 @@ from typing import Any
 import dagster as dg
 
 from dagster_project.report import table
+from envs.difficulty import Difficulty
+from envs.diversity import Diversity
 from envs.task import Task
 from generators.dataset import Dataset
-from generators.diversity import Diversity
 from generators.splits import UNSEEN
-from trainer.difficulty import Difficulty
 
 MINIMUM_TRAIN_TASKS = 8
 

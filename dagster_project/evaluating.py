@@ -21,6 +21,8 @@ from trainer.fanout import Hear, Sink
 from trainer.rollout import Purpose, Rollout
 from trainer.settings import RolloutConfig
 from warehouse.lineage import Edge
+from warehouse.rows.environments import environment_ids, environments_of
+from warehouse.rows.tasks import split_of
 from warehouse.warehouse import Batch, Warehouse
 
 
@@ -68,7 +70,7 @@ def collect_into(
     sink = PartSink(warehouse, campaign, iteration)
     done = sink.kept() & set(plan)
     ids = {task.environment_id for task in tasks} | set(lenders if config.toolbox.distractors else ())
-    worlds = stored.environments_of(warehouse, ids)
+    worlds = environments_of(warehouse, ids)
     what = f"{purpose}, {iteration_key(campaign, iteration) if iteration >= 0 else campaign}"
     with watched(what, len(plan), len(done)) as hear:
         engine.collect(Collection(tasks, worlds, who, config, done), policy, sink, hear)
@@ -122,11 +124,11 @@ def _evaluated(
     base: Sequence[Rollout],
 ) -> Evaluated:
     settings = campaign.evaluation
-    splits = {"test": stored.split_of(warehouse, data, "test")[: settings.max_tasks]}
-    splits |= {split: stored.split_of(warehouse, data, split)[:most] for split, most in settings.unseen.items()}
+    splits = {"test": split_of(warehouse, data, "test")[: settings.max_tasks]}
+    splits |= {split: split_of(warehouse, data, split)[:most] for split, most in settings.unseen.items()}
     tasks = [task for part in splits.values() for task in part]
     config = settings.rollout_config(campaign.rollouts)
-    lenders = stored.environment_ids(warehouse, data)
+    lenders = environment_ids(warehouse, data)
     rollouts = collect_into(warehouse, engine, tasks, policy, config, name, iteration, "evaluation", lenders)
     summaries: list[Summary] = []
     judged: list[list[Rollout]] = []

@@ -9,7 +9,8 @@ from dagster_project.campaign import Campaign
 from dagster_project.commands.console import as_stored
 from dagster_project.finding import NotFound
 from dagster_project.training import judge
-from trainer.advantages import MASKED, Advantage, standardised
+from envs.fates import MASKED
+from trainer.advantages import Advantage, standardised
 from trainer.rewards import OUTCOME, Reward, explain
 from trainer.rollout import Rollout
 from warehouse.warehouse import Warehouse

@@ -10,9 +10,11 @@ from dagster_project.evaluating import Collector, collect_into
 from dagster_project.home import Home
 from dagster_project.lineage import consume
 from dagster_project.resources import Engines
+from envs.difficulty import Difficulty
 from envs.task import Task
-from trainer.difficulty import Difficulty, DifficultyConfig, difficulties
+from trainer.difficulty import DifficultyConfig, difficulties
 from trainer.engine import ServedPolicy
+from warehouse.rows.measures import difficulty_rows
 from warehouse.warehouse import Batch, Warehouse
 
 BEFORE = -1
@@ -66,5 +68,5 @@ def measure(
     rollouts = collect_into(warehouse, engine, tasks, policy, config, name, BEFORE, "difficulty")
     found = difficulties(rollouts, settings.k)
     rows, turns = stored.rollout_rows(rollouts)
-    tables = {"difficulties": stored.difficulty_rows(found, name), "rollouts": rows, "turns": turns}
+    tables = {"difficulties": difficulty_rows(found, name), "rollouts": rows, "turns": turns}
     return Measured(found, {**tables, "checkpoints": reference.checkpoint_rows})

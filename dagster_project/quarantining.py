@@ -5,7 +5,6 @@ Evaluations keep the tasks of their dataset, so that policies stay comparable: a
 
 from collections.abc import Iterable, Sequence
 
-from dagster_project import stored
 from envs.task import Rejection, Task
 from trainer.rollout import Rollout
 from warehouse.quarantine import (
@@ -14,6 +13,7 @@ from warehouse.quarantine import (
     rollouts_under_quarantine,
     tasks_under_quarantine,
 )
+from warehouse.rows.tasks import split_of
 from warehouse.warehouse import Batch, Warehouse
 
 QUARANTINED = "quarantined"
@@ -73,7 +73,7 @@ def refuse_quarantined(warehouse: Warehouse, policy_id: str) -> None:
 
 def training_tasks(warehouse: Warehouse, data: Batch) -> tuple[list[Task], int]:
     """The train split without tasks under quarantine, and how many these are. Raises Quarantined if none is left."""
-    tasks, rejections = sound_tasks(warehouse, stored.split_of(warehouse, data, "train"))
+    tasks, rejections = sound_tasks(warehouse, split_of(warehouse, data, "train"))
     if rejections and not tasks:
         raise Quarantined(f"all {len(rejections)} training tasks are quarantined, such as {rejections[0].detail}.")
     return tasks, len(rejections)

@@ -173,8 +173,7 @@ def _mentions(text: str, parameter: Parameter, value: JsonValue, environment: En
 
 def _user_told(parameter: Parameter, value: JsonValue, task: Task, environment: Environment) -> bool:
     """Whether the value is in the request, or is something the user tells when asked."""
-    told = [task.instruction, *(task.scenario.known.values() if task.scenario else ())]
-    return any(_mentions(text, parameter, value, environment) for text in told)
+    return _mentions(task.said, parameter, value, environment)
 
 
 def _understands(question: str, task: Task) -> bool:

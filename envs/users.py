@@ -65,7 +65,7 @@ def scenario_breach(task: Task, environment: Environment, said: Sequence[str], r
     if scenario is None:
         raise ValueError(f"task {task.id} has no scenario that a user could break")
     clock = environment.spec.clock
-    heard = "\n".join([task.instruction, *scenario.known.values(), *said])
+    heard = "\n".join([task.said, *said])
     for name, kind, value in _hidden(task, environment):
         if mentions(reply, kind, value, clock) and not mentions(heard, kind, value, clock):
             return f"tells {name} ({value}), which the user cannot know"

@@ -10,7 +10,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from envs.proof import HeldOut, HeldOutRequest
 from envs.proof.held_out import Contamination
-from envs.proof.novelty import said
 from envs.spec import Tool
 from envs.task import Task
 
@@ -56,7 +55,7 @@ def decontaminate(
     clean, contaminated = [], []
     for task in tasks:
         golden = [tools[task.environment_id, call.tool] for call in task.golden]
-        if found := held_out.repeated_by(said(task), golden):
+        if found := held_out.repeated_by(task.said, golden):
             contaminated.append((task, found))
         else:
             clean.append(task)

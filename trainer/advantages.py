@@ -7,10 +7,10 @@ groups by how alike their rewards are (arXiv 2503.20783). `decoupled` compares e
 
 from collections import Counter
 from collections.abc import Mapping, Sequence, Set
-from enum import StrEnum
 from math import fsum
 from statistics import fmean, pstdev
 
+from envs.fates import LeftOut
 from envs.record import Record
 from trainer.rewards import Reward
 from trainer.rollout import TRUNCATED, StopReason
@@ -20,24 +20,6 @@ _NO_SPREAD = 1e-9
 """Elements of a reward are between 0 and 1: below this spread rewards are equal but for rounding."""
 
 
-class Left(StrEnum):
-    """Why a rollout is not trained on."""
-
-    ENVIRONMENT_ERROR = "environment_error"
-    TRUNCATED = "truncated"
-    MALFORMED = "malformed"
-    UNTRAINABLE = "untrainable"
-    """Its log-probabilities are no log-probabilities. Older collections stored those of odd engines."""
-    ALONE = "alone"
-    """Nothing in its group is left to compare it with."""
-    ZERO_VARIANCE = "zero_variance"
-    """All rewards of its group are equal: constant outcome and no other signal."""
-
-
-MASKED = frozenset({Left.ENVIRONMENT_ERROR, Left.TRUNCATED, Left.MALFORMED, Left.UNTRAINABLE})
-"""Rollouts left out for these reasons are not compared with either."""
-
-
 class Advantage(Record):
     """What one rollout's tokens are pushed by, or why they are not."""
 
@@ -45,7 +27,7 @@ class Advantage(Record):
     group_id: str
     reward: float | None
     advantage: float | None = None
-    left_out: Left | None = None
+    left_out: LeftOut | None = None
 
 
 def advantages_of(
@@ -62,21 +44,21 @@ def advantages_of(
     for reward in sorted(rewards, key=lambda reward: (reward.group_id, reward.rollout_id)):
         groups.setdefault(reward.group_id, []).append(reward)
     reasons = {reward.rollout_id: _masked(reward, stop_reasons[reward.rollout_id], config) for reward in rewards}
-    reasons |= {name: reasons[name] or Left.UNTRAINABLE for name in untrainable}
+    reasons |= {name: reasons[name] or LeftOut.UNTRAINABLE for name in untrainable}
     compared = [_compared(group, reasons, config) for group in groups.values()]
     advantages = [advantage for group in compared for advantage in group]
     return _whitened(advantages) if config.advantage == "decoupled" else advantages
 
 
-def _compared(group: list[Reward], left_out: Mapping[str, Left | None], config: RewardConfig) -> list[Advantage]:
+def _compared(group: list[Reward], left_out: Mapping[str, LeftOut | None], config: RewardConfig) -> list[Advantage]:
     """`left_out`: rollout id → why it is not compared."""
     kept = [reward for reward in group if not left_out[reward.rollout_id]]
     found = dict(zip((reward.rollout_id for reward in kept), _advantages(kept, config), strict=True))
-    common: Left | None = None
+    common: LeftOut | None = None
     if len(kept) < 2:
-        common = Left.ALONE
+        common = LeftOut.ALONE
     elif max(found.values()) - min(found.values()) <= _NO_SPREAD:
-        common = Left.ZERO_VARIANCE
+        common = LeftOut.ZERO_VARIANCE
     return [
         Advantage(
             rollout_id=reward.rollout_id,
@@ -135,20 +117,20 @@ def _whitened(advantages: list[Advantage]) -> list[Advantage]:
     ]
 
 
-def _masked(reward: Reward, stop_reason: StopReason, config: RewardConfig) -> Left | None:
+def _masked(reward: Reward, stop_reason: StopReason, config: RewardConfig) -> LeftOut | None:
     if reward.value is None:
-        return Left.ENVIRONMENT_ERROR
+        return LeftOut.ENVIRONMENT_ERROR
     if config.truncated == "mask" and stop_reason in TRUNCATED:
-        return Left.TRUNCATED
+        return LeftOut.TRUNCATED
     if config.malformed == "mask" and stop_reason is StopReason.MALFORMED_LIMIT:
-        return Left.MALFORMED
+        return LeftOut.MALFORMED
     return None
 
 
 def counts(advantages: Sequence[Advantage]) -> dict[str, int]:
     """Rollouts by fate: `trained` and each reason for being left out, all named even when 0 but for `untrainable`."""
     fates = Counter(str(advantage.left_out or "trained") for advantage in advantages)
-    names = [name for name in map(str, Left) if fates[name] or name != Left.UNTRAINABLE]
+    names = [name for name in map(str, LeftOut) if fates[name] or name != LeftOut.UNTRAINABLE]
     return {name: fates[name] for name in ("trained", *names)}
 
 

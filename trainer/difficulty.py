@@ -1,10 +1,10 @@
 """How hard a task is for a reference policy: pass@k from repeated attempts, and how often to train on it. No torch."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from math import comb
 
 from pydantic import Field, model_validator
 
+from envs.difficulty import Difficulty
 from envs.record import Record
 from envs.verdict import Outcome
 from trainer.rollout import Rollout
@@ -36,35 +36,6 @@ class DifficultyConfig(Record):
         """The training limits with this sampling."""
         sampling = {"samples_per_task": self.samples_per_task, "temperature": self.temperature, "top_p": 1.0}
         return training.model_copy(update=sampling)
-
-
-class Difficulty(Record):
-    """How one policy fared on one task."""
-
-    task_id: str
-    domain: str
-    policy_id: str
-    """Checkpoint id, or the model's fingerprint."""
-    k: int
-    attempts: int
-    """Judged ones: environment errors are none."""
-    solved: int
-
-    @property
-    def pass_at_k(self) -> float | None:
-        """The chance that one of k attempts solves the task; None with fewer than k attempts."""
-        return pass_at_k(self.attempts, self.solved, self.k) if self.attempts >= self.k else None
-
-
-def pass_at_k(attempts: int, solved: int, k: int) -> float:
-    """The unbiased estimate of the chance that one of `k` attempts is right (Chen et al. 2021, arXiv 2107.03374).
-
-    One minus the share of the k-subsets of all attempts in which none is right. Raises ValueError unless
-    0 <= solved <= attempts and 1 <= k <= attempts.
-    """
-    if not (0 <= solved <= attempts and 1 <= k <= attempts):
-        raise ValueError(f"pass@{k} of {solved} right in {attempts} attempts is not defined; k is 1 to the attempts.")
-    return 1 - comb(attempts - solved, k) / comb(attempts, k)
 
 
 def difficulties(rollouts: Iterable[Rollout], k: int) -> list[Difficulty]:

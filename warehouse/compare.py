@@ -100,6 +100,8 @@ def compare_rows(
         for column in TABLES[table].columns:
             if column in leeway.columns or not (column in row and column in now[name]):
                 continue
+            if TABLES[table].columns[column].added and row[column] is None:
+                continue  # the row is older than the column
             place = walk.first(table, column, row[column], now[name][column])
             if place:
                 return Comparison(Difference(table, name, column, *place), walk.gap)
@@ -125,7 +127,7 @@ class _Walk:
 
     def first(self, table: str, column: str, recorded: Any, found: Any) -> tuple[str, str, str] | None:
         """Place and both values of the first difference in a column's value."""
-        kind, near = TABLES[table].columns[column], self.leeway.near.get(column, 0.0)
+        kind, near = TABLES[table].columns[column].kind, self.leeway.near.get(column, 0.0)
         if recorded == found and not near:
             return None
         if kind == "json" and isinstance(recorded, str) and isinstance(found, str):

@@ -28,7 +28,7 @@ from warehouse.errors import (
     naming_read_only,
 )
 from warehouse.locking import closed_to_other_programs, exclusive_lock, reader_lock
-from warehouse.migrations import back_up, is_current, migrate, version_of
+from warehouse.migrations import back_up, is_current, lacking, migrate, version_of
 from warehouse.replacement import log_of, replacement, settle, sync, whole
 from warehouse.tables import SCHEMA_VERSION, creation_sql, temporary_view_sql
 
@@ -165,10 +165,12 @@ class DatabaseFile:
         connection = self._connect(path)
         if is_current(connection, path):
             return connection
-        if (version := version_of(connection)) != SCHEMA_VERSION:
+        version = version_of(connection)
+        older = f"schema {version}" if version != SCHEMA_VERSION else lacking(connection, path)
+        if older:
             connection.close()
             raise WarehouseReadOnly(
-                f"{path}: schema {version}, this code reads {SCHEMA_VERSION} and cannot migrate it here: {refusal}"
+                f"{path}: {older}, this code reads {SCHEMA_VERSION} and cannot migrate it here: {refusal}"
             ) from refusal
         for statement in temporary_view_sql():
             connection.execute(statement)
@@ -207,9 +209,10 @@ class DatabaseFile:
                 pass  # the file alone is the whole warehouse now
         with closing(self._connect(self.path)) as connection:
             version = version_of(connection)
-        if version < SCHEMA_VERSION:
+            older = f"schema {version}" if version < SCHEMA_VERSION else lacking(connection, self.path)
+        if older:
             backup = back_up(self.path, version)
-            logger.warning("%s: schema %d becomes %d; backup: %s", self.path, version, SCHEMA_VERSION, backup)
+            logger.warning("%s: %s, becomes schema %d; backup: %s", self.path, older, SCHEMA_VERSION, backup)
         with self._replacing() as connection:
             migrate(connection)
 

@@ -131,8 +131,10 @@ def _insert_new(connection: duckdb.DuckDBPyConnection, table: Table, staged: pa.
 
 def _differing(connection: duckdb.DuckDBPyConnection, table: Table, staged: pa.Table) -> int:
     """How many of the rows are stored with other content under their key."""
-    same = [column for column in table.columns if column not in _ABOUT_RECORDING.get(table.name, ())]
-    ours, theirs = (", ".join(f'{side}."{column}"' for column in same) for side in "st")
+    same = [column for name, column in table.columns.items() if name not in _ABOUT_RECORDING.get(table.name, ())]
+    ours = ", ".join(f's."{column.name}"' for column in same)
+    stored = (f't."{c.name}"' if not c.added else f'coalesce(t."{c.name}", s."{c.name}")' for c in same)
+    theirs = ", ".join(stored)  # a row may be older than an added column
     connection.register("staged", staged)
     compare = f"SELECT count(*) FROM staged s JOIN {table.name} t USING ({', '.join(table.key)}) WHERE "
     [(found,)] = connection.execute(f"{compare} row({ours}) IS DISTINCT FROM row({theirs})").fetchall()

@@ -1,6 +1,7 @@
 """From an older schema to this one: a backup beside the file, then one transaction. The schema itself is in `tables`.
 
-Views belong to the code and not to the file: they are made again whenever the code's differ from those it holds.
+A column that is marked as added in `tables` needs no statement here: files that lack it get it at the end. Views belong
+to the code and not to the file: they are made again whenever the code's differ from those it holds.
 """
 
 import shutil
@@ -10,9 +11,10 @@ from pathlib import Path
 
 import duckdb
 
+from warehouse.columns import Column
 from warehouse.errors import SchemaVersionMismatch, naming_full_disk, naming_read_only
 from warehouse.replacement import sync
-from warehouse.tables import SCHEMA_VERSION, remembered_sql, view_sql, views_sha256
+from warehouse.tables import SCHEMA_VERSION, TABLES, remembered_sql, view_sql, views_sha256
 
 MIGRATIONS: dict[int, tuple[str, ...]] = {
     3: (
@@ -24,7 +26,9 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
         "CREATE TABLE givens (id VARCHAR NOT NULL, kind VARCHAR, name VARCHAR, record VARCHAR)",
     ),
 }
-"""The statements that lead from a version to the next: written out, since `tables` will go on changing."""
+"""The statements that lead from a version to the next: written out, since `tables` will go on changing.
+
+They are for everything but a new column, which `tables` alone has to name."""
 
 
 def is_current(connection: duckdb.DuckDBPyConnection, path: Path | str) -> bool:
@@ -32,13 +36,44 @@ def is_current(connection: duckdb.DuckDBPyConnection, path: Path | str) -> bool:
     held = _meta(connection)
     found = held.get("schema_version")
     if found == str(SCHEMA_VERSION):
-        return held.get("views_sha256") == views_sha256()
+        if held.get("views_sha256") == views_sha256():
+            return True
+        missing_columns(connection, path)
+        return False
     if found not in {str(version) for version in MIGRATIONS}:
         raise SchemaVersionMismatch(
             f"{path}: schema version {found}, this code reads {SCHEMA_VERSION} and migrates from {min(MIGRATIONS)} on. "
             "Use the version of EnvLoom that wrote it, or move the file away."
         )
     return False
+
+
+def missing_columns(connection: duckdb.DuckDBPyConnection, path: Path | str) -> list[tuple[str, Column]]:
+    """(table, column) of each added column that the file lacks, in the order of `tables`.
+
+    Raises `SchemaVersionMismatch` if the file has a column that this code does not know, or lacks one of always.
+    """
+    stored = "SELECT table_name, column_name FROM duckdb_columns() WHERE database_name = current_database()"
+    held = {(table, column) for table, column in connection.execute(stored).fetchall() if table in TABLES}
+    known = {(table.name, column.name): column for table in TABLES.values() for column in table.columns.values()}
+    if unknown := sorted(held - set(known)):
+        names = ", ".join(".".join(name) for name in unknown)
+        raise SchemaVersionMismatch(
+            f"{path}: this code does not know the columns {names}. Use the version of EnvLoom that wrote it."
+        )
+    missing = [name for name in known if name not in held]
+    if lost := [".".join(name) for name in missing if not known[name].added]:
+        raise SchemaVersionMismatch(
+            f"{path}: the columns {', '.join(lost)} are missing, which every version has. "
+            "Put a backup in its place, or move the file away."
+        )
+    return [(table, known[table, column]) for table, column in missing]
+
+
+def lacking(connection: duckdb.DuckDBPyConnection, path: Path | str) -> str:
+    """Names the added columns that the file lacks; empty if it has all. Raises as `missing_columns`."""
+    names = ", ".join(f"{table}.{column.name}" for table, column in missing_columns(connection, path))
+    return f"without {names}" if names else ""
 
 
 def back_up(path: Path, version: int) -> Path:
@@ -65,6 +100,8 @@ def migrate(connection: duckdb.DuckDBPyConnection) -> None:
     for version in range(version_of(connection), SCHEMA_VERSION):
         for statement in MIGRATIONS[version]:
             connection.execute(statement)
+    for table, column in missing_columns(connection, "the migrated file"):
+        connection.execute(f'ALTER TABLE {table} ADD COLUMN "{column.name}" {column.sql}')
     for statement in (*view_sql(), *remembered_sql()):
         connection.execute(statement)
     connection.execute("COMMIT")

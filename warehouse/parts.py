@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 from envs.record import canonical_json
 from warehouse.errors import PartUnreadable, RowsRejected, naming_full_disk
 from warehouse.replacement import sync
-from warehouse.tables import ADDED_COLUMNS, TABLES, Table, table_named
+from warehouse.tables import TABLES, Table, table_named
 
 Rows: TypeAlias = "Iterable[Mapping[str, Any]] | pa.Table | pl.DataFrame"
 
@@ -72,7 +72,7 @@ def to_arrow(table: Table, rows: Rows) -> pa.Table:
 
 def _value(table: Table, column: str, value: Any) -> Any:
     """A dictionary's value as Arrow takes it: JSON as canonical text, a map as pairs sorted by key."""
-    kind = table.columns[column]
+    kind = table.columns[column].kind
     if kind == "json" and value is not None and not isinstance(value, str):
         return (value if isinstance(value, bytes) else canonical_json(value)).decode()
     if kind == "map" and isinstance(value, Mapping):
@@ -122,9 +122,9 @@ def record_ids(table: Table, rows: pa.Table) -> list[str]:
 
 def _as_of_now(table: Table, rows: pa.Table) -> pa.Table:
     """A part of this or an earlier version of the schema, with the columns added since."""
-    for column in ADDED_COLUMNS.get(table.name, ()):
-        if column not in rows.column_names:
-            rows = rows.append_column(column, pa.nulls(rows.num_rows))
+    for name, column in table.columns.items():
+        if column.added and name not in rows.column_names:
+            rows = rows.append_column(name, pa.nulls(rows.num_rows))
     return rows
 
 

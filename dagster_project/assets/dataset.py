@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from dagster_project import dataset_report, stored
+from dagster_project import dataset_report
 from dagster_project.asset_tables import table_metadata
 from dagster_project.assets.synthesis import proven_tasks
 from dagster_project.campaign import load_campaign
@@ -17,6 +17,10 @@ from dagster_project.quarantining import sound_tasks
 from dagster_project.resources import Workshop
 from envs.proof import HeldOut
 from generators import dataset, decontamination, diversity
+from warehouse.proven import unproven
+from warehouse.rows.environments import tools_of
+from warehouse.rows.measures import diversity_rows
+from warehouse.rows.tasks import read_tasks, rejection_rows, task_rows
 
 PER_CAMPAIGN: dict[str, Any] = {"partitions_def": CAMPAIGNS, "owners": ["team:environments"]}
 
@@ -42,9 +46,9 @@ def task_dataset(context: dg.AssetExecutionContext, workshop: Workshop):  # type
     warehouse = workshop.warehouse()
     campaign = load_campaign(context.partition_key)
     used = [consume(warehouse, "proven_tasks", domain) for domain in campaign.domains]
-    proposed = (task for batch in used for task in stored.read_tasks(warehouse, batch))
+    proposed = (task for batch in used for task in read_tasks(warehouse, batch))
     proven, quarantined = sound_tasks(warehouse, proposed)
-    tools = stored.tools_of(warehouse, {task.environment_id for task in proven})
+    tools = tools_of(warehouse, {task.environment_id for task in proven})
     files = workshop.home.held_out_files(campaign.held_out)
     found = dataset.compose(
         proven,
@@ -60,10 +64,10 @@ def task_dataset(context: dg.AssetExecutionContext, workshop: Workshop):  # type
         context,
         warehouse,
         {
-            "tasks": stored.task_rows(found.tasks),
+            "tasks": task_rows(found.tasks),
             "splits": [split.model_dump() for split in found.splits],
-            "rejections": stored.rejection_rows(found.rejections),
-            "diversity": stored.diversity_rows(measured, found.tasks),
+            "rejections": rejection_rows(found.rejections),
+            "diversity": diversity_rows(measured, found.tasks),
         },
         inputs=used,
         metadata={
@@ -73,5 +77,5 @@ def task_dataset(context: dg.AssetExecutionContext, workshop: Workshop):  # type
         },
         givens=[given_campaign(context.partition_key, campaign), *given_held_out(files)],
     )
-    unproven = stored.unproven(warehouse, found.tasks)
-    return result._replace(check_results=[dataset_report.dataset_check(found, unproven)])
+    doubtful = unproven(warehouse, (task.id for task in found.tasks))
+    return result._replace(check_results=[dataset_report.dataset_check(found, doubtful)])

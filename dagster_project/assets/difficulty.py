@@ -4,7 +4,7 @@ from typing import Any
 
 import dagster as dg
 
-from dagster_project import dataset_report, stored
+from dagster_project import dataset_report
 from dagster_project.asset_tables import table_metadata
 from dagster_project.assets.dataset import PER_CAMPAIGN, task_dataset
 from dagster_project.assets.policies import base_policy, warm_policy
@@ -14,6 +14,7 @@ from dagster_project.giving import given_campaign
 from dagster_project.lineage import consume, record
 from dagster_project.measuring import measure, reference_policy
 from dagster_project.resources import Engines, Workshop
+from warehouse.rows.tasks import split_of
 
 
 @dg.asset(
@@ -34,7 +35,7 @@ def difficulty(context: dg.AssetExecutionContext, workshop: Workshop, engines: E
         raise CampaignError(f"campaign {name} measures no difficulty. Add to its file: difficulty: {{ policy: warm }}.")
     data = consume(warehouse, "task_dataset", name)
     reference = reference_policy(warehouse, engines, home, campaign, name, campaign.difficulty)
-    tasks = stored.split_of(warehouse, data, "train")[: campaign.difficulty.max_tasks]
+    tasks = split_of(warehouse, data, "train")[: campaign.difficulty.max_tasks]
     found = measure(warehouse, reference, campaign, name, campaign.difficulty, tasks)
     return record(
         context,

@@ -28,6 +28,7 @@ from serving import models
 from trainer import draw, jobs
 from trainer.difficulty import sampling_weights
 from trainer.rollout import Rollout
+from warehouse.rows.measures import read_difficulties
 from warehouse.warehouse import Batch, Warehouse
 
 LOOP: dict[str, Any] = {"group_name": "loop", "partitions_def": ITERATIONS, "owners": ["team:training"]}
@@ -69,7 +70,7 @@ def rollouts(context: dg.AssetExecutionContext, workshop: Workshop, engines: Eng
     trained_on, quarantined = training_tasks(warehouse, data)
     left = {task.id: task for task in trained_on}
     measured = [consume(warehouse, "difficulty", name)] if campaign.difficulty else []
-    found = [one for batch in measured for one in stored.read_difficulties(warehouse, batch)]
+    found = [one for batch in measured for one in read_difficulties(warehouse, batch)]
     weights = sampling_weights(found, left)
     lenders = {task.environment_id for task in left.values()}  # no distractors from held-out domains
     drawn: list[Task] = []

@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from dagster_project import report, stored, training
+from dagster_project import report, training
 from dagster_project.asset_tables import table_metadata
 from dagster_project.assets.dataset import PER_CAMPAIGN, task_dataset
 from dagster_project.campaign import Campaign, load_campaign
@@ -20,6 +20,8 @@ from envs.record import content_id
 from serving import models
 from trainer import jobs
 from warehouse.lineage import Edge
+from warehouse.rows.environments import golden_environments
+from warehouse.rows.merge import merged
 
 BASELINE = -1
 """The iteration under which policies are evaluated before the loop begins."""
@@ -71,7 +73,7 @@ def warm_policy(
     base = consume(warehouse, "base_policy", context.partition_key)
     tasks, quarantined = training_tasks(warehouse, data)
     toolbox = campaign.rollouts.toolbox
-    worlds = stored.golden_environments(warehouse, data, (task.environment_id for task in tasks), toolbox)
+    worlds = golden_environments(warehouse, data, (task.environment_id for task in tasks), toolbox)
     model = models.resolve_model(campaign.policy, home.models, campaign.revision)
     refuse_quarantined(warehouse, model.fingerprint)
     tasks_path = home.jobs / f"tasks-{content_id([task.id for task in tasks])}.json"
@@ -131,7 +133,7 @@ def baseline(context: dg.AssetExecutionContext, workshop: Workshop, engines: Eng
     result = record(
         context,
         warehouse,
-        stored.merged(evaluated.tables for evaluated in found),
+        merged(evaluated.tables for evaluated in found),
         inputs=[data, *policies.values()],
         edges=[edge for evaluated in found for edge in evaluated.edges],
         givens=[given_campaign(context.partition_key, campaign)],

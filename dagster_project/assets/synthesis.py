@@ -21,6 +21,11 @@ from generators import candidates, decontamination, diversity
 from generators import domain as domains
 from generators.discovery import domain_folder
 from generators.hooked import load_hooks
+from warehouse.rows.calls import call_edges, call_rows, hook_edges, refusal_edges
+from warehouse.rows.environments import environment_row, read_spec, tool_rows
+from warehouse.rows.measures import diversity_rows
+from warehouse.rows.proofs import audit_rows, check_rows
+from warehouse.rows.tasks import read_tasks, rejection_rows, task_rows
 
 SYNTHESIS: dict[str, Any] = {"group_name": "synthesis", "partitions_def": DOMAINS, "owners": ["team:environments"]}
 
@@ -63,16 +68,16 @@ def environment(
         context,
         warehouse,
         {
-            "environments": [stored.environment_row(loaded)],
-            "tools": stored.tool_rows(made.spec),
-            "llm_calls": stored.call_rows(ledger, ledger.used),
-            "rejections": stored.rejection_rows(made.rejections),
+            "environments": [environment_row(loaded)],
+            "tools": tool_rows(made.spec),
+            "llm_calls": call_rows(ledger, ledger.used),
+            "rejections": rejection_rows(made.rejections),
         },
         inputs=[page_batch],
         edges=[
             *stored.design_edges(made, ledger),
-            *stored.refusal_edges(made.rejections),
-            *stored.hook_edges(hooks.id, "environment", [made.spec.id]),
+            *refusal_edges(made.rejections),
+            *hook_edges(hooks.id, "environment", [made.spec.id]),
         ],
         metadata=report.environment(made.spec, made.rejections),
     )
@@ -97,20 +102,20 @@ def candidate_tasks(
     used = consume(warehouse, "environment", context.partition_key)
     page_file = workshop.home.artefacts / f"brief-{page_batch.data_version}.json"
     page = briefs.Brief.model_validate_json(page_file.read_bytes())
-    spec = stored.read_spec(warehouse, used)
+    spec = read_spec(warehouse, used)
     ledger = synthesist.ledger(context.partition_key, workshop.home)
     hooks = load_hooks(context.partition_key)
     made = candidates.propose_candidates(page, Environment.load(spec), ledger, hooks)
-    edges = [edge for t in made.tasks for edge in stored.call_edges(t.made_from, "task", t.id, "worded")]
-    edges += stored.hook_edges(hooks.id, "task", made.drafted)
-    edges += stored.refusal_edges(made.rejections)
+    edges = [edge for t in made.tasks for edge in call_edges(t.made_from, "task", t.id, "worded")]
+    edges += hook_edges(hooks.id, "task", made.drafted)
+    edges += refusal_edges(made.rejections)
     return record(
         context,
         warehouse,
         {
-            "tasks": stored.task_rows(made.tasks),
-            "llm_calls": stored.call_rows(ledger, ledger.used),
-            "rejections": stored.rejection_rows(made.rejections),
+            "tasks": task_rows(made.tasks),
+            "llm_calls": call_rows(ledger, ledger.used),
+            "rejections": rejection_rows(made.rejections),
         },
         inputs=[page_batch, used],
         edges=edges,
@@ -149,8 +154,8 @@ def proven_tasks(context: dg.AssetExecutionContext, workshop: Workshop):  # type
     warehouse = workshop.warehouse()
     world = consume(warehouse, "environment", context.partition_key)
     used = consume(warehouse, "candidate_tasks", context.partition_key)
-    proposed = stored.read_tasks(warehouse, used)
-    loaded = Environment.load(stored.read_spec(warehouse, world))
+    proposed = read_tasks(warehouse, used)
+    loaded = Environment.load(read_spec(warehouse, world))
     files = workshop.home.held_out_files()
     found = prove_all(loaded, proposed, decontamination.read_held_out(files))
     measured = [diversity.diversity(context.partition_key, found.accepted, len(loaded.spec.tools), found.repeated)]
@@ -158,11 +163,11 @@ def proven_tasks(context: dg.AssetExecutionContext, workshop: Workshop):  # type
         context,
         warehouse,
         {
-            "tasks": stored.task_rows(found.accepted),
-            "checks": stored.check_rows(found.proofs, loaded.id),
-            "audits": stored.audit_rows(found.audit),
-            "rejections": stored.rejection_rows(found.rejections(context.partition_key)),
-            "diversity": stored.diversity_rows(measured, found.accepted),
+            "tasks": task_rows(found.accepted),
+            "checks": check_rows(found.proofs, loaded.id),
+            "audits": audit_rows(found.audit),
+            "rejections": rejection_rows(found.rejections(context.partition_key)),
+            "diversity": diversity_rows(measured, found.accepted),
         },
         inputs=[world, used],
         metadata={

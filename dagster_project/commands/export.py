@@ -50,6 +50,7 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write a folder that `datasets.load_dataset` reads, with a card that says what is in it and where it is from."""
+    from dagster_project.asset_names import ASSET_NAMES
     from dagster_project.export.run import Wanted
     from warehouse.export.selection import Selection
 
@@ -64,7 +65,7 @@ def export(
         raise _misused(f"--model-licence {wrong[0]}: write name=licence.")
     home = Home.here()
     wanted = Wanted(
-        selection=Selection(campaign or None, batch or None),
+        selection=Selection(ASSET_NAMES, campaign or None, batch or None),
         out=(out or home.root / "exports" / _folder_name(dataset, campaign or batch)).resolve(),
         licence=licence,
         model_licences={name: of for name, _, of in told},

@@ -2,10 +2,11 @@
 
 from typing import Any
 
+from dagster_project.campaign import CampaignError
 from dagster_project.export.messages import Teller
 from dagster_project.export.run import Export, Exported, Wanted
-from dagster_project.export.settings import campaign_of
 from dagster_project.home import Home
+from dagster_project.recorded_campaign import campaign_of
 from envs.work_folder import work_folder
 from warehouse.export.quarantined import quarantined_tasks
 from warehouse.export.rollout_columns import INSTRUCTIONS, PAIRS, ROLLOUTS, TOKEN_COLUMNS
@@ -112,8 +113,9 @@ def _rule(pairing: Pairing) -> str:
 
 def _default_weights(export: Export, batch_ids: list[str]) -> list[str]:
     """What counts where a user states no preference."""
-    campaign = campaign_of(export.warehouse, batch_ids)
-    if campaign is None:
+    try:
+        campaign = campaign_of(export.warehouse, [export.warehouse.batch(batch_id) for batch_id in batch_ids])
+    except CampaignError:
         return []
     weights: dict[str, Any] = {name: getattr(campaign.rewards, name) for name in ("accuracy", "cost", "latency")}
     told = ", ".join(f"{name} {weight:g}" for name, weight in weights.items())

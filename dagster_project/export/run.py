@@ -14,7 +14,8 @@ from warehouse.export.folder import DatasetFolder, ExportRefused
 from warehouse.export.provenance import provenance
 from warehouse.export.quarantined import Quarantined, quarantined_rollouts
 from warehouse.export.rollouts import StoredRollout, stage_rollouts, stored_rollouts
-from warehouse.export.selection import Selection, unproven
+from warehouse.export.selection import Selection
+from warehouse.proven import unproven
 from warehouse.warehouse import Warehouse
 
 
@@ -131,7 +132,8 @@ class Export:
             licence=self.wanted.licence,
             model_licences=self.wanted.model_licences,
         )
-        folder.describe(render_card(description, self.configurations, written, provenance(self.warehouse, batch_ids)))
+        origin = provenance(self.warehouse, batch_ids, self.wanted.selection.assets)
+        folder.describe(render_card(description, self.configurations, written, origin))
         rows: dict[str, dict[str, int]] = {}
         for (configuration, split), of in written.items():
             rows.setdefault(configuration, {})[split] = of.rows

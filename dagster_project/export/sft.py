@@ -5,12 +5,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from dagster_project import stored
-from dagster_project.campaign import Campaign
+from dagster_project.campaign import Campaign, CampaignError
 from dagster_project.export.examples import Example, Overheard, golden_examples, solved_example
 from dagster_project.export.run import Export, Exported, Wanted
-from dagster_project.export.settings import campaign_of
 from dagster_project.home import Home
+from dagster_project.recorded_campaign import campaign_of
 from envs.spec import EnvironmentSpec
 from envs.task import Task
 from envs.work_folder import work_folder
@@ -26,6 +25,7 @@ from warehouse.export.quarantined import quarantined_tasks
 from warehouse.export.rollout_columns import COMPLETIONS, EXAMPLES, TOKENS
 from warehouse.export.staging import rows, stage
 from warehouse.export.tasks import specs_of
+from warehouse.rows.environments import golden_environments
 from warehouse.warehouse import Batch
 
 _TRAIN_TASKS = """
@@ -88,12 +88,13 @@ def export_sft(home: Home, wanted: Wanted, *, solved_rollouts: bool = False) -> 
 
 
 def _rendering(export: Export, batch: Batch, home: Home) -> Rendering:
-    campaign = campaign_of(export.warehouse, [batch.batch_id], batch.partition)
-    if campaign is None:
+    try:
+        campaign = campaign_of(export.warehouse, [batch])
+    except CampaignError as error:
         raise ExportRefused(
             f"batch {batch.batch_id} of {batch.asset} belongs to no campaign with known settings, so that the dialect "
             "and the policy are unknown. Name a campaign, or a batch of its task_dataset."
-        )
+        ) from error
     model = resolve_model(campaign.policy, home.models, campaign.revision)
     tokenizer = load_tokenizer(model.path)
     conversation = Overheard(tokenizer, dialect_for(campaign.rollouts.dialect, tokenizer))
@@ -107,7 +108,7 @@ def _write_golden(
     settings = rendering.campaign
     limit = settings.warm_start.result_limit_chars
     toolbox, ids = settings.rollouts.toolbox, {row["environment_id"] for row in rows(file)}
-    worlds = stored.golden_environments(export.warehouse, batch, ids, toolbox)
+    worlds = golden_environments(export.warehouse, batch, ids, toolbox)
     specs = [world.spec for world in worlds.values()]
     warm_start = settings.warm_start
     equipment = Equipment(toolbox, warm_start.expert_rate, settings.seed, specs, warm_start.examples_per_task)

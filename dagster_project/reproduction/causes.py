@@ -14,9 +14,10 @@ from dagster_project.campaign import CampaignError, load_campaign
 from dagster_project.code_versions import MADE_BY
 from dagster_project.giving import CAMPAIGN, HELD_OUT, SOURCES, given_held_out, source_hashes
 from dagster_project.home import REPOSITORY, Home
+from dagster_project.recorded_campaign import campaign_of
 from dagster_project.reproduction.naming import campaign_name
 from dagster_project.reproduction.outcome import Finding, Status
-from dagster_project.reproduction.scratch import campaign_of, hooks_of, page_file, page_of
+from dagster_project.reproduction.scratch import hooks_of, page_file, page_of
 from dagster_project.runtime import runtime_row
 from dagster_project.sources import Sources
 from generators.brief import DomainError, load_brief
@@ -87,7 +88,7 @@ class Causes:
 
     def trained_on_engine(self, batch: Batch) -> bool:
         """Whether an update's bytes hang on the engine's logprobs, whose last digits no two runs share."""
-        return batch.asset == "checkpoint" and uses_engine_logprobs(campaign_of(self.history, batch).update)
+        return batch.asset == "checkpoint" and uses_engine_logprobs(campaign_of(self.history, [batch]).update)
 
     def commit(self, batch: Batch) -> tuple[str, ...]:
         """The commit, if it is another."""

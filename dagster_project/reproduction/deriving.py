@@ -9,14 +9,14 @@ from typing import Any, TypeAlias
 from dagster_project import stored
 from dagster_project.evaluating import evaluation_row
 from dagster_project.home import Home
-from dagster_project.reproduction.scratch import campaign_of
+from dagster_project.recorded_campaign import campaign_of
 from dagster_project.training import judge, update_identity
+from envs.diversity import Diversity
 from envs.environment import Environment
 from envs.proof import Audit
 from envs.proof.check import CheckOutcome
 from envs.spec import EnvironmentSpec
 from envs.task import Rejection, Task
-from generators.diversity import Diversity
 from serving.endpoint import LlmCall
 from trainer.advantages import reward_rows
 from trainer.checkpoint import CheckpointManifest
@@ -24,6 +24,11 @@ from trainer.difficulty import difficulties
 from trainer.evaluate import ALL, Summary, summarise
 from trainer.rollout import Rollout, rollouts_from
 from warehouse.copying import inputs_of
+from warehouse.rows.calls import call_row
+from warehouse.rows.environments import environment_row, tool_rows
+from warehouse.rows.measures import difficulty_rows, diversity_rows
+from warehouse.rows.proofs import audit_rows
+from warehouse.rows.tasks import rejection_rows, task_rows
 from warehouse.warehouse import Batch, Warehouse
 
 Rows: TypeAlias = list[dict[str, Any]]
@@ -56,7 +61,7 @@ def _environments(there: Stored) -> Rows:
     rows = []
     for spec in _specs(there):
         with closing(Environment.load(spec)) as world:  # compiled and seeded anew: the base state is hashed
-            rows.append(stored.environment_row(world))
+            rows.append(environment_row(world))
     return rows
 
 
@@ -70,7 +75,7 @@ def _tasks(there: Stored) -> list[Task]:
 
 def _audits(there: Stored) -> Rows:
     records = dict.fromkeys(row["record"] for row in there.tables["audits"])
-    return [row for record in records for row in stored.audit_rows(Audit.model_validate_json(record))]
+    return [row for record in records for row in audit_rows(Audit.model_validate_json(record))]
 
 
 def _checks(there: Stored) -> Rows:
@@ -84,12 +89,12 @@ def _diversity(there: Stored) -> Rows:
     measured = [
         Diversity.model_validate({k: v for k, v in row.items() if k != "id"}) for row in there.tables["diversity"]
     ]
-    return stored.diversity_rows(measured, _tasks(there))
+    return diversity_rows(measured, _tasks(there))
 
 
 def _difficulties(there: Stored) -> Rows:
     k = there.tables["difficulties"][0]["k"]
-    return stored.difficulty_rows(difficulties(there.rollouts, k), there.batch.partition or "")
+    return difficulty_rows(difficulties(there.rollouts, k), there.batch.partition or "")
 
 
 def _checkpoints(there: Stored) -> Rows:
@@ -132,7 +137,7 @@ def scored(there: Stored) -> list[Rollout]:
 
 def _rewards(there: Stored) -> Rows:
     """Computed again from the rollouts of the input, by the settings of then."""
-    rewards, advantages = judge(scored(there), campaign_of(there.warehouse, there.batch))
+    rewards, advantages = judge(scored(there), campaign_of(there.warehouse, [there.batch]))
     [update] = there.tables["updates"]
     return [{**row, "update_id": update["id"]} for row in reward_rows(rewards, advantages)]
 
@@ -143,7 +148,7 @@ def _evaluations(there: Stored) -> Rows:
     splits: dict[str, set[str]] = {}
     for row in there.warehouse.read_batch(data, "splits").to_dicts():
         splits.setdefault(row["split"], set()).add(row["task_id"])
-    confidence = campaign_of(there.warehouse, there.batch).evaluation.confidence
+    confidence = campaign_of(there.warehouse, [there.batch]).evaluation.confidence
     rows = []
     for row in there.tables["evaluations"]:
         told = Summary.model_validate_json(row["record"])
@@ -156,13 +161,13 @@ def _evaluations(there: Stored) -> Rows:
 
 DERIVED: Mapping[str, Callable[[Stored], Sequence[Mapping[str, Any]]]] = {
     "environments": _environments,
-    "tools": lambda there: [row for spec in _specs(there) for row in stored.tool_rows(spec)],
-    "tasks": lambda there: stored.task_rows(_tasks(there)),
-    "rejections": lambda there: stored.rejection_rows(
+    "tools": lambda there: [row for spec in _specs(there) for row in tool_rows(spec)],
+    "tasks": lambda there: task_rows(_tasks(there)),
+    "rejections": lambda there: rejection_rows(
         Rejection.model_validate_json(row["record"]) for row in there.tables["rejections"]
     ),
     "llm_calls": lambda there: [
-        stored.call_row(LlmCall.model_validate_json(row["record"])) for row in there.tables["llm_calls"]
+        call_row(LlmCall.model_validate_json(row["record"])) for row in there.tables["llm_calls"]
     ],
     "checks": _checks,
     "audits": _audits,

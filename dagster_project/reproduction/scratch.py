@@ -14,9 +14,10 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from dagster_project.campaign import Campaign, CampaignError, load_campaign
-from dagster_project.giving import CAMPAIGN, HELD_OUT, MARKS
+from dagster_project.campaign import load_campaign
+from dagster_project.giving import HELD_OUT, MARKS
 from dagster_project.home import Home
+from dagster_project.recorded_campaign import recorded_settings
 from dagster_project.reproduction.containment import BundleBroken, path_inside, shortened, write_inside
 from dagster_project.reproduction.naming import campaign_name
 from dagster_project.resources import RECORDING
@@ -115,26 +116,6 @@ def give_to(scratch: Scratch, batch: Batch, inputs: Inputs) -> None:
                 write_inside(scratch.home.held_out, given.name, given.record["text"].encode())
     if batch.asset in ("environment", "candidate_tasks") and batch.partition:
         _write_calls(scratch, batch, batch.partition)
-
-
-def campaign_of(source: Warehouse, batch: Batch) -> Campaign:
-    """The settings that a batch was made with; the present ones where they were not recorded.
-
-    Raises CampaignError for settings that the present code does not know.
-    """
-    settings = recorded_settings(source, batch)
-    if settings is None:
-        return load_campaign(campaign_name(batch) or "")
-    try:
-        return Campaign.model_validate(settings)
-    except ValidationError as error:
-        raise CampaignError(f"the settings of then are none that this code knows: {error}") from error
-
-
-def recorded_settings(source: Warehouse, batch: Batch) -> Mapping[str, Any] | None:
-    """The settings of its campaign that were recorded with a batch; None where none were."""
-    campaigns = (given for given in givens_of(source, batch.batch_id) if given.kind == CAMPAIGN)
-    return next((campaign.record for campaign in campaigns if campaign.name == campaign_name(batch)), None)
 
 
 def take_over(scratch: Scratch, batch: Batch) -> Batch:

@@ -13,10 +13,11 @@ import pyarrow as pa
 
 from dagster_project.campaign import CampaignError
 from dagster_project.home import Home
+from dagster_project.recorded_campaign import campaign_of
 from dagster_project.reproduction.containment import path_inside
 from dagster_project.reproduction.deriving import DERIVED, Rows, Stored, scored
 from dagster_project.reproduction.outcome import Finding, Status
-from dagster_project.reproduction.scratch import campaign_of, hooks_of, page_file, page_of
+from dagster_project.reproduction.scratch import hooks_of, page_file, page_of
 from dagster_project.training import judge
 from envs.errors import EnvironmentBroken, SpecError
 from envs.record import content_id
@@ -158,7 +159,7 @@ def _weights(there: Stored) -> Iterator[str]:
 def _base(there: Stored, row: Mapping[str, Any]) -> Iterator[str]:
     if there.batch.asset != "base_policy":
         return
-    campaign = campaign_of(there.warehouse, there.batch)
+    campaign = campaign_of(there.warehouse, [there.batch])
     try:
         fingerprint = fingerprint_here(campaign.policy, there.home.models, campaign.revision)
     except ServingError as error:
@@ -170,7 +171,7 @@ def _base(there: Stored, row: Mapping[str, Any]) -> Iterator[str]:
 def _trained_rows(there: Stored, manifest: CheckpointManifest) -> Iterator[str]:
     """The tokens, logprobs and advantages that were trained on, against the hash that the manifest has of them."""
     rollouts = scored(there)
-    _, advantages = judge(rollouts, campaign_of(there.warehouse, there.batch))
+    _, advantages = judge(rollouts, campaign_of(there.warehouse, [there.batch]))
     rows = training_rows(rollouts, [each for each in advantages if not each.left_out])
     config = UpdateConfig.model_validate(manifest.config)
     found = rows_sha256(rows, behaviour=uses_engine_logprobs(config))

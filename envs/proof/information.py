@@ -8,7 +8,6 @@ from envs.environment import Environment
 from envs.facts import mentions
 from envs.proof.attempt import Subject
 from envs.proof.check import Check, CheckResult
-from envs.proof.novelty import said
 from envs.proof.values import argument_kind, feeds, leaves, scalars, supports, words_in
 from envs.search import words_of
 from envs.spec import Parameter
@@ -89,7 +88,7 @@ class Novel(Check):
         if repeated := known.repeated_by(task):
             return self.failed(repeated)
         tools = [subject.environment.spec.tool(call.tool) for call in task.golden]
-        if contaminated := known.held_out.repeated_by(said(task), tools):
+        if contaminated := known.held_out.repeated_by(task.said, tools):
             return self.failed(f"held out in {contaminated.evidence}")
         return self.passed("no accepted task and no held-out request is like it")
 

@@ -87,7 +87,7 @@ class _Likeness:
 
     @classmethod
     def of(cls, task: Task) -> "_Likeness":
-        words = words_of(said(task))
+        words = words_of(task.said)
         shingles = _shingles(words)
         sketch = RMinHash(num_perm=PERMUTATIONS, seed=0)
         sketch.update(sorted(shingles))
@@ -106,12 +106,6 @@ def program_shape(task: Task) -> str:
     ]
     facts = sorted(f"{fact.label}:{fact.kind}" for fact in task.goal.facts)
     return " > ".join(calls) + (f" ? {', '.join(facts)}" if facts else "")
-
-
-def said(task: Task) -> str:
-    """All that the user says: the request, and what a scenario has them tell when asked."""
-    told = task.scenario.known.values() if task.scenario else ()
-    return " ".join([task.instruction, *told])
 
 
 def words_of(text: str) -> tuple[str, ...]:

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from dagster_project import stored
 from dagster_project.campaign import Campaign
 from dagster_project.evaluating import collect_into, evaluate, evaluate_rules
 from dagster_project.home import Home
@@ -19,6 +18,9 @@ from trainer.conversation import Tokenizer
 from trainer.engine import ServedPolicy
 from trainer.settings import EvaluationConfig, RolloutConfig
 from warehouse.lineage import Edge
+from warehouse.rows.environments import environment_row
+from warehouse.rows.merge import merged
+from warehouse.rows.tasks import task_rows
 from warehouse.tables import TABLES
 from warehouse.warehouse import Batch, Warehouse
 
@@ -57,7 +59,7 @@ def dataset(warehouse: Warehouse, tasks: Sequence[Task]) -> Batch:
     """Of the tasks with a wish one is kept from training, the others are test tasks."""
     splits = ["train", "unseen_preference", "test", "test", *["test"] * (len(tasks) - 4)]
     rows = [{"task_id": task.id, "split": split} for task, split in zip(tasks, splits, strict=True)]
-    return store(warehouse, "task_dataset", "told", {"tasks": stored.task_rows(tasks), "splits": rows})
+    return store(warehouse, "task_dataset", "told", {"tasks": task_rows(tasks), "splits": rows})
 
 
 def policy(
@@ -74,7 +76,7 @@ def play(home: Home, tokenizer: Tokenizer, campaign: Campaign = CAMPAIGN) -> War
     warehouse = Warehouse(home.warehouse, home.parts)
     with Environment.load(shop_spec()) as shop:
         tasks = tasks_of(shop)
-        store(warehouse, "environment", "shop", {"environments": [stored.environment_row(shop)]})
+        store(warehouse, "environment", "shop", {"environments": [environment_row(shop)]})
     data = dataset(warehouse, tasks)
     before = policy(warehouse, "base_policy", "told", "base")
     warm = policy(warehouse, "warm_policy", "told", "warm_start", parent_id="base-policy")
@@ -84,7 +86,7 @@ def play(home: Home, tokenizer: Tokenizer, campaign: Campaign = CAMPAIGN) -> War
     found = [base, evaluate(warehouse, acting["cheapest_expert"], *about, warm, base.rollouts)]
     found += evaluate_rules(warehouse, tokenizer, *about, base.rollouts).values()
     edges = [edge for each in found for edge in each.edges]
-    store(warehouse, "baseline", "told", stored.merged(each.tables for each in found), edges)
+    store(warehouse, "baseline", "told", merged(each.tables for each in found), edges)
     made = train(warehouse, campaign, acting["dearest_expert"], tasks[:1])
     after = policy(warehouse, "checkpoint", "told-0000", "update", made, iteration=0)
     learnt = evaluate(warehouse, acting["dearest_expert"], campaign, "told", 0, data, after, base.rollouts)

@@ -9,7 +9,6 @@ import dagster as dg
 import pytest
 
 from dagster_project import campaign as campaigns
-from dagster_project import stored
 from dagster_project.campaign import CampaignError, load_campaign
 from dagster_project.definitions import ASSETS
 from dagster_project.home import REPOSITORY, Home
@@ -20,6 +19,9 @@ from envs.environment import Environment
 from envs.proof import HeldOutRequest
 from envs.task import Fact, Task
 from tests.fixtures import call, make_task, shop_spec, shop_tasks
+from warehouse.rows.environments import environment_row, tool_rows
+from warehouse.rows.proofs import check_rows
+from warehouse.rows.tasks import task_rows
 from warehouse.tables import TABLES
 from warehouse.warehouse import Batch, Warehouse
 
@@ -73,10 +75,10 @@ def proven(warehouse: Warehouse) -> list[Task]:
         warehouse,
         "proven_tasks",
         "shop",
-        environments=[stored.environment_row(shop)],
-        tools=stored.tool_rows(shop.spec),
-        tasks=stored.task_rows(found.accepted),
-        checks=stored.check_rows(found.proofs, shop.id),
+        environments=[environment_row(shop)],
+        tools=tool_rows(shop.spec),
+        tasks=task_rows(found.accepted),
+        checks=check_rows(found.proofs, shop.id),
     )
     assert len(found.accepted) > 20
     return found.accepted
@@ -175,8 +177,8 @@ def test_diversity_is_measured_of_all_and_of_each_domain(compose, warehouse: War
 def test_the_proof_of_a_domain_stores_its_diversity(warehouse: Warehouse) -> None:
     shop = Environment.load(shop_spec())
     twin = make_task(shop, "Please cancel my order ORD-3.", [call("cancel_order", order_id="ORD-3")])
-    store(warehouse, "environment", "library", environments=[stored.environment_row(shop)])
-    store(warehouse, "candidate_tasks", "library", tasks=stored.task_rows([*shop_tasks(shop), twin]))
+    store(warehouse, "environment", "library", environments=[environment_row(shop)])
+    store(warehouse, "candidate_tasks", "library", tasks=task_rows([*shop_tasks(shop), twin]))
     with dg.DagsterInstance.local_temp() as instance:
         # So few tasks leave the audit unsure, which blocks what comes after; what was measured is stored all the same.
         result = dg.materialize(

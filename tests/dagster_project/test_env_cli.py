@@ -20,13 +20,13 @@ from dagster_project.commands.env_play import Play
 from dagster_project.finding import find_environment, find_task
 from dagster_project.home import REPOSITORY, Home
 from dagster_project.lineage import consume
-from dagster_project.stored import read_tasks
 from envs.environment import Environment
 from envs.spec import Parameter, Returns, Tool
 from envs.task import Task, ToolCall
 from envs.tools import ToolResult
 from tests.fixtures import shop_spec
 from trainer.dialect import render_answer, render_call
+from warehouse.rows.tasks import read_tasks
 from warehouse.warehouse import Warehouse
 
 ENVLOOM = Path(sys.executable).with_name("envloom")

@@ -34,6 +34,9 @@ from trainer.jobs import WarmStartJob
 from trainer.warm_start import load_examples
 from warehouse.export.folder import SUMS
 from warehouse.quarantine import quarantine
+from warehouse.rows.environments import environment_row
+from warehouse.rows.proofs import check_rows
+from warehouse.rows.tasks import read_tasks, task_rows
 from warehouse.warehouse import Batch, Warehouse
 
 KINDS = {"tasks": (), "rollouts": (), "sft": ("--solved-rollouts",), "preferences": ("--pairs", "all")}
@@ -76,13 +79,13 @@ def play(warehouse: Warehouse, model: ResolvedModel, campaign: Campaign) -> None
     engine = RuleEngine(mixed, tokenizer)
     with Environment.load(shop_spec()) as shop, Environment.load(library_spec()) as library:
         tasks = tasks_of(shop)
-        made = record("environment", "shop", {"environments": [stored.environment_row(shop)]})
-        record("environment", "library", {"environments": [stored.environment_row(library)]})
-        candidates = record("candidate_tasks", "shop", {"tasks": stored.task_rows(tasks)}, made)
-        checks = stored.check_rows([prove(task, shop) for task in tasks], shop.id)
-        proven = record("proven_tasks", "shop", {"tasks": stored.task_rows(tasks), "checks": checks}, candidates)
+        made = record("environment", "shop", {"environments": [environment_row(shop)]})
+        record("environment", "library", {"environments": [environment_row(library)]})
+        candidates = record("candidate_tasks", "shop", {"tasks": task_rows(tasks)}, made)
+        checks = check_rows([prove(task, shop) for task in tasks], shop.id)
+        proven = record("proven_tasks", "shop", {"tasks": task_rows(tasks), "checks": checks}, candidates)
         splits = [{"task_id": task.id, "split": "test" if n == 0 else "train"} for n, task in enumerate(tasks)]
-        data = record("task_dataset", "told", {"tasks": stored.task_rows(tasks), "splits": splits}, proven)
+        data = record("task_dataset", "told", {"tasks": task_rows(tasks), "splits": splits}, proven)
         told = ("told", 0, "training", [library.id])
         attempts = collect_into(warehouse, engine, tasks[1:], rule_policy("mixed"), ROLLOUTS, *told)
     held_out = RuleEngine(RULES["random"], tokenizer)
@@ -311,8 +314,8 @@ def copied(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Wareh
 def test_unproven_tasks_are_refused_or_the_card_says_so(copied: Warehouse, tmp_path: Path) -> None:
     data = copied.latest_batch("task_dataset", "told")
     assert data is not None
-    task = stored.read_tasks(copied, data)[0].model_copy(update={"instruction": "Never proven."})
-    rows = [dict.fromkeys(_columns("tasks")) | row for row in stored.task_rows([task])]
+    task = read_tasks(copied, data)[0].model_copy(update={"instruction": "Never proven."})
+    rows = [dict.fromkeys(_columns("tasks")) | row for row in task_rows([task])]
     batch = copied.record_batch("task_dataset", "doubtful", {"tasks": rows}, run_id="r", code_version="c")
     refused = export("tasks", "--batch", batch.batch_id)
     assert refused.exit_code == 1 and task.id in refused.output and "--unproven" in refused.output
@@ -324,7 +327,7 @@ def test_unproven_tasks_are_refused_or_the_card_says_so(copied: Warehouse, tmp_p
 def test_what_is_under_quarantine_is_left_out_and_counted(copied: Warehouse, tmp_path: Path) -> None:
     data = copied.latest_batch("task_dataset", "told")
     assert data is not None
-    bad = stored.read_tasks(copied, data)[1]
+    bad = read_tasks(copied, data)[1]
     quarantine(copied, ("task", bad.id), "asks for two things")
     for kind in KINDS:
         done = export(kind, "--out", str(tmp_path / kind), "--json")

@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 from dagster_project import campaign as campaigns
-from dagster_project import dataset_report, stored
+from dagster_project import dataset_report
 from dagster_project.campaign import Campaign
 from dagster_project.definitions import ASSETS
 from dagster_project.home import Home
@@ -29,6 +29,9 @@ from trainer.engine import ServedPolicy
 from trainer.fanout import Ended, Hear, Sink
 from trainer.rollout import Rollout
 from trainer.settings import RolloutConfig
+from warehouse.rows.environments import environment_row
+from warehouse.rows.measures import read_difficulties
+from warehouse.rows.tasks import task_rows
 from warehouse.tables import TABLES
 from warehouse.warehouse import Warehouse
 
@@ -73,8 +76,8 @@ def warehouse(home: Home) -> Warehouse:
     shop = Environment.load(shop_spec())
     tasks = shop_tasks(shop)
     splits = [{"task_id": task.id, "split": "train"} for task in tasks]
-    record(warehouse, "environment", {"environments": [stored.environment_row(shop)]})
-    record(warehouse, "task_dataset", {"tasks": stored.task_rows(tasks), "splits": splits}, "smoke")
+    record(warehouse, "environment", {"environments": [environment_row(shop)]})
+    record(warehouse, "task_dataset", {"tasks": task_rows(tasks), "splits": splits}, "smoke")
     return warehouse
 
 
@@ -104,7 +107,7 @@ def test_every_task_is_measured_and_a_second_measurement_plays_nothing(
     again = measure(warehouse, reference, CAMPAIGN, "smoke", SETTINGS, tasks)
     assert engine.played == len(tasks) * 3 and again == found
     kept = warehouse.latest_batch("difficulty", "smoke")
-    assert kept is not None and stored.read_difficulties(warehouse, kept) == found.difficulties
+    assert kept is not None and read_difficulties(warehouse, kept) == found.difficulties
     measured = warehouse.query("SELECT policy_id, k, sum(solved) AS solved FROM difficulties GROUP BY ALL").to_dicts()
     assert measured == [{"policy_id": "sha", "k": 2, "solved": 6}]
 

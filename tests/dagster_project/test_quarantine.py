@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from dagster_project import stored
 from dagster_project.assets.loop import parent_batch
 from dagster_project.cli import app
 from dagster_project.home import Home
@@ -25,6 +24,7 @@ from tests.dagster_project.played import store
 from trainer.rollout import Rollout
 from warehouse.lineage import Edge
 from warehouse.quarantine import lift, marks, quarantine
+from warehouse.rows.tasks import split_of
 from warehouse.warehouse import Warehouse
 
 runner = CliRunner()
@@ -105,7 +105,7 @@ def test_an_old_dataset_is_trained_on_without_what_was_marked_since(home: Home) 
     quarantine(warehouse, ("environment", bad.environment_id), "nonsense")
     with pytest.raises(Quarantined, match=rf"all {len(tasks)} training tasks"):
         training_tasks(warehouse, data)
-    assert len(stored.split_of(warehouse, data, "train")) == len(tasks)
+    assert len(split_of(warehouse, data, "train")) == len(tasks)
 
 
 def _rollout(id: str, task_id: str) -> Rollout:

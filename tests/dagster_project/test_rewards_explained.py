@@ -30,6 +30,8 @@ from trainer.rollout import Rollout
 from trainer.rows import read_training_rows
 from trainer.settings import EvaluationConfig, RewardConfig, RolloutConfig
 from warehouse.costs import RECOMPUTED_COST_SQL
+from warehouse.rows.environments import environment_row
+from warehouse.rows.tasks import task_rows
 from warehouse.tables import TABLES
 from warehouse.warehouse import Warehouse
 
@@ -63,7 +65,7 @@ def warehouse(home: Home) -> Iterator[Warehouse]:
     """The shop and the library, as environments."""
     warehouse = Warehouse(home.warehouse, home.parts)
     worlds = [Environment.load(shop_spec()), Environment.load(library_spec())]
-    rows = [dict.fromkeys(TABLES["environments"].columns) | stored.environment_row(world) for world in worlds]
+    rows = [dict.fromkeys(TABLES["environments"].columns) | environment_row(world) for world in worlds]
     warehouse.write_part("environments", rows, "worlds")
     yield warehouse
     for world in worlds:
@@ -206,7 +208,7 @@ def test_rules_are_evaluated_as_policies_are(warehouse: Warehouse, tokenizer: To
     with Environment.load(shop_spec()) as shop:
         tasks = shop_tasks(shop)[:3]
     columns = TABLES["tasks"].columns
-    rows = [dict.fromkeys(columns) | row for row in stored.task_rows(tasks)]
+    rows = [dict.fromkeys(columns) | row for row in task_rows(tasks)]
     splits = [{"task_id": task.id, "split": "test"} for task in tasks]
     data = warehouse.record_batch(
         "task_dataset", "told", {"tasks": rows, "splits": splits}, run_id="r", code_version="c"

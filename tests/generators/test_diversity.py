@@ -6,9 +6,10 @@ from statistics import fmean
 
 import pytest
 
+from envs.diversity import ALL, diversity_id
 from envs.environment import Environment
 from envs.task import Task
-from generators.diversity import ALL, diversity, diversity_by_domain, diversity_id, hd_d, tool_entropy_bits
+from generators.diversity import diversity, diversity_by_domain, hd_d, tool_entropy_bits
 from tests.fixtures import call, make_task, shop_spec, shop_tasks
 
 

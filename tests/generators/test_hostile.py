@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from dagster_project.stored import rejection_rows
 from envs.spec import EnvironmentSpec
 from envs.task import Rejection
 from generators.domain import synthesise
@@ -34,6 +33,7 @@ from tests.generators.rental import (
     values,
 )
 from tests.generators.scripted import Scripted
+from warehouse.rows.tasks import rejection_rows
 from warehouse.warehouse import Warehouse
 
 STAGES = ("entities", "columns", "values", "lifecycle", "policy", "phrases")

@@ -2,8 +2,9 @@
 
 import pytest
 
+from envs.fates import LeftOut
 from envs.verdict import Outcome
-from trainer.advantages import Left, advantages_of, counts, reward_rows
+from trainer.advantages import advantages_of, counts, reward_rows
 from trainer.rewards import Reward
 from trainer.rollout import StopReason
 from trainer.settings import RewardConfig
@@ -32,7 +33,7 @@ def test_dividing_by_the_deviation_is_a_switch() -> None:
 
 
 def test_groups_without_any_signal_are_left_out_by_name() -> None:
-    assert found([reward("a", 0.0), reward("b", 0.0)]) == {"a": Left.ZERO_VARIANCE, "b": Left.ZERO_VARIANCE}
+    assert found([reward("a", 0.0), reward("b", 0.0)]) == {"a": LeftOut.ZERO_VARIANCE, "b": LeftOut.ZERO_VARIANCE}
 
 
 def test_an_all_solved_group_whose_costs_differ_still_teaches() -> None:
@@ -43,7 +44,7 @@ def test_environment_errors_are_left_out_and_do_not_move_the_mean() -> None:
     assert found([reward("a", 1.0), reward("b", 0.0), reward("c", None)]) == {
         "a": 0.5,
         "b": -0.5,
-        "c": Left.ENVIRONMENT_ERROR,
+        "c": LeftOut.ENVIRONMENT_ERROR,
     }
 
 
@@ -51,14 +52,14 @@ def test_rollouts_that_cannot_be_trained_on_are_named_and_do_not_move_the_mean()
     rewards = [reward("a", 1.0), reward("b", 0.0), reward("c", 1.0), reward("d", None)]
     stops = {each.rollout_id: StopReason.ANSWERED for each in rewards}
     advantages = advantages_of(rewards, stops, RewardConfig(), {"c", "d"})
-    assert [each.left_out for each in advantages] == [None, None, Left.UNTRAINABLE, Left.ENVIRONMENT_ERROR]
+    assert [each.left_out for each in advantages] == [None, None, LeftOut.UNTRAINABLE, LeftOut.ENVIRONMENT_ERROR]
     assert [each.advantage for each in advantages[:2]] == [0.5, -0.5]
     assert counts(advantages)["untrainable"] == 1
     assert "untrainable" not in counts(advantages_of(rewards, stops, RewardConfig()))
 
 
 def test_a_rollout_left_without_its_group_is_named() -> None:
-    assert found([reward("a", 1.0), reward("b", None)]) == {"a": Left.ALONE, "b": Left.ENVIRONMENT_ERROR}
+    assert found([reward("a", 1.0), reward("b", None)]) == {"a": LeftOut.ALONE, "b": LeftOut.ENVIRONMENT_ERROR}
 
 
 def test_truncated_and_malformed_rollouts_are_masked_only_when_asked() -> None:
@@ -66,7 +67,7 @@ def test_truncated_and_malformed_rollouts_are_masked_only_when_asked() -> None:
     stops = {"c": StopReason.MAX_TOKENS, "d": StopReason.MALFORMED_LIMIT}
     assert set(found(rewards, stops=stops).values()) == {0.75, -0.25}
     masked = found(rewards, RewardConfig(truncated="mask", malformed="mask"), stops)
-    assert masked == {"a": 0.5, "b": -0.5, "c": Left.TRUNCATED, "d": Left.MALFORMED}
+    assert masked == {"a": 0.5, "b": -0.5, "c": LeftOut.TRUNCATED, "d": LeftOut.MALFORMED}
 
 
 def test_every_fate_is_counted_and_stored() -> None:

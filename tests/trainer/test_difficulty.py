@@ -9,13 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from envs.difficulty import Difficulty, pass_at_k
 from envs.environment import Environment
 from envs.task import Task
 from envs.verdict import Outcome
 from tests.trainer.conftest import Script
 from trainer.collect import Assignment, Collection, collect
 from trainer.conversation import Tokenizer
-from trainer.difficulty import Difficulty, DifficultyConfig, difficulties, pass_at_k, sampling_weights
+from trainer.difficulty import DifficultyConfig, difficulties, sampling_weights
 from trainer.draw import draw_tasks
 from trainer.settings import RolloutConfig
 

@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from envs.fates import LeftOut
 from envs.task import Preference
 from envs.verdict import Outcome
 from tests.trainer.test_rewards import GROUPS, MEASURES, PREFERENCES, USD
-from trainer.advantages import Left, advantages_of
+from trainer.advantages import advantages_of
 from trainer.rewards import Measures, preference_or_default, score_group
 from trainer.rollout import StopReason
 from trainer.settings import RewardConfig
@@ -101,7 +102,7 @@ def test_costs_that_only_rounding_tells_apart_carry_no_signal(config) -> None:
     group = [measures("one", cost_usd=0.1 + 0.2 + 0.3), measures("two", cost_usd=0.3 + 0.2 + 0.1)]
     rewards = score_group(group, DEFAULT)
     stops = {reward.rollout_id: StopReason.ANSWERED for reward in rewards}
-    assert {each.left_out for each in advantages_of(rewards, stops, config)} == {Left.ZERO_VARIANCE}
+    assert {each.left_out for each in advantages_of(rewards, stops, config)} == {LeftOut.ZERO_VARIANCE}
 
 
 @BOTH
@@ -160,4 +161,4 @@ def test_a_group_of_failures_carries_no_signal_whatever_they_cost(config) -> Non
     group = [measures(str(n), Outcome.FAILED, cost_usd=float(n)) for n in range(3)]
     rewards = score_group(group, DEFAULT)
     stops = {reward.rollout_id: StopReason.ANSWERED for reward in rewards}
-    assert {each.left_out for each in advantages_of(rewards, stops, config)} == {Left.ZERO_VARIANCE}
+    assert {each.left_out for each in advantages_of(rewards, stops, config)} == {LeftOut.ZERO_VARIANCE}

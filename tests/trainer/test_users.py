@@ -6,12 +6,13 @@ from collections.abc import Callable
 import pytest
 
 from envs.environment import Environment
+from envs.fates import LeftOut
 from envs.task import Task
 from envs.verdict import Outcome
 from tests.trainer.conftest import ScriptedPolicy, history_of
 from tests.trainer.endpoint import endpoint
 from tests.trainer.staging import talking_task
-from trainer.advantages import Advantage, Left, advantages_of
+from trainer.advantages import Advantage, advantages_of
 from trainer.collect import Assignment, Collection, collect
 from trainer.conversation import Conversation, Tokenizer
 from trainer.golden import golden_row
@@ -123,7 +124,7 @@ def test_a_user_that_breaks_its_role_is_an_environment_error(
     assert found in rollout.reasons[0]
     [reward] = score_group([measures_of(rollout, RewardConfig())], talking.preference)
     [advantage] = advantages_of([reward], {rollout.id: rollout.stop_reason}, RewardConfig())
-    assert reward.value is None and advantage.left_out is Left.ENVIRONMENT_ERROR
+    assert reward.value is None and advantage.left_out is LeftOut.ENVIRONMENT_ERROR
 
 
 def test_the_users_time_and_tokens_are_stored_and_are_not_the_policys(roll, scripted: Scripted, talking: Task) -> None:

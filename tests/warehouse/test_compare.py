@@ -46,6 +46,13 @@ def test_json_is_compared_by_content_and_the_place_in_it_is_told() -> None:
     assert "not json" in first(charges="not json")
 
 
+def test_a_row_that_is_older_than_a_column_differs_from_none_by_it() -> None:
+    older = dict.fromkeys(TABLES["batches"].columns) | {"batch_id": "b", "asset": "a"}
+    assert compare_rows("batches", [older], [older | {"runtime_id": "r"}]).difference is None
+    assert compare_rows("batches", [older | {"runtime_id": "q"}], [older | {"runtime_id": "r"}]).difference
+    assert compare_rows("batches", [older | {"asset": None}], [older]).difference
+
+
 def test_a_long_text_is_shown_from_where_it_parts() -> None:
     long = "a" * 500
     rows = ({"id": "t", "instruction": long + "x"}, {"id": "t", "instruction": long + "y"})

@@ -9,19 +9,31 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from envs.fates import MASKED
+from warehouse.asset_names import AssetNames
+from warehouse.columns import Column, ListOf, columns
 from warehouse.export.card import Description, columns_table, render_card
-from warehouse.export.columns import Column, Configuration, ListOf, columns
+from warehouse.export.columns import Configuration
 from warehouse.export.folder import CARD, SUMS, DatasetFolder, ExportRefused, Limits
 from warehouse.export.provenance import UNKNOWN_LICENCE, Provenance, licence_of, provenance
 from warehouse.export.quarantined import quarantined_rollouts, quarantined_tasks
 from warehouse.export.rollout_columns import COMPLETIONS, EXAMPLES, INSTRUCTIONS, PAIRS, ROLLOUTS, TOKENS
 from warehouse.export.rollouts import Pairing, stage_rollouts, stored_rollouts
-from warehouse.export.selection import Selection, unproven
+from warehouse.export.selection import Selection
 from warehouse.export.task_columns import ENVIRONMENTS, TASKS, VERL
+from warehouse.proven import proven, unproven
 from warehouse.quarantine import lift, quarantine
 from warehouse.warehouse import Warehouse
 
 ALL = (TASKS, ENVIRONMENTS, VERL, ROLLOUTS, PAIRS, INSTRUCTIONS, EXAMPLES, COMPLETIONS, TOKENS)
+ASSETS = AssetNames(
+    environment="environment",
+    candidates="candidate_tasks",
+    proven="proven_tasks",
+    dataset="task_dataset",
+    once=("baseline",),
+    iterated=("rollouts",),
+)
 CALLS = Configuration(
     "calls",
     "One row per call.",
@@ -115,38 +127,56 @@ def test_every_column_and_field_is_documented(configuration: Configuration) -> N
     names = [row.split(" | ")[0].strip("| `") for row in table.splitlines()[2:]]
     assert len(set(names)) == len(names)
     assert all(row.rstrip(" |").endswith(".") for row in table.splitlines()[2:])
-    document = Path(__file__).parents[2] / "docs" / "exporting.md"
-    assert table in document.read_text(encoding="utf-8"), f"docs/exporting.md: the columns of {configuration.name}"
 
 
 def test_the_newest_dataset_and_its_campaign_are_chosen_unless_told_otherwise(campaign: Warehouse) -> None:
     dataset = campaign.latest_batch("task_dataset")
     rollouts = campaign.latest_batch("rollouts", "demo-0001")
     assert dataset is not None and rollouts is not None
-    assert Selection().dataset(campaign) == dataset
-    assert Selection(batch_id=rollouts.batch_id).rollouts(campaign) == (
+    assert Selection(ASSETS).dataset(campaign) == dataset
+    assert Selection(ASSETS, batch_id=rollouts.batch_id).rollouts(campaign) == (
         f"batch {rollouts.batch_id[:8]}",
         [rollouts.batch_id],
     )
-    assert Selection("demo").rollouts(campaign) == ("campaign demo", [rollouts.batch_id])
+    assert Selection(ASSETS, "demo").rollouts(campaign) == ("campaign demo", [rollouts.batch_id])
     for nobody in ("dem", "demo-0001", "%"):
         with pytest.raises(ExportRefused, match=nobody):
-            Selection(nobody).rollouts(campaign)
+            Selection(ASSETS, nobody).rollouts(campaign)
         with pytest.raises(ExportRefused, match=nobody):
-            Selection(nobody).dataset(campaign)
+            Selection(ASSETS, nobody).dataset(campaign)
 
 
 def test_a_task_without_a_check_or_with_a_failed_one_is_unproven(campaign: Warehouse, row: Any) -> None:
     assert unproven(campaign, ["task-1", "task-2"]) == ["task-2"]
     failed = row("checks", id="task-1.novel", task_id="task-1", name="novel", outcome="failed")
     campaign.record_batch("proven_tasks", "retail", {"checks": [failed]}, run_id="2", code_version="x")
-    assert unproven(campaign, ["task-1", "task-2"]) == ["task-1", "task-2"]
+    assert unproven(campaign, ["task-2", "task-1", "task-2"]) == ["task-1", "task-2"]
+
+
+@pytest.mark.parametrize(
+    ("name", "outcome", "rejects"),
+    [
+        ("not_vacuous", "failed", True),
+        ("not_vacuous", "not_applicable", False),
+        ("a check of a later version", "failed", True),
+        ("novel", "failed", False),
+    ],
+)
+def test_a_task_is_unproven_by_the_same_checks_wherever_it_is_asked(
+    campaign: Warehouse, row: Any, monkeypatch: pytest.MonkeyPatch, name: str, outcome: str, rejects: bool
+) -> None:
+    monkeypatch.setattr("warehouse.proven._LABELS", ["novel"])
+    check = row("checks", id="task-2.x", task_id="task-2", name=name, outcome=outcome)
+    campaign.record_batch("proven_tasks", "retail", {"checks": [check]}, run_id="2", code_version="x")
+    assert unproven(campaign, ["task-1", "task-2"]) == ["task-2"] * rejects
+    assert proven([check]) is not rejects
+    assert not proven([])
 
 
 def test_the_origin_is_that_of_the_batches_behind_and_not_of_newer_ones(campaign: Warehouse, row: Any) -> None:
     dataset = campaign.latest_batch("task_dataset")
     assert dataset is not None
-    before = provenance(campaign, [dataset.batch_id])
+    before = provenance(campaign, [dataset.batch_id], ASSETS)
     assert [batch["asset"] for batch in before.batches] == ["environment", "proven_tasks", "task_dataset"]
     assert before.writers == [
         {"model": "m", "template": "phrases", "template_sha256": f"v{n}", "calls": 1} for n in (1, 2)
@@ -155,7 +185,35 @@ def test_the_origin_is_that_of_the_batches_behind_and_not_of_newer_ones(campaign
     assert (rate["passed"], rate["failed"], rate["low"]) == (1, 0, 0.0) and 0.7 < rate["high"] < 0.9
     later = [row("rejections", id="later", domain="retail", stage="proof", reason="no_leak")]
     campaign.record_batch("proven_tasks", "retail", {"rejections": later}, run_id="3", code_version="y")
-    assert provenance(campaign, [dataset.batch_id]) == before
+    assert provenance(campaign, [dataset.batch_id], ASSETS) == before
+
+
+def test_assets_have_the_names_that_the_caller_gives(warehouse: Warehouse, row: Any) -> None:
+    names = AssetNames("worlds", "drafts", "kept", "book", once=("first",), iterated=("trials",))
+    made = {"run_id": "run", "code_version": "x"}
+    tasks = [row("tasks", id=f"task-{n}", domain="shop") for n in range(2)]
+    stages = ("programs", "proof")
+    lost, failed = ([row("rejections", id=s, domain="shop", stage=s, reason="r")] for s in stages)
+    drafts = warehouse.record_batch("drafts", "shop", {"tasks": tasks, "rejections": lost}, **made)
+    kept = warehouse.record_batch("kept", "shop", {"tasks": tasks[:1], "rejections": failed}, inputs=[drafts], **made)
+    book = warehouse.record_batch("book", "demo", {"tasks": tasks[:1]}, inputs=[kept], **made)
+    rollouts = {"rollouts": [row("rollouts", id="rollout-0")]}
+    trials = [
+        warehouse.record_batch(asset, partition, rollouts, **made).batch_id
+        for asset, partition in (
+            ("first", "demo"),
+            ("trials", "demo-0001"),
+            ("trials", "other-0001"),
+            ("rollouts", "demo"),
+        )
+    ]
+    assert Selection(names).dataset(warehouse) == book
+    assert Selection(names, "demo").rollouts(warehouse) == ("campaign demo", trials[:2])
+    with pytest.raises(ExportRefused, match="Materialise book first"):
+        Selection(names, "nobodys").dataset(warehouse)
+    origin = provenance(warehouse, [book.batch_id], names)
+    assert origin.funnel == [{"domain": "shop", "llm_calls": None, "programs": 3, "candidates": 2, "proven": 1}]
+    assert [row["where"] for row in origin.reasons] == ["before the proof", "proof"]
 
 
 def test_a_licence_is_that_of_the_weights_or_as_told_or_unknown() -> None:
@@ -193,8 +251,9 @@ def test_pairs_are_the_widest_of_each_group_or_all_and_never_of_masked_rollouts(
     assert [(a.row["id"], b.row["id"]) for a, b in pairing.of(found)] == [("rollout-0", "rollout-1")]
     assert (pairing.groups, pairing.without_pair) == (2, 1)
     assert not list(Pairing(min_margin=1.0).of(found))
-    masked = [type(one)({**one.row, "status": "truncated"}, one.turns) for one in found]
-    assert not list(Pairing("all").of(masked))
+    for fate in MASKED:
+        masked = [type(one)({**one.row, "status": str(fate)}, one.turns) for one in found]
+        assert not list(Pairing("all").of(masked))
     group = [
         type(found[0])({**found[0].row, "id": name, "reward": reward}, found[0].turns)
         for name, reward in (("b", 1.0), ("c", 0.0), ("a", 1.0), ("d", 0.5))

@@ -8,7 +8,6 @@ import pytest
 from warehouse.edges import BRANCHES
 from warehouse.errors import UnknownRecord
 from warehouse.lineage import TRAINED_STEP_SQL, Lineage, Link, downstream, made_in, resolve, trace, upstream, walk
-from warehouse.tables import TABLES
 from warehouse.warehouse import Warehouse
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "warehouse.md").read_text()
@@ -118,12 +117,6 @@ def test_a_walk_finds_what_the_view_tells(campaign: Warehouse) -> None:
         for link in [Link(*edge) for edge in edges]:
             assert link in walk(connection, link.child, up=True, depth=1)[1]
             assert link in walk(connection, link.parent, up=False, depth=1)[1]
-
-
-@pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
-def test_the_document_describes_every_column_of_the_schema(table) -> None:
-    (line,) = re.findall(rf"^\| `{table.name}` \|.*$", DOCUMENT, flags=re.MULTILINE)
-    assert re.findall(r"`(\w+)`", line)[1:] == [*table.key, *(c for c in table.columns if c not in table.key)]
 
 
 def test_the_document_names_every_view_and_every_relation(campaign: Warehouse) -> None:

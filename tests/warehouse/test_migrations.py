@@ -3,15 +3,17 @@
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 import duckdb
 import pytest
 
+from warehouse.columns import Column, ListOf
 from warehouse.errors import SchemaVersionMismatch
 from warehouse.parts import Parts
-from warehouse.tables import ADDED_COLUMNS, SCHEMA_VERSION, TABLES
+from warehouse.tables import SCHEMA_VERSION, TABLES, views_sha256
 from warehouse.warehouse import Warehouse
 
 HERE = Path(__file__).parent
@@ -108,13 +110,74 @@ def test_a_batch_that_waited_while_the_code_changed_is_ingested(old: Warehouse) 
         old.record_batch("a", None, {"splits": [{"task_id": "t", "split": "train"}]}, **made)
     [part] = Parts(old.parts_dir).waiting()
     rows = part.read()
-    for table, columns in ADDED_COLUMNS.items():
-        rows[table] = rows[table].drop_columns(list(columns))
+    for table in rows:
+        rows[table] = rows[table].drop_columns([c.name for c in TABLES[table].columns.values() if c.added])
     Parts(old.parts_dir).remove(part)
     Parts(old.parts_dir).write_bundle("before", rows)
     assert old.ingest().quarantined == []
     batch = old.latest_batch("a")
     assert batch is not None and batch.runtime_id is None
+    rows["batches"] = rows["batches"].drop_columns(["asset"])
+    Parts(old.parts_dir).write_bundle("damaged", rows)
+    [(_, reason)] = old.ingest().quarantined
+    assert "missing ['asset']" in reason
+
+
+def altered(warehouse: Warehouse, statement: str) -> Warehouse:
+    """The warehouse as other code left it, with one batch of one task."""
+    task = dict.fromkeys(TABLES["tasks"].columns) | {"id": "task-1"}
+    warehouse.record_batch("tasks", None, {"tasks": [task]}, run_id="run-1", code_version="x")
+    with duckdb.connect(str(warehouse.path)) as connection:
+        connection.execute(statement)
+        connection.execute("UPDATE meta SET value = 'other code' WHERE key = 'views_sha256'")
+    return warehouse
+
+
+def test_a_file_that_lacks_an_added_column_gets_it_and_keeps_a_backup(warehouse: Warehouse) -> None:
+    older = altered(warehouse, "ALTER TABLE batches DROP COLUMN runtime_id")
+    before = older.path.read_bytes()
+    batch = older.latest_batch("tasks")
+    assert batch is not None and (batch.n_rows, batch.runtime_id) == (1, None)
+    assert older.read_batch(batch.batch_id, "tasks")["id"].to_list() == ["task-1"]
+    runtime = dict.fromkeys(TABLES["runtimes"].columns) | {"id": "machine"}
+    again = older.record_batch("tasks", None, {}, run_id="run-2", code_version="x", runtime=runtime)
+    assert again.runtime_id == "machine"
+    [backup] = backups(older)
+    assert backup.read_bytes() == before
+
+
+def test_a_column_that_is_added_to_a_table_comes_into_files_and_rows(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    altered(warehouse, "SELECT 1")
+    tasks = TABLES["tasks"]
+    moods = Column("moods", ListOf("int"), "Calls.", added=True)
+    monkeypatch.setitem(TABLES, "tasks", replace(tasks, columns=dict(tasks.columns) | {"moods": moods}))
+    for module in ("tables", "migrations"):
+        monkeypatch.setattr(f"warehouse.{module}.views_sha256", views_sha256.__wrapped__)
+    row = dict.fromkeys(TABLES["tasks"].columns)
+    rows = [row | {"id": "task-1", "moods": [1]}, row | {"id": "task-2", "moods": [2]}]
+    warehouse.write_part("tasks", rows, "new")
+    assert not warehouse.ingest().differing  # task-1 is older than the column
+    assert warehouse.query("SELECT id, moods FROM tasks ORDER BY id").rows() == [("task-1", None), ("task-2", [2])]
+    assert warehouse.query("SELECT id, moods FROM current_tasks").rows() == [("task-1", None)]
+    assert len(backups(warehouse)) == 1
+
+
+@pytest.mark.parametrize(
+    ("statement", "named"),
+    [
+        ("ALTER TABLE tasks ADD COLUMN mood VARCHAR", "does not know the columns tasks.mood"),
+        ("ALTER TABLE tasks DROP COLUMN shape", "the columns tasks.shape are missing"),
+    ],
+)
+def test_columns_that_no_other_version_explains_are_refused_and_the_file_untouched(
+    warehouse: Warehouse, statement: str, named: str
+) -> None:
+    before = altered(warehouse, statement).path.read_bytes()
+    with pytest.raises(SchemaVersionMismatch, match=named):
+        warehouse.query("SELECT 1")
+    assert warehouse.path.read_bytes() == before and not backups(warehouse)
 
 
 def test_views_follow_the_code_without_a_backup(warehouse: Warehouse) -> None:

@@ -131,6 +131,16 @@ def test_an_older_schema_is_refused_in_a_sentence(warehouse: Warehouse, close_fo
         warehouse.query("SELECT 1")
 
 
+def test_a_file_without_an_added_column_is_refused_in_a_sentence(
+    other_views: Warehouse, close_folder: Callable[[], None]
+) -> None:
+    with duckdb.connect(str(other_views.path)) as older:
+        older.execute("ALTER TABLE batches DROP COLUMN runtime_id")
+    close_folder()
+    with pytest.raises(WarehouseReadOnly, match=r"without batches\.runtime_id, this code reads \d+ and cannot migrate"):
+        other_views.query("SELECT 1")
+
+
 def test_a_missing_warehouse_is_refused_in_a_sentence(
     warehouse: Warehouse, tmp_path: Path, close_folder: Callable[[], None]
 ) -> None:

@@ -17,7 +17,6 @@ JSON_SINCE = "4.7"
 """The first version of `datasets` that has the type."""
 TAGS = ["rl-environment", "tool-use"]
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
-_ASSETS = {"candidate_tasks": "before the proof", "proven_tasks": "proof", "task_dataset": "dataset"}
 
 
 @dataclass(frozen=True)
@@ -134,10 +133,9 @@ def _counts(configuration: str, split: str, written: Written) -> dict[str, Any]:
 
 
 def _rejections(origin: Provenance) -> list[str]:
-    rows = [{**row, "asset": _ASSETS[row["asset"]]} for row in origin.reasons]
-    if not rows:
+    if not origin.reasons:
         return []
-    return ["What was proposed and not accepted, and why:", _table([_renamed(row, asset="where") for row in rows])]
+    return ["What was proposed and not accepted, and why:", _table(origin.reasons)]
 
 
 def _proof(origin: Provenance) -> list[str]:

@@ -1,64 +1,27 @@
-"""Columns of a dataset as data: name, type and a sentence. Parquet schema, card and documentation all follow from it.
+"""The columns of a dataset's configurations, and how `datasets` names their types.
 
-Objects of varying shape (arguments, JSON schemas) are stored as JSON text and declared as such, so that `datasets`
-gives them back as objects, and no two rows are forced into one union of all their keys.
+A column that leaves as it is in the warehouse takes its type and meaning from `warehouse.tables`. Parquet schema, card
+and documentation all follow from a configuration.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pyarrow as pa
 
-_SCALARS: dict[str, tuple[Any, str]] = {
-    "text": (pa.string(), "string"),
-    "json": (pa.string(), "json"),
-    "int": (pa.int32(), "int32"),
-    "big": (pa.int64(), "int64"),
-    "real": (pa.float64(), "float64"),
-    "float": (pa.float32(), "float32"),
-    "bool": (pa.bool_(), "bool"),
+from warehouse.columns import Column, Kind, ListOf
+from warehouse.tables import table_named
+
+_FEATURES = {
+    "text": "string",
+    "json": "json",  # so that `datasets` gives objects back
+    "int": "int32",
+    "big": "int64",
+    "real": "float64",
+    "float": "float32",
+    "bool": "bool",
 }
-"""Arrow type and the name that `datasets` has for it."""
-
-
-@dataclass(frozen=True)
-class ListOf:
-    """A list of scalars or of structs."""
-
-    of: "str | tuple[Column, ...]"
-
-
-Kind: TypeAlias = "str | ListOf | tuple[Column, ...]"
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column, or one field of a struct."""
-
-    name: str
-    kind: Kind
-    about: str
-
-    @property
-    def arrow(self) -> pa.Field:
-        return pa.field(self.name, _arrow(self.kind))
-
-    @property
-    def feature(self) -> dict[str, Any]:
-        """The column in the form of a card's `dataset_info.features`."""
-        return {"name": self.name, **_feature(self.kind)}
-
-    def documented(self, prefix: str = "") -> Iterator[tuple[str, str, str]]:
-        """(name, type, sentence) of the column and, in dotted names, of the fields within."""
-        name = f"{prefix}{self.name}"
-        inner = self.kind.of if isinstance(self.kind, ListOf) else self.kind
-        many = isinstance(self.kind, ListOf)
-        words = inner if isinstance(inner, str) else "struct"
-        yield name, f"list of {words}" if many else words, self.about
-        if not isinstance(inner, str):
-            for field in inner:
-                yield from field.documented(f"{name}[]." if many else f"{name}.")
 
 
 @dataclass(frozen=True)
@@ -75,45 +38,39 @@ class Configuration:
 
     @property
     def features(self) -> list[dict[str, Any]]:
-        return [column.feature for column in self.columns]
+        """The columns in the form of a card's `dataset_info.features`."""
+        return _features(self.columns)
 
     def without(self, *names: str) -> "Configuration":
         """The same without these columns, or fields of structs."""
         return Configuration(self.name, self.about, _without(self.columns, names))
 
 
-def columns(lines: str) -> tuple[Column, ...]:
-    """Columns of scalars (`name type sentence`) and of lists of scalars (`name type[] sentence`), one a line."""
-    found = []
-    for line in filter(str.strip, lines.splitlines()):
-        name, kind, about = line.strip().split(maxsplit=2)
-        scalar, many, _ = kind.partition("[]")
-        if scalar not in _SCALARS:
-            raise ValueError(f'column {name}: type "{scalar}" is unknown; use one of {", ".join(_SCALARS)}')
-        found.append(Column(name, ListOf(scalar) if many else scalar, about))
-    return tuple(found)
+def stored(table: str, names: str) -> tuple[Column, ...]:
+    """Columns of the warehouse's table that leave as they are. Raises KeyError for a column it does not have."""
+    return tuple(table_named(table).columns[name] for name in names.split())
 
 
-def _arrow(kind: Kind) -> Any:
-    if isinstance(kind, str):
-        return _SCALARS[kind][0]
-    if isinstance(kind, ListOf):
-        return pa.list_(_arrow(kind.of))
-    return pa.struct([column.arrow for column in kind])
+def stored_text(table: str, name: str) -> Column:
+    """A column of canonical JSON that leaves as text, since its hash is that of the very bytes."""
+    return replace(table_named(table).columns[name], kind="text")
+
+
+def _features(columns: Sequence[Column]) -> list[dict[str, Any]]:
+    return [{"name": column.name, **_feature(column.kind)} for column in columns]
 
 
 def _feature(kind: Kind) -> dict[str, Any]:
     if isinstance(kind, str):
-        return {"dtype": _SCALARS[kind][1]}
+        return {"dtype": _FEATURES[kind]}
     if isinstance(kind, ListOf):
-        of = kind.of
-        return {"list": _SCALARS[of][1] if isinstance(of, str) else [column.feature for column in of]}
-    return {"struct": [column.feature for column in kind]}
+        return {"list": _FEATURES[kind.of] if isinstance(kind.of, str) else _features(kind.of)}
+    return {"struct": _features(kind)}
 
 
-def _without(found: Sequence[Column], names: Sequence[str]) -> tuple[Column, ...]:
+def _without(columns: Sequence[Column], names: Sequence[str]) -> tuple[Column, ...]:
     kept = []
-    for column in found:
+    for column in columns:
         if column.name in names:
             continue
         kind = column.kind
@@ -121,5 +78,5 @@ def _without(found: Sequence[Column], names: Sequence[str]) -> tuple[Column, ...
             kind = _without(kind, names)
         elif isinstance(kind, ListOf) and not isinstance(kind.of, str):
             kind = ListOf(_without(kind.of, names))
-        kept.append(Column(column.name, kind, column.about))
+        kept.append(replace(column, kind=kind))
     return tuple(kept)

@@ -3,15 +3,19 @@
 Everything is read from the batches that the exported ones were made from, and not from what is newest today.
 """
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from envs.intervals import wilson_interval
 from serving.credentials import published
 from serving.packaged import PACKAGED
+from warehouse.asset_names import AssetNames
 from warehouse.warehouse import Warehouse
 
+_WORD = re.compile(r"\$(\w+)")
+"""A parameter of a query: DuckDB refuses those that a query does not name."""
 UNKNOWN_LICENCE = "not known here"
 
 _ANCESTORS = """
@@ -28,24 +32,26 @@ _FUNNEL = """
 WITH counted AS (
   SELECT b.partition AS domain, b.asset, count(*) AS n FROM batches b JOIN batch_members m USING (batch_id)
   WHERE b.batch_id IN (SELECT unnest($ids)) AND m.table_name = 'tasks'
-    AND b.asset IN ('candidate_tasks', 'proven_tasks') GROUP BY ALL
+    AND b.asset IN ($candidates, $proven) GROUP BY ALL
 ), rejected AS (
   SELECT b.partition AS domain, count(*) AS n FROM batches b JOIN batch_rejections r USING (batch_id)
-  WHERE b.batch_id IN (SELECT unnest($ids)) AND b.asset = 'candidate_tasks' AND r.stage = 'programs' GROUP BY ALL
+  WHERE b.batch_id IN (SELECT unnest($ids)) AND b.asset = $candidates AND r.stage = 'programs' GROUP BY ALL
 ), calls AS (
   SELECT b.partition AS domain, count(DISTINCT c.id) AS n FROM batches b JOIN batch_llm_calls c USING (batch_id)
-  WHERE b.batch_id IN (SELECT unnest($ids)) AND b.asset IN ('environment', 'candidate_tasks') GROUP BY ALL
+  WHERE b.batch_id IN (SELECT unnest($ids)) AND b.asset IN ($environment, $candidates) GROUP BY ALL
 )
 SELECT c.domain, any_value(l.n) AS llm_calls,
-  sum(c.n) FILTER (c.asset = 'candidate_tasks')::BIGINT + coalesce(any_value(r.n), 0) AS programs,
-  sum(c.n) FILTER (c.asset = 'candidate_tasks')::BIGINT AS candidates,
-  sum(c.n) FILTER (c.asset = 'proven_tasks')::BIGINT AS proven
+  sum(c.n) FILTER (c.asset = $candidates)::BIGINT + coalesce(any_value(r.n), 0) AS programs,
+  sum(c.n) FILTER (c.asset = $candidates)::BIGINT AS candidates,
+  sum(c.n) FILTER (c.asset = $proven)::BIGINT AS proven
 FROM counted c LEFT JOIN rejected r USING (domain) LEFT JOIN calls l USING (domain) GROUP BY c.domain ORDER BY c.domain
 """
 _REASONS = """
-SELECT r.domain, b.asset, r.stage, r.reason, count(*) AS n FROM batches b JOIN batch_rejections r USING (batch_id)
-WHERE b.batch_id IN (SELECT unnest($ids)) AND b.asset IN ('candidate_tasks', 'proven_tasks', 'task_dataset')
-GROUP BY ALL ORDER BY r.domain, b.asset, n DESC, r.stage, r.reason
+SELECT r.domain, CASE b.asset WHEN $candidates THEN 'before the proof' WHEN $proven THEN 'proof' ELSE 'dataset' END
+  AS "where", r.stage, r.reason, count(*) AS n FROM batches b JOIN batch_rejections r USING (batch_id)
+WHERE b.batch_id IN (SELECT unnest($ids)) AND b.asset IN ($candidates, $proven, $dataset)
+GROUP BY r.domain, b.asset, r.stage, r.reason
+ORDER BY r.domain, list_position([$candidates, $proven], b.asset), n DESC, r.stage, r.reason
 """
 _CHECKS = """
 SELECT c.name, count(*) FILTER (c.outcome = 'passed') AS passed, count(*) FILTER (c.outcome = 'failed') AS failed,
@@ -89,12 +95,12 @@ class Provenance:
         return sorted({name for name in named if name})
 
 
-def provenance(warehouse: Warehouse, batch_ids: Sequence[str]) -> Provenance:
+def provenance(warehouse: Warehouse, batch_ids: Sequence[str], assets: AssetNames) -> Provenance:
     """Of what these batches hold."""
     batches = warehouse.query(_ANCESTORS, {"ids": list(batch_ids)}).to_dicts()
-    ids = {"ids": [batch["batch_id"] for batch in batches]}
-    found = {
-        name: warehouse.query(sql, ids).to_dicts()
+    asked = {"ids": [batch["batch_id"] for batch in batches]} | asdict(assets)
+    rows = {
+        name: warehouse.query(sql, {word: asked[word] for word in set(_WORD.findall(sql))}).to_dicts()
         for name, sql in (
             ("funnel", _FUNNEL),
             ("reasons", _REASONS),
@@ -104,11 +110,11 @@ def provenance(warehouse: Warehouse, batch_ids: Sequence[str]) -> Provenance:
             ("policies", _POLICIES),
         )
     }
-    for check in found["checks"]:
+    for check in rows["checks"]:
         check["low"], check["high"] = wilson_interval(check["failed"], check["failed"] + check["passed"])
-    for writer in found["writers"]:
+    for writer in rows["writers"]:
         writer["model"] = published(writer["model"])
-    return Provenance(batches=batches, **found)
+    return Provenance(batches=batches, **rows)
 
 
 def licence_of(model: str, told: Mapping[str, str]) -> str:

@@ -1,6 +1,7 @@
 """What the columns of rollouts, of pairs of rollouts and of golden trajectories are."""
 
-from warehouse.export.columns import Column, Configuration, ListOf, columns
+from warehouse.columns import Column, ListOf, columns
+from warehouse.export.columns import Configuration, stored
 from warehouse.export.shared import MESSAGE, PREFERENCE, PROMPT_MESSAGE, TOOLBOX, TOOLS, WEIGHTS
 
 TOKEN_COLUMNS = ("context_ids", "completion_ids", "logprobs")
@@ -17,39 +18,22 @@ _CHARGE = columns(
     """
 )
 _TURN = (
-    *columns(
-        """
-        context_ids int[] Tokens put before this completion: in the first turn the whole prompt, then what was heard.
-        completion_ids int[] Tokens the policy wrote, end of turn included: the engine's own, never re-tokenised.
-        logprobs float[] Behaviour log-probability of each of them, in nats.
-        extends bool Whether the prompt continues the tokens of the turns before; if not, context_ids is all of it.
-        text text What the policy wrote, word for word, in the syntax it was told to use.
-        finish_reason text Why the engine stopped: stop or length.
-        prompt_tokens int Tokens in the whole prompt of the turn.
-        completion_tokens int Tokens in the completion.
-        latency_s real Seconds of the completion and its calls.
-        cost_usd real What the turn cost, in USD.
-        """
-    ),
+    *stored("turns", "context_ids completion_ids logprobs extends text finish_reason prompt_tokens completion_tokens"),
+    *stored("turns", "latency_s cost_usd"),
     Column("charges", ListOf(_CHARGE), "What each call used; calls that a limit forbade have none."),
 )
-_ATTEMPT = """
-campaign text The campaign.
-iteration int Iteration of the campaign; -1 before the first.
-"""
-_WHERE = """
-group_id text Shared by all attempts of one policy at one task in one iteration.
-task_id text The task: id in the dataset of tasks.
-environment_id text The environment.
-domain text The domain.
-policy_id text The checkpoint that acted; of a base model its fingerprint, of a rule its name.
-"""
+_ATTEMPT = stored("rollouts", "campaign iteration")
+_WHERE = (
+    *stored("rollouts", "group_id"),
+    *columns("task_id text The task: id in the dataset of tasks."),
+    *stored("rollouts", "environment_id domain policy_id"),
+)
 
 ROLLOUTS = Configuration(
     "rollouts",
     "One row per attempt of a policy at a task.",
     (
-        *columns("id text Hash of who tried what: campaign, iteration, purpose, policy, task, sample, seed."),
+        *stored("rollouts", "id"),
         Column(
             "messages",
             ListOf(MESSAGE),
@@ -57,65 +41,41 @@ ROLLOUTS = Configuration(
             "words are in turns.text, what it was shown in turns.context_ids.",
         ),
         TOOLS,
-        *columns(
-            """
-            outcome text solved, failed, or environment_error, which says nothing about the policy.
-            reasons text[] Why it was not solved.
-            stop_reason text Why it ended: answered, or the limit that was reached.
-            answer text What the user was told; null if nothing.
-            reward real Reward in the newest update that looked at it; null where masked or never rewarded.
-            """
-        ),
+        *stored("rollouts", "outcome reasons stop_reason answer"),
+        *columns("reward real Reward in the newest update that looked at it; null where masked or never rewarded."),
         Column(
             "reward_components",
             ListOf(columns("name text Element of the reward.\nvalue real What it adds where the task is solved.")),
             "The elements of the reward: normalised within the group, times their weight.",
         ),
+        *stored("rewards", "advantage"),
         *columns(
             """
-            advantage real What its tokens are pushed by; null where not trained on.
             training_status text trained, or why not; null where no update looked at it.
             update_id text That update; null if none.
             """
         ),
-        *columns(_ATTEMPT),
-        *columns("purpose text training, evaluation or difficulty."),
-        *columns(_WHERE),
+        *_ATTEMPT,
+        *stored("rollouts", "purpose"),
+        *_WHERE,
         *columns(
             """
             policy_kind text base, warm_start or update; null for rules.
             base_model text Fingerprint of the model the policy is an adapter of; null for rules.
-            sample int Which of its group, from 0.
-            seed big Seed of its sampling.
             """
         ),
+        *stored("rollouts", "sample seed"),
         PREFERENCE,
         TOOLBOX,
-        *columns(
-            """
-            n_turns int Completions.
-            n_calls int Calls.
-            n_malformed int Completions that could not be read.
-            prompt_tokens big Tokens of all prompts together.
-            completion_tokens big Tokens of all completions together.
-            cost_usd real What it cost, in USD: tokens, calls and experts at the prices of its toolbox.
-            latency_s real Seconds it took, as measured; of simulated experts as declared.
-            simulated_experts bool Whether an expert on offer is simulated; say so of any figure you draw from it.
-            """
-        ),
+        *stored("rollouts", "n_turns n_calls n_malformed prompt_tokens completion_tokens cost_usd latency_s"),
+        *stored("rollouts", "simulated_experts"),
         Column("turns", ListOf(_TURN), "Completion by completion: tokens, log-probabilities, costs."),
     ),
 )
 
-_FIGURES = columns(
-    """
-    id text Id in the dataset of rollouts.
-    reward real Its reward.
-    outcome text solved or failed.
-    cost_usd real What it cost, in USD.
-    latency_s real Seconds it took.
-    completion_tokens big Tokens the policy wrote.
-    """
+_FIGURES = (
+    *columns("id text Id in the dataset of rollouts.\nreward real Its reward.\noutcome text solved or failed."),
+    *stored("rollouts", "cost_usd latency_s completion_tokens"),
 )
 PAIRS = Configuration(
     "pairs",
@@ -129,8 +89,8 @@ PAIRS = Configuration(
         PREFERENCE,
         Column("chosen_rollout", _FIGURES, "Figures of the chosen attempt."),
         Column("rejected_rollout", _FIGURES, "Figures of the rejected attempt."),
-        *columns(_ATTEMPT),
-        *columns(_WHERE),
+        *_ATTEMPT,
+        *_WHERE,
         *columns("update_id text The update whose rewards these are."),
     ),
 )

@@ -7,6 +7,7 @@ from itertools import combinations, groupby
 from pathlib import Path
 from typing import Any, Literal
 
+from envs.fates import MASKED
 from envs.record import Record
 from envs.task import Preference, Task, Toolbox
 from serving.amounts import levels, same
@@ -17,8 +18,6 @@ from warehouse.warehouse import Warehouse
 
 SPLITS = {"training": "train", "evaluation": "evaluation", "difficulty": "difficulty"}
 """The split of each purpose; loaders expect the first name."""
-MASKED = frozenset({"environment_error", "truncated", "malformed"})
-"""Fates of rollouts that no other is compared with."""
 
 _ROLLOUTS = """
 WITH chosen AS (

@@ -5,7 +5,7 @@ from typing import Any
 
 from envs.record import canonical_json
 from envs.task import Preference, Scenario, Toolbox, ToolCall
-from warehouse.export.columns import Column, ListOf, columns
+from warehouse.columns import Column, ListOf, columns
 
 PROMPT_MESSAGE = columns(
     """

@@ -1,24 +1,17 @@
 """What the columns of tasks and of their environments are."""
 
-from warehouse.export.columns import Column, Configuration, ListOf, columns
+from warehouse.columns import Column, ListOf, columns
+from warehouse.export.columns import Configuration, stored, stored_text
 from warehouse.export.shared import PREFERENCE, PROMPT_MESSAGE, TOOLBOX, TOOLS
 
-_LLM_CALL = columns(
-    """
-    id text Hash of model and request: the same question has the same id everywhere.
-    model text Which weights answered, as name@hash; of an endpoint elsewhere name@address, or name@private.
-    template text The prompt template, named after the stage of synthesis.
-    template_sha256 text The hash of that template: the version of the prompt.
-    seed big Seed of the sampling.
-    """
+_LLM_CALL = (
+    *stored("llm_calls", "id"),
+    *columns(
+        "model text Which weights answered, as name@hash; of an endpoint elsewhere name@address, or name@private."
+    ),
+    *stored("llm_calls", "template template_sha256 seed"),
 )
-_CHECK = columns(
-    """
-    name text What was checked, such as not_vacuous.
-    outcome text passed, failed or not_applicable.
-    evidence text What was found.
-    """
-)
+_CHECK = stored("checks", "name outcome evidence")
 _CHANGE = columns(
     """
     table text The table.
@@ -36,16 +29,7 @@ _FACT = columns(
     unit text What a number counts; empty for none.
     """
 )
-_MEASURED = columns(
-    """
-    campaign text The campaign that measured.
-    policy_id text The policy that tried.
-    attempts int How often it tried.
-    solved int How often it solved the task.
-    k int The k of pass_at_k.
-    pass_at_k real Estimated probability that one of k attempts solves it.
-    """
-)
+_MEASURED = stored("difficulties", "campaign policy_id attempts solved k pass_at_k")
 _SCENARIO = (
     Column("persona", "text", "How the user talks."),
     Column(
@@ -61,16 +45,11 @@ TASKS = Configuration(
     "tasks",
     "One row per task: the request, the program that fulfils it, the goal it is judged by, its proof and its origin.",
     (
-        *columns(
-            """
-            id text Hash of the whole task.
-            domain text The domain, such as library.
-            environment_id text The environment it is posed in: id of the configuration environments.
-            """
-        ),
+        *stored("tasks", "id domain"),
+        *columns("environment_id text The environment it is posed in: id of the configuration environments."),
         Column("prompt", ListOf(PROMPT_MESSAGE), "What an assistant is told first, as messages: briefing and request."),
         TOOLS,
-        *columns("instruction text The request alone, as the user says it."),
+        *stored("tasks", "instruction"),
         PREFERENCE,
         Column("scenario", _SCENARIO, "A user who leaves things out, to be asked; null where all is in the request."),
         TOOLBOX,
@@ -84,12 +63,7 @@ TASKS = Configuration(
             ),
             "What the verdict is taken against; nothing else may change.",
         ),
-        *columns(
-            """
-            difficulty int Number of golden calls.
-            shape text The golden tools in order.
-            """
-        ),
+        *stored("tasks", "difficulty shape"),
         Column("measured_difficulty", ListOf(_MEASURED), "How often policies solved it; empty where nobody measured."),
         Column("proven", "bool", "Whether the task was put to the proof and no check that rejects failed."),
         Column("checks", ListOf(_CHECK), "The proof, check by check."),
@@ -100,50 +74,23 @@ TASKS = Configuration(
             """
         ),
         Column("llm_calls", ListOf(_LLM_CALL), "The model calls whose words are in the request."),
-        *columns("record text The task as EnvLoom reads it, canonical JSON; its hash is the id."),
+        stored_text("tasks", "record"),
     ),
 )
 
-_TOOL = columns(
-    """
-    name text Name.
-    description text What it does.
-    writes bool Whether it changes the database.
-    """
-)
-_RATE = columns(
-    """
-    fault text false_positive (a wrong attempt accepted) or false_negative (a right one refused).
-    operator text How attempts were made wrong, or all.
-    trials int Attempts.
-    wrong int Verdicts that were wrong.
-    low real Lower end of the 95 % Wilson interval of the rate.
-    high real Upper end of it.
-    """
-)
+_TOOL = (*stored("tools", "name"), *columns("description text What it does."), *stored("tools", "writes"))
+_RATE = stored("audits", "fault operator trials wrong low high")
 ENVIRONMENTS = Configuration(
     "environments",
     "One row per environment that the tasks are posed in.",
     (
-        *columns(
-            """
-            id text Hash of the whole specification.
-            domain text The domain.
-            title text What it is, in a line.
-            policy text The rules, in markdown.
-            clock text The moment at which every episode takes place, ISO 8601.
-            seed big Seed of its synthesis.
-            n_tables int Tables of its database.
-            n_rows int Rows in them.
-            base_state_sha256 text Hash of the database before an episode.
-            """
-        ),
+        *stored("environments", "id domain title"),
+        *columns("policy text The rules, in markdown."),
+        *stored("environments", "clock seed n_tables n_rows base_state_sha256"),
         Column("tools", ListOf(_TOOL), "Its tools."),
         Column("verifier_rates", ListOf(_RATE), "How often its verifiers were wrong when they were audited."),
         Column("llm_calls", ListOf(_LLM_CALL), "The model calls that designed it."),
-        *columns(
-            "record text The specification as EnvLoom reads it, canonical JSON; enough to rebuild the environment."
-        ),
+        stored_text("environments", "record"),
     ),
 )
 

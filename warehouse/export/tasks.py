@@ -11,6 +11,7 @@ from envs.task import Change, Fact, Task
 from serving.credentials import published
 from warehouse.export.shared import json_text, preference_row, scenario_row, toolbox_row
 from warehouse.export.staging import rows
+from warehouse.proven import proven
 from warehouse.warehouse import Warehouse
 
 Opening = Callable[[Task], tuple[list[dict[str, Any]], list[str]]]
@@ -104,12 +105,6 @@ def exported_tasks(file: Path, opening: Opening) -> Iterator[ExportedTask]:
 
 
 _ORDER = {name: place for place, name in enumerate(POLICY)}
-
-
-def proven(checks: Sequence[dict[str, Any]]) -> bool:
-    """Whether a task was put to the proof and no check failed whose policy is to reject."""
-    failed = {check["name"] for check in checks if check["outcome"] == "failed"}
-    return bool(checks) and not any(POLICY.get(name, "reject") == "reject" for name in failed)
 
 
 def verl_row(exported: ExportedTask, index: int) -> dict[str, Any]:
