@@ -4,9 +4,10 @@ The layer of a record is the longest way to it from the root, so that every edge
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from graphlib import TopologicalSorter
 
 from warehouse.lineage import Key, Lineage, Link, Node
 
@@ -48,6 +49,13 @@ class Group:
         shown = [f"{head} ×{n}" if n > 1 else head for head, n in heads.most_common(3)]
         return ", ".join([*shown, *(["…"] if len(heads) > 3 else [])])
 
+    @property
+    def words(self) -> tuple[str, str]:
+        """Title and what is below it. An id is shown by its first letters, or whole where nothing else is known."""
+        if self.about:
+            return " ".join(filter(None, (self.title, self.id[:8]))), self.about
+        return self.title, self.id
+
 
 @dataclass
 class Folded:
@@ -80,15 +88,13 @@ class Folded:
 
 def fold(lineage: Lineage, singles: int = SINGLES) -> Folded:
     """The lineage in groups; of a kind with at most `singles` records in a layer each is a group."""
-    import networkx
-
-    graph: networkx.DiGraph[Key] = networkx.DiGraph()
-    graph.add_nodes_from(lineage.nodes)
-    graph.add_edges_from(lineage.ends(link) for link in lineage.links)
+    sorter: TopologicalSorter[Key] = TopologicalSorter(dict.fromkeys(lineage.nodes, ()))
+    for near, far in map(lineage.ends, lineage.links):
+        sorter.add(far, near)
     folded = Folded(lineage.up)
     place: dict[Key, int] = {}
     order = {key: number for number, key in enumerate(lineage.nodes)}
-    for layer, keys in enumerate(networkx.topological_generations(graph)):
+    for layer, keys in enumerate(_generations(sorter)):
         by_kind: dict[str, list[Node]] = {}
         for key in sorted(keys, key=order.__getitem__):
             by_kind.setdefault(key[0], []).append(lineage.nodes[key])
@@ -111,6 +117,14 @@ def fold_to_fit(lineage: Lineage, across: int = 4) -> Folded:
         if max(Counter(group.layer for group in folded.groups).values()) <= across:
             break
     return folded
+
+
+def _generations(sorter: TopologicalSorter[Key]) -> Iterator[tuple[Key, ...]]:
+    """What depends on nothing, then what depends on that alone, and so on. Raises graphlib.CycleError."""
+    sorter.prepare()
+    while sorter.is_active():
+        yield (ready := sorter.get_ready())
+        sorter.done(*ready)
 
 
 def _counted(links: Sequence[Link]) -> Counter[str]:

@@ -1,4 +1,4 @@
-"""A folded lineage as a picture: drawn with matplotlib, or as Mermaid text for pages that render it.
+"""A folded lineage as an image, drawn with matplotlib: for Dagster's UI, whose Markdown does not render Mermaid.
 
 Layers are rows, the root's first. A line over several layers goes through a place of its own in each, so that it does
 not cross a box; a line that a way over one other box implies is left out.
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import dagster as dg
 
 from dagster_project.lineage_fold import Folded, Group, fold_to_fit
+from dagster_project.lineage_mermaid import mermaid, mermaid_markdown
 from dagster_project.plots import as_png
 from envs.record import content_id
 from warehouse.lineage import trace
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-FORMATS = (".svg", ".png", ".mmd")
+FORMATS = (".svg", ".png", ".mmd", ".md")
 _INK = "#3a4049"
 _COLOURS = {
     "#f6e3cf": ("prompt", "model", "llm_call", "hooks", "rejection"),
@@ -41,8 +42,8 @@ Place: TypeAlias = "int | tuple[int, int, int]"
 
 def write_picture(folded: Folded, file: Path) -> None:
     """Write the picture in the format of the file's suffix, one of FORMATS. Equal lineages give equal bytes."""
-    if file.suffix == ".mmd":
-        file.write_text(mermaid(folded))
+    if file.suffix in (".mmd", ".md"):
+        file.write_text(mermaid(folded) if file.suffix == ".mmd" else mermaid_markdown(folded))
         return
     held = io.BytesIO()
     nothing: dict[str, Any] = {"Date": None} if file.suffix == ".svg" else {}
@@ -56,25 +57,6 @@ def shown_lineage(warehouse: Warehouse, checkpoint_id: str) -> dict[str, Any]:
         warehouse, checkpoint_id, up=True, depth=12, kind="checkpoint", until=("checkpoint",), without=("check",)
     )
     return {"lineage": dg.MetadataValue.md(f"![lineage]({as_png(draw(fold_to_fit(found)))})")}
-
-
-def mermaid(folded: Folded) -> str:
-    """The text of a Mermaid flowchart; arrows lead from parent to child."""
-    lines = ["flowchart BT" if folded.up else "flowchart TB"]
-    for number, group in enumerate(folded.groups):
-        words = "<br/>".join(word.replace('"', "#quot;") for word in _words(group) if word)
-        lines.append(f'  n{number}["{words}"]')
-    for near, far in sorted(folded.bare):
-        parent, child = (far, near) if folded.up else (near, far)
-        lines.append(f'  n{parent} -->|"{folded.said((near, far))}"| n{child}')
-    return "\n".join([*lines, ""])
-
-
-def _words(group: Group) -> tuple[str, str]:
-    """Title and what is below it. An id is shown by its first letters, or whole where nothing else is known."""
-    if group.about:
-        return " ".join(filter(None, (group.title, group.id[:8]))), group.about
-    return group.title, group.id
 
 
 def draw(folded: Folded) -> "Figure":
@@ -172,7 +154,7 @@ def _box(axes: "Axes", x: float, y: float, group: Group) -> None:
             facecolor=_COLOUR_OF.get(group.kind, "#e9ebee"), edgecolor=_INK, linewidth=0.6, zorder=3,
         )
     )  # fmt: skip
-    title, below = _words(group)
+    title, below = group.words
     axes.text(x, y + 0.13, title, fontsize=7.5, weight="bold", color=_INK, ha="center", va="center", zorder=4)
     told = "\n".join(textwrap.wrap(below, 36, max_lines=2, placeholder=" …"))
     axes.text(x, y - 0.1, told, fontsize=6, color=_INK, ha="center", va="center", linespacing=1.1, zorder=4)

@@ -1,7 +1,7 @@
 """Materialising without a daemon: the same assets, one after the other, in this process, into the same history."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -99,21 +99,34 @@ def _materialise(step: Step, instance: dg.DagsterInstance, given: dict[str, obje
     errors = [error for error in map(_error_of, result.all_events) if error is not None]
     if any(error.cls_name in _INTERRUPTIONS for error in errors):
         raise KeyboardInterrupt  # Dagster has ended the run; with `raise_on_error` off it ends nothing else
-    error = errors[0] if errors else None
-    checks = (
-        [
-            e.asset_check_evaluation_data.check_name
-            for e in result.get_asset_check_evaluations_events()
-            if not e.asset_check_evaluation_data.passed
-        ]
-        if hasattr(result, "get_asset_check_evaluations_events")
-        else []
-    )
-    cause = error.cause if error is not None and error.cause is not None else error
-    if error is not None and cause is not None and not is_named(cause.cls_name):
+    if checks := _failed_checks(result):
+        raise _failure(step, f"failed checks: {'; '.join(checks)}", result.run_id)
+    error = errors[0]
+    cause = error.cause or error
+    if not is_named(cause.cls_name):
         logger.error("%s", error.to_string())
-    what = cause.message.strip() if cause is not None else f"failed checks: {', '.join(checks)}"
-    raise StepFailed(f"{step} failed: {what}\nThe whole log: `make dev`, run {result.run_id}.")
+    raise _failure(step, cause.message.strip(), result.run_id)
+
+
+def _failed_checks(result: dg.ExecuteInProcessResult) -> list[str]:
+    """Each failed check that blocks what comes after it: its name and the figures it was decided by."""
+    failed = [
+        check
+        for check in result.get_asset_check_evaluations()
+        if not check.passed and check.blocking and check.severity == dg.AssetCheckSeverity.ERROR
+    ]
+    return [
+        f"{check.check_name} ({_figures(check.metadata)})" if check.metadata else check.check_name for check in failed
+    ]
+
+
+def _figures(metadata: Mapping[str, dg.MetadataValue]) -> str:
+    short = {name: value for name, value in metadata.items() if not isinstance(value, dg.MarkdownMetadataValue)}
+    return ", ".join(f"{name}: {value.value}" for name, value in short.items())
+
+
+def _failure(step: Step, reason: str, run_id: str) -> StepFailed:
+    return StepFailed(f"{step} failed: {reason}\nThe whole log: `make dev`, run {run_id}.")
 
 
 def _error_of(event: dg.DagsterEvent) -> SerializableErrorInfo | None:

@@ -17,7 +17,6 @@ from envs.record import problems
 from envs.schema import IDENTIFIER, quoted
 from envs.search import MAX_WORDS, index_name, match_expression
 from envs.spec import Column, EnvironmentSpec, Program, Rule, Table, Tool
-from envs.sql_text import assigned_parameters, is_ordered
 from envs.state import State, Statement
 from envs.statements import StatementRefused, check_statement
 from envs.tools import CompiledTool, placeholders, value_problem
@@ -80,16 +79,17 @@ def compile_tool(tool: Tool, spec: EnvironmentSpec, state: State) -> CompiledToo
     _named(place, tool.name)
     _check_parameters(place, tool, spec)
     _check_kind(place, tool, state)
-    used: set[str] = set()
+    guards = []
     for number, guard in enumerate(tool.guards):
         guard_place = f"{place}.guards[{number}]"
-        used.update(_check_sql(guard_place, guard.sql, tool, spec, state, may_write=False).names_bound)
+        guards.append(_check_sql(guard_place, guard.sql, tool, spec, state, may_write=False))
         unknown = set(placeholders(guard)) - {parameter.name for parameter in tool.parameters}
         if unknown:
             raise SpecError(f"{guard_place}.message", f"no parameter {min(unknown)}", "Name a parameter in the braces")
     if tool.program is not None:
+        used = {name for guard in guards for name in guard.names_bound}
         return _compile_program(f"{place}.program", tool, tool.program, state, used)
-    return _compile_sql(place, tool, spec, state, used)
+    return _compile_sql(place, tool, spec, state, guards)
 
 
 def check_rule(number: int, rule: Rule, spec: EnvironmentSpec, state: State) -> None:
@@ -103,10 +103,14 @@ def check_rule(number: int, rule: Rule, spec: EnvironmentSpec, state: State) -> 
     _check_sql(f"{place}.sql", rule.sql, spec.tool(rule.tool), spec, state, may_write=False)
 
 
-def _compile_sql(place: str, tool: Tool, spec: EnvironmentSpec, state: State, used: set[str]) -> CompiledTool:
+def _compile_sql(place: str, tool: Tool, spec: EnvironmentSpec, state: State, guards: "list[_Checked]") -> CompiledTool:
+    from envs.references import check_references
+    from envs.sql_text import is_ordered
+
+    used = {name for guard in guards for name in guard.names_bound}
     for number, effect in enumerate(tool.effects):
         used.update(_check_sql(f"{place}.effects[{number}]", effect, tool, spec, state, may_write=True).names_bound)
-        _check_references(f"{place}.effects[{number}]", effect, tool, spec)
+        check_references(f"{place}.effects[{number}]", effect, guards, spec)
     if tool.returns is None:
         raise SpecError(place, "it answers nothing", "Write `returns`, or a program")
     returns = _check_sql(f"{place}.returns", tool.returns.sql, tool, spec, state, may_write=False)
@@ -126,18 +130,20 @@ def _compile_sql(place: str, tool: Tool, spec: EnvironmentSpec, state: State, us
         if (table, origin) in state.base.booleans
     )
     constants = {constant.name: constant.value for constant in spec.constants}
-    _try_search(f"{place}.returns", tool, state, constants)
+    _try_search(f"{place}.returns", tool, returns, state, constants)
     return CompiledTool(
         tool=tool, result_columns=names, boolean_columns=booleans, constants=constants, queries=_queries(tool)
     )
 
 
-def _try_search(place: str, tool: Tool, state: State, constants: dict[str, str | int | float]) -> None:
+def _try_search(
+    place: str, tool: Tool, returns: Statement, state: State, constants: dict[str, str | int | float]
+) -> None:
     """Search once: where bm25 or snippet cannot be computed shows only when a row is found."""
     if not (queries := _queries(tool)) or tool.returns is None:
         return
     state.begin_call()
-    table = next(table for table in state.base.searched if index_name(table) in tool.returns.sql.casefold())
+    table = next(table for table in state.base.searched if index_name(table) in returns.reads)
     text = " ".join(map(str, next(iter(state.run(f"SELECT * FROM {quoted(table)}", {}, rows=1)), ("a",))))
     words = match_expression(" ".join(text.split()[:MAX_WORDS]))
     bindings = dict.fromkeys((parameter.name for parameter in tool.parameters), None)
@@ -145,18 +151,6 @@ def _try_search(place: str, tool: Tool, state: State, constants: dict[str, str |
         state.run(tool.returns.sql, {**constants, **bindings, **dict.fromkeys(queries, words)}, rows=1)
     except EnvironmentBroken as broken:
         raise SpecError(place, str(broken), "Use bm25 and snippet in the SELECT that has the MATCH") from broken
-
-
-def _check_references(place: str, effect: str, tool: Tool, spec: EnvironmentSpec) -> None:
-    """A reference written from an argument needs a guard that asks for the row: a refusal then says what is missing."""
-    for table, column, parameter in assigned_parameters(effect, spec):
-        target = spec.table(table).column(column).references if column != "id" else None
-        if target is None:
-            continue
-        asked = re.compile(rf"\b{target}\b.*:{parameter}\b|:{parameter}\b.*\b{target}\b", re.DOTALL)
-        if not any(asked.search(guard.sql) for guard in tool.guards):
-            what = f"writes {table}.{column} from :{parameter}, and no guard asks whether {target} has it"
-            raise SpecError(place, what, f"Add a guard: SELECT 1 FROM {target} WHERE id = :{parameter}")
 
 
 def _compile_program(place: str, tool: Tool, program: Program, state: State, used: set[str]) -> CompiledTool:

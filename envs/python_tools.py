@@ -18,7 +18,6 @@ from pydantic import JsonValue
 from envs import workers
 from envs.errors import EnvironmentBroken
 from envs.program import ENTRY, READING, WRITING, ProgramText
-from envs.sql_text import is_ordered
 from envs.state import State, Statement
 from envs.statements import StatementRefused, check_statement
 from envs.strict_json import NotJson, parse_json
@@ -153,6 +152,8 @@ class PythonBody:
         return state.mint(table)
 
     def _query(self, state: State, sql: str, bindings: dict[str, JsonValue]) -> list[JsonValue]:
+        from envs.sql_text import is_ordered
+
         statement = self._statement(state, sql, bindings, may_write=False)
         found = state.run(sql, _with_clock(state, bindings), rows=MAX_QUERY_ROWS + 1, characters=MAX_QUERY_CHARACTERS)
         if len(found) > MAX_QUERY_ROWS:

@@ -68,6 +68,8 @@ class Seal:
         """Why the last statement was refused, in words; None if it was not."""
         self.wrote = False
         """Whether the last statement that was prepared changes rows."""
+        self.read: set[str] = set()
+        """The tables and indexes that the last statement reads."""
         self.stopped: str | None = None
         """Which budget ended the last statement; None if none did."""
         for limit, value in _LIMITS.items():
@@ -96,6 +98,7 @@ class Seal:
         """
         self._closed, self._may_write, self._running, self._ticks = True, may_write, running, 0
         self.refused, self.wrote, self.stopped, self._ends_at = None, False, None, None
+        self.read.clear()
         self._bytes_before = apsw.memory_used()
 
     def open(self) -> None:
@@ -148,6 +151,7 @@ class Seal:
         if action in (apsw.SQLITE_SELECT, apsw.SQLITE_RECURSIVE):
             return None
         if action == apsw.SQLITE_READ:
+            self.read.add(first)
             # While it is asked, an index reads its own tables. SQL that names them itself was refused before it ran.
             if first in self._indexes or (first in self._shadows and self._running):
                 return None

@@ -1,11 +1,10 @@
-"""Full-text search over a table's texts: its index, what a caller may write as a query, and what SQL may ask of it.
+"""Full-text search over a table's texts: its index, and what a caller may write as a query.
 
 An index is part of the base state and never changes. What a caller writes becomes an expression of quoted words, so no
 operator of the search engine's own language is reachable, and no query can break the environment.
 """
 
 import re
-from collections.abc import Collection
 
 import apsw
 
@@ -23,11 +22,6 @@ MAX_REPEATS = 200
 """How often one word may stand in the indexed texts of a row: snippet() compares every match with every other."""
 _TERMS = re.compile(r'"([^"]*)"|([^\s"]+)')
 _WORD = re.compile(r"[^\W_]+")
-_ENDS = r"(?=\s*(?:$|[);]|(?:AND|ORDER|LIMIT)\b))"
-_NO_ALIAS = r"(?!\s*\()(?!\s+(?!(?:JOIN|INNER|LEFT|ON|USING|WHERE|ORDER|LIMIT)\b)\w)"
-_MATCH = r"""(?<![\w:@$."])MATCH\b(?!")"""
-"""The operator; a parameter or a quoted column may have its name."""
-_QUOTED = re.compile(r"'(?:[^']|'')*'|--[^\n]*|/\*.*?\*/", re.DOTALL)
 
 
 def index_name(table: str) -> str:
@@ -91,25 +85,3 @@ def _terms(text: str) -> list[str]:
         terms += [" ".join(_WORD.findall(phrase))] if phrase else _WORD.findall(piece)
     distinct = [term for term in dict.fromkeys(terms) if term]
     return [term for term in distinct if len(term) > 1 or term.isdigit()] or distinct
-
-
-def search_fault(sql: str, indexes: Collection[str], queries: Collection[str]) -> str | None:
-    """What is wrong with how a statement uses an index or a query; None if all is well.
-
-    Only what is listed here is allowed: SQLite takes an index's own name as a column, a function and a command, too.
-    queries: the names that are bound to a checked query (`match_expression`).
-    """
-    text = _QUOTED.sub("''", sql)
-    index = rf'"?\b(?:{"|".join(map(re.escape, indexes)) or "(?!)"})\b"?'
-    query = rf":(?:{'|'.join(map(re.escape, queries)) or '(?!)'})\b"
-    reads = re.search(index, text, re.I) is not None
-    rest, asked = re.subn(rf"\b(?:WHERE|AND|ON)\s+{index}\s+MATCH\s+{query}{_ENDS}", "", text, flags=re.I)
-    rest = re.sub(rf"\b(?:FROM|JOIN)\s+{index}{_NO_ALIAS}|{index}\s*\.\s*rowid\b", "", rest, flags=re.I)
-    rest = re.sub(rf"\b(?:bm25|snippet)\s*\(\s*{index}\s*(?=[,)])", "", rest, flags=re.I)
-    if loose := re.search(query.replace(":", "[:@$]", 1), rest):
-        return f"uses the query {loose.group()} outside of <table>{SUFFIX} MATCH {loose.group()}"
-    # Where nothing can be searched, the seal refuses the operator, and its word is a name like any other.
-    match = _MATCH if indexes else "(?!)"
-    if other := re.search(rf"{index}|{match}" + (r"|\brank\b(?!\s*\()" if reads else ""), rest, re.I):
-        return f"uses {other.group()} otherwise than in FROM, JOIN, rowid, bm25, snippet and MATCH with a query"
-    return f"reads an index with {asked} MATCH" if reads and asked != 1 else None

@@ -174,6 +174,7 @@ class State:
             names=tuple(seen.get("names", ())),
             explains=seen.get("explains", False),
             writes=self.seal.wrote,
+            reads=frozenset(self.seal.read),
             columns=tuple((name, table, origin) for name, _, _, table, origin in seen.get("columns", ())),
         )
 
@@ -223,6 +224,8 @@ class Statement:
     """The bound names."""
     explains: bool
     writes: bool
+    reads: frozenset[str]
+    """The tables and full-text indexes that it reads."""
     columns: tuple[tuple[str, str | None, str | None], ...]
     """Per result column its name, and the table and column it comes from if it is one."""
 

@@ -7,7 +7,6 @@ from collections.abc import Collection
 
 import apsw
 
-from envs.search import search_fault
 from envs.state import State, Statement
 
 
@@ -25,6 +24,9 @@ def check_statement(sql: str, state: State, may_write: bool, queries: Collection
 
     queries: bound names that hold a checked query; what else is matched with an index could break it.
     """
+    from envs.search_sql import search_fault
+    from envs.sql_text import REMEDY, UnreadableSql
+
     if "\x00" in sql:
         raise StatementRefused("holds NUL, where SQLite stops reading", "Remove it")
     if "localtime" in sql.casefold():
@@ -39,7 +41,11 @@ def check_statement(sql: str, state: State, may_write: bool, queries: Collection
     if sql[len(seen.text) :].strip("; \n\t") or seen.explains:
         what = "explains a statement" if seen.explains else "more than one statement"
         raise StatementRefused(what, "Write exactly one statement")
-    if (fault := search_fault(sql, state.base.indexes, queries)) is not None:
+    try:
+        fault = search_fault(sql, seen.reads, state.base.indexes, queries)
+    except UnreadableSql as error:
+        raise StatementRefused(str(error), REMEDY) from error
+    if fault is not None:
         raise StatementRefused(fault, "Ask an index once, with MATCH and a parameter of format query")
     if may_write and not seen.writes:
         raise StatementRefused("an effect that changes nothing", "Write an INSERT, UPDATE or DELETE")

@@ -7,6 +7,7 @@ It is deterministic. A user that is a model is asked elsewhere; whether it kept 
 import re
 from collections.abc import Iterator, Sequence
 
+from inflection import pluralize, singularize
 from pydantic import JsonValue
 
 from envs.environment import Environment
@@ -49,7 +50,7 @@ def asks_for(message: str, name: str) -> bool:
     telling = [word for word in words if word not in _NOISE] or words
     message = message.replace("_", " ")
     return bool(telling) and all(
-        any(mentions(message, "text", form, "") for form in (word, f"{word}s", word.removesuffix("s")))
+        any(mentions(message, "text", form, "") for form in (word, pluralize(word), singularize(word)))
         for word in telling
     )
 

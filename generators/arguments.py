@@ -1,7 +1,6 @@
 """Arguments of calls that are sampled: drawn from where their parameters say they come from, with the user's words."""
 
 import random
-import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
@@ -94,8 +93,9 @@ def _spoken(parameter: Parameter, value: JsonValue) -> str:
 
 def searched(tool: Tool) -> str:
     """The table that a search looks through."""
-    found = re.search(r'\bFROM "?(\w+)', tool.returns.sql if tool.returns else "")
-    return found.group(1) if found else ""
+    from envs.sql_text import first_table
+
+    return first_table(tool.returns.sql) if tool.returns else ""
 
 
 def source(parameter: Parameter) -> tuple[str, str]:

@@ -156,8 +156,10 @@ def _of_status(table: Table, promised: list[str], made: Synthesis) -> Iterator[F
     if len(promised) > 1 and set(promised) != set(status.values):
         what = f"its status has the values {', '.join(status.values)}, not {', '.join(promised)}"
         yield Finding(where, what, "Name each as one lower-case word, in the order of its life")
-    moves = re.compile(rf'UPDATE "?{table.name}"? SET "?status"? =')
-    if not any(moves.match(effect) for tool in made.spec.tools for effect in tool.effects):
+    from envs.sql_text import updated_columns
+
+    updates = [updated_columns(effect) for tool in made.spec.tools for effect in tool.effects]
+    if not any(name == table.name and "status" in columns for name, columns in updates):
         last = _last(made.rejections, "lifecycle", table.name)
         remedy = (
             f"Say from which status it moves to which: `A {status.values[0]} {table.name} can be {status.values[1]}.`"

@@ -1,5 +1,7 @@
 """How names of tables, columns and statuses are said: `order_line` is an order line, `total_cents` the total."""
 
+import inflection
+
 from envs.spec import Column, Parameter
 
 
@@ -26,14 +28,18 @@ def noun(parameter: Parameter) -> str:
 
 
 def plural(name: str) -> str:
-    """The name of several."""
-    if name.endswith("y") and name[-2:-1] not in "aeiou":
-        return f"{name[:-1]}ies"
-    return f"{name}es" if name.endswith(("s", "x", "ch", "sh")) else f"{name}s"
+    """The name of several; never the name of one, since tools and placeholders are told apart by it."""
+    several = inflection.pluralize(name)
+    if several != name:
+        return several
+    return f"{name}es" if name.endswith(("s", "x", "ch", "sh")) else f"{name}s"  # series, equipment, campus
 
 
 def singular(name: str) -> str:
-    """The name of one; names that only look like several stay as they are."""
+    """The name of one; names that only look like several stay as they are.
+
+    By rule: `inflection` has bonu, drife and cooky for bonus, drives and cookies.
+    """
     if name.endswith(("ss", "us", "is", "news", "series", "species")):
         return name
     if name.endswith("ies"):

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.tree import Tree
 
-from dagster_project.commands.console import AsJson, as_stored, echo_json, fail, stderr, terminal
+from dagster_project.commands.console import AsJson, as_stored, echo, echo_json, fail, stderr, terminal
 from dagster_project.home import Home
 from dagster_project.lineage_fold import SINGLES, Folded, fold, fold_to_fit
 from warehouse.errors import UnknownRecord
@@ -30,14 +30,21 @@ def lineage(
         bool, typer.Option(help="Also the batches, runs, code and machines behind each record.")
     ] = False,
     every: Annotated[bool, typer.Option("--all", help="Show each record, however many are alike.")] = False,
-    picture: Annotated[Path | None, typer.Option(help="Draw it into this file: .svg, .png or .mmd (Mermaid).")] = None,
+    picture: Annotated[
+        Path | None, typer.Option(help="Draw it into this file: .svg, .png, .mmd (Mermaid) or .md; - prints .md.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """The tree of what a record was made from: checkpoint, rollout, task, environment, LLM call, prompt, batch, …"""
+    from dagster_project.lineage_mermaid import mermaid_markdown
     from dagster_project.lineage_picture import FORMATS, write_picture
 
-    if picture is not None and picture.suffix not in FORMATS:
+    printed = picture == Path("-")
+    if picture is not None and not printed and picture.suffix not in FORMATS:
         stderr.print(as_stored(f"{picture}: a picture is one of {', '.join(FORMATS)}."))
+        raise typer.Exit(2)
+    if printed and as_json:
+        stderr.print("Give --picture - or --json, not both: each prints its own.")
         raise typer.Exit(2)
     home = Home.here()
     warehouse = Warehouse(home.warehouse, home.parts)
@@ -56,7 +63,9 @@ def lineage(
         raise fail(error) from error
     if not found.complete:
         stderr.print("There is more: the walk ended early. Use a smaller --depth, or ask with `envloom query`.")
-    if picture is not None:
+    if printed:
+        echo(mermaid_markdown(fold_to_fit(found)).rstrip())
+    elif picture is not None:
         write_picture(fold_to_fit(found), picture)
         stderr.print(as_stored(f"drawn: {picture}"), highlight=False, soft_wrap=True)
     if as_json:

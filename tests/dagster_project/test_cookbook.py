@@ -18,13 +18,14 @@ from typer.testing import CliRunner
 from dagster_project.cli import app
 from dagster_project.commands import query
 from dagster_project.home import Home
-from dagster_project.lineage_fold import fold_to_fit
-from dagster_project.lineage_picture import mermaid, shown_lineage
+from dagster_project.lineage_fold import fold, fold_to_fit
+from dagster_project.lineage_mermaid import mermaid
+from dagster_project.lineage_picture import shown_lineage
 from dagster_project.runtime import runtime_row
 from serving.models import ResolvedModel
 from tests.dagster_project.played import play, store
 from trainer.conversation import load_tokenizer
-from warehouse.lineage import Edge, trace
+from warehouse.lineage import Edge, Lineage, Link, Node, trace
 from warehouse.tables import TABLES
 from warehouse.warehouse import Warehouse
 
@@ -323,7 +324,7 @@ def test_evaluations_come_from_their_rollouts_and_a_rule_is_a_rule(warehouse: Wa
 
 
 def test_a_picture_is_drawn_in_each_format(tmp_path: Path) -> None:
-    for suffix in ("svg", "png", "mmd"):
+    for suffix in ("svg", "png", "mmd", "md"):
         drawn = tmp_path / f"of.{suffix}"
         result = runner.invoke(app, ["lineage", "bold-40", "--picture", str(drawn)])
         assert result.exit_code == 0, result.stderr
@@ -331,7 +332,25 @@ def test_a_picture_is_drawn_in_each_format(tmp_path: Path) -> None:
     with Image.open(tmp_path / "of.png") as png:
         assert png.width < 1100, "fits into the dialog"
     assert 'checkpoint bold-40<br/>bold update 40"' in (tmp_path / "of.mmd").read_text()
+    block = runner.invoke(app, ["lineage", "bold-40", "--picture", "-"]).stdout
+    assert block == (tmp_path / "of.md").read_text() == f"```mermaid\n{(tmp_path / 'of.mmd').read_text()}```\n"
     assert runner.invoke(app, ["lineage", "bold-40", "--picture", "of.gif"]).exit_code == 2
+    assert runner.invoke(app, ["lineage", "bold-40", "--picture", "-", "--json"]).exit_code == 2
+
+
+def test_a_label_of_the_picture_is_text_whatever_it_says() -> None:
+    odd = 'a "quoted"\n<b>#1</b>; ```js & n2["x"] \\n'
+    root, parent = Node("task", "t1", odd), Node("model", "m1", "")
+    link = Link(child_kind="task", child_id="t1", parent_kind="model", parent_id="m1", relation="worded", detail=odd)
+    nodes = {("task", "t1"): root, ("model", "m1"): parent}
+    text = mermaid(fold(Lineage(("task", "t1"), up=True, nodes=nodes, links=(link,))))
+    shown = "a #quot;quoted#quot; #lt;b#gt;#35;1#lt;/b#gt;; #96;#96;#96;js #amp; n2[#quot;x#quot;] #92;n"
+    assert text.splitlines() == [
+        "flowchart BT",
+        f'  n0["task t1<br/>{shown}"]',
+        '  n1["model<br/>m1"]',
+        f'  n1 -->|"worded, {shown}"| n0',
+    ]
 
 
 def test_a_picture_leaves_out_lines_that_a_longer_way_implies(warehouse: Warehouse) -> None:

@@ -96,6 +96,10 @@ WITH = "FROM document_fts JOIN document ON document.rowid = document_fts.rowid W
         ("SELECT title FROM document_fts WHERE title MATCH :query ORDER BY title", "outside of"),
         ("SELECT f.title FROM document_fts AS f WHERE f.document_fts MATCH :query ORDER BY 1", "outside of"),
         (f"SELECT document.id {WITH} ORDER BY rank, document.id", "uses rank"),
+        ("SELECT f.title FROM 'document_fts' AS f WHERE f.title > :query ORDER BY 1", "outside of"),
+        (f"SELECT document.id {WITH} OR document.title = 'x' ORDER BY 1", "outside of"),
+        (f"SELECT document.id {WITH} AND document.title IN (SELECT title FROM [document_fts] AS f) ORDER BY 1", "uses"),
+        (f"SELECT document.id {WITH} AND document_fts.title/**/MATCH 'x' ORDER BY 1", "uses MATCH"),
         ("SELECT id FROM document WHERE title LIKE :query ORDER BY id", "outside of"),
         (f"SELECT block AS id {WITH.replace('document ON', 'document_fts_data ON')} ORDER BY 1", "not a table"),
         (f"SELECT highlight(document_fts, 1, '', '') AS id {WITH} ORDER BY document.id", "the function highlight()"),
@@ -106,6 +110,18 @@ def test_sql_may_ask_an_index_with_one_match_of_a_query_and_in_no_other_way(sql:
     with pytest.raises(SpecError, match=r"tools\.search\.returns") as error:
         Environment.load(archive_spec(search=search_tool(sql)))
     assert what in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        f"SELECT document.id {WITH.replace('WHERE', 'WHERE document.id <> :from AND')} GROUP BY document.id ORDER BY 1",
+        "SELECT id FROM document WHERE rowid IN (SELECT [document_fts].rowid FROM `document_fts` -- the index"
+        '\nWHERE "document_fts" MATCH:query) AND id <> :from ORDER BY id',
+    ],
+)
+def test_an_index_may_be_asked_in_any_of_the_ways_to_write_it(sql: str) -> None:
+    Environment.load(archive_spec(search=search_tool(sql, Parameter(name="from", type="string"))))
 
 
 @pytest.mark.parametrize("indexed", [True, False])

@@ -54,6 +54,7 @@ def test_a_thing_is_asked_for_in_singular_and_plural_but_not_inside_other_words(
     assert asks_for("Which orders?", "order id") and asks_for("which order", "orders")
     assert not asks_for("Which border?", "order id")
     assert asks_for("What is your name?", "name")
+    assert asks_for("Which addresses, and for which people?", "address") and asks_for("for which people", "person id")
 
 
 @pytest.mark.parametrize(

@@ -42,12 +42,21 @@ def test_a_column_is_what_the_words_of_its_name_say(column: str, asked: str, kin
 @pytest.mark.parametrize(
     ("one", "several"),
     [("order", "orders"), ("city", "cities"), ("class", "classes"), ("box", "boxes"), ("day", "days"),
-     ("branch", "branches"), ("news", "newses"), ("bus", "buses"), ("address", "addresses")],
+     ("branch", "branches"), ("news", "newses"), ("bus", "buses"), ("address", "addresses"), ("drive", "drives")],
 )  # fmt: skip
 def test_one_of_several_and_back(one: str, several: str) -> None:
     assert plural(one) == several
     assert singular(one) == one
     assert one in ("news", "bus") or singular(several) == one
+
+
+@pytest.mark.parametrize(
+    ("one", "several"),
+    [("person", "people"), ("child", "children"), ("diagnosis", "diagnoses"), ("book_shelf", "book_shelves"),
+     ("series", "serieses"), ("equipment", "equipments"), ("campus", "campuses"), ("lens", "lenses")],
+)  # fmt: skip
+def test_several_have_a_name_that_people_use_and_never_that_of_one(one: str, several: str) -> None:
+    assert plural(one) == several
 
 
 @pytest.mark.parametrize(
