@@ -16,8 +16,10 @@ from pydantic import JsonValue
 from envs.environment import Environment
 from envs.spec import Parameter
 from envs.task import Fact, ToolCall
-from generators.names import label, measured
+from generators.arguments import source
+from generators.names import label, measured, noun
 from generators.programs import FACT_KINDS, Clause, Step, say
+from generators.recompilation import operations_of, reader_of
 from generators.texts import TextAsk
 
 ASKS = (
@@ -139,8 +141,8 @@ def _distractor(environment: Environment, rng: random.Random, steps: Sequence[St
     ids = [str(row[0]) for row in environment.spec.rows[table] if str(row[0]) not in said]
     if not ids:
         return None
-    noun = step.tool.parameters[0].description.removesuffix(" id")
-    return replace(step, clauses=(Clause("distractor", {"other": f"{noun} {rng.choice(ids)}"}),))
+    other = f"{noun(step.tool.parameters[0])} {rng.choice(ids)}"
+    return replace(step, clauses=(Clause("distractor", {"other": other}),))
 
 
 def _same_value(environment: Environment, rng: random.Random, steps: Sequence[Step], place: int) -> Step | None:
@@ -166,13 +168,14 @@ def _same_value(environment: Environment, rng: random.Random, steps: Sequence[St
     if not others:
         return None
     other = rng.choice(others)
-    noun = step.tool.parameters[0].description.removesuffix(" id")
     calls = (
         ToolCall(tool=getter, arguments={f"{table}_id": other[0]}),
         step.calls[-1].model_copy(update={"arguments": {**step.calls[-1].arguments, value.name: other[position]}}),
     )
-    words = f"the same {label(column)} as {noun} {other[0]} has"
-    return replace(step, calls=calls, slots={**step.slots, value.name: words})
+    words = f"the same {label(column)} as {noun(step.tool.parameters[0])} {other[0]} has"
+    return replace(
+        step, calls=calls, slots={**step.slots, value.name: words}, phrase_slots=step.phrase_slots | {value.name}
+    )
 
 
 def _date(environment: Environment, rng: random.Random, steps: Sequence[Step], place: int) -> Step | None:
@@ -205,7 +208,8 @@ def _said_otherwise(environment: Environment, step: Step, kind: str, value: Json
             continue
         arguments = {**step.calls[-1].arguments, parameter.name: value}
         calls = (*step.calls[:-1], step.calls[-1].model_copy(update={"arguments": arguments}))
-        return replace(step, calls=calls, slots={**step.slots, parameter.name: words})
+        phrases = step.phrase_slots | ({parameter.name} if kind == "integer" else set())
+        return replace(step, calls=calls, slots={**step.slots, parameter.name: words}, phrase_slots=phrases)
     return None
 
 
@@ -244,18 +248,18 @@ def _target(step: Step) -> str | None:
     """The table whose row a writing step names first; none for a new row."""
     if not step.tool.writes or step.tool.mints or not step.tool.parameters:
         return None
-    table, _, column = (step.tool.parameters[0].source or "").partition(".")
+    subject = step.tool.parameters[0]
+    table, column = source(subject) if subject.source else ("", "")
     return table if column == "id" else None
 
 
 def _getter(environment: Environment, table: str) -> str | None:
-    name = f"get_{table}"
-    return name if any(tool.name == name for tool in environment.spec.tools) else None
+    return reader_of(operations_of(environment.spec), table)
 
 
 def _column_of(parameter: Parameter, table: str) -> str | None:
-    source, _, column = (parameter.source or "").partition(".")
-    return column if source == table and column != "id" and re.fullmatch(r"\w+", column) else None
+    owner, column = source(parameter) if parameter.source else ("", "")
+    return column if owner == table and column != "id" else None
 
 
 _EVOLVE = {
