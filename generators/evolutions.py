@@ -17,7 +17,7 @@ from envs.environment import Environment
 from envs.spec import Parameter
 from envs.task import Fact, ToolCall
 from generators.arguments import source
-from generators.names import label, measured, noun
+from generators.names import label, measure, measured, noun
 from generators.programs import FACT_KINDS, Clause, Step, say
 from generators.recompilation import operations_of, reader_of
 from generators.texts import TextAsk
@@ -111,7 +111,8 @@ def _constraint(environment: Environment, rng: random.Random, steps: Sequence[St
     identity = step.slots[step.tool.parameters[0].name]
     fact = Fact(label=f"{name} of {identity}", kind=FACT_KINDS[column.type], value=value)
     calls = (look, *step.calls) if holds else (look,)
-    return replace(step, calls=calls, clauses=(clause,), facts=(fact,), answer=f"{fact.label}: {say(fact)}.")
+    answer = f"{fact.label}: {say(fact)}."
+    return replace(step, calls=calls, clauses=(clause,), facts=(fact,), answer=answer, asked=measure(column))
 
 
 def _bound(rng: random.Random, kind: str, value: JsonValue, *, below: bool) -> str | None:

@@ -17,7 +17,7 @@ from envs.episode import Episode
 from envs.spec import Tool
 from envs.task import Fact, FactKind, ToolCall
 from generators.arguments import Arguments, source
-from generators.names import either, label, measured, noun, plural, words
+from generators.names import either, label, measure, measured, noun, plural, words
 from generators.operations import Kind, Operation
 from generators.phrases import answers, is_drawn, is_lookup
 from generators.read_tools import DIFFERENCE
@@ -53,6 +53,8 @@ class Step:
     """Placeholder → what the user says there."""
     facts: tuple[Fact, ...] = ()
     answer: str = ""
+    asked: str = ""
+    """The word for what the fact tells: `price`, `number`, `status`; empty without a fact."""
     clauses: tuple[Clause, ...] = ()
     row_slots: frozenset[str] = frozenset()
     """Placeholders whose value brings its noun: `the only order for customer C-7`."""
@@ -129,7 +131,8 @@ class Sampler:
         column = self.rng.choice(columns)
         what, value = measured(column), result.value[column.name]
         fact = Fact(label=f"{what} of {slots[tool.parameters[0].name]}", kind=FACT_KINDS[column.type], value=value)
-        return Step("field", tool, (call,), {**slots, "field": what}, (fact,), f"{fact.label}: {say(fact)}.")
+        answer = f"{fact.label}: {say(fact)}."
+        return Step("field", tool, (call,), {**slots, "field": what}, (fact,), answer, measure(column))
 
     def _count(self, tool: Tool, episode: Episode) -> Step | None:
         call, slots = self.arguments.call(tool)
@@ -138,7 +141,7 @@ class Sampler:
             return None
         what = words(plural(self.operations[tool.name].table))
         fact = Fact(label=f"number of {what}", kind="integer", value=len(result.value))
-        return Step("count", tool, (call,), slots, (fact,), f"{fact.label}: {fact.value}.")
+        return Step("count", tool, (call,), slots, (fact,), f"{fact.label}: {fact.value}.", "number")
 
     def _total(self, tool: Tool, episode: Episode) -> Step | None:
         call, slots = self.arguments.call(tool)
@@ -147,7 +150,7 @@ class Sampler:
             return None
         what = words(plural(self.operations[tool.name].table))
         fact = Fact(label=f"sum of the {what}", kind="cents", value=result.value["sum_cents"])
-        return Step("total", tool, (call,), slots, (fact,), f"{fact.label}: {say(fact)}.")
+        return Step("total", tool, (call,), slots, (fact,), f"{fact.label}: {say(fact)}.", "sum")
 
     def _compare(self, tool: Tool, episode: Episode) -> Step | None:
         call, slots = self.arguments.call(tool)
@@ -158,8 +161,9 @@ class Sampler:
         kind = self.environment.spec.table(operation.table).column(operation.column).type
         if not (difference := result.value[DIFFERENCE[kind]]):
             return None
-        fact = Fact(label=f"difference in {label(operation.column)}", kind=FACT_KINDS[kind], value=difference)
-        return Step("compare", tool, (call,), slots, (fact,), f"{fact.label}: {say(fact)}.")
+        asked = f"difference in {label(operation.column)}"
+        fact = Fact(label=asked, kind=FACT_KINDS[kind], value=difference)
+        return Step("compare", tool, (call,), slots, (fact,), f"{fact.label}: {say(fact)}.", asked)
 
     def _own_answer(self, tool: Tool, episode: Episode) -> Step | None:
         """What a tool that a model wrote tells: one value, of the kind that it is."""
@@ -170,8 +174,9 @@ class Sampler:
             return None
         kind: FactKind = "text" if isinstance(value, str) else "number" if isinstance(value, float) else "integer"
         subject = slots[tool.parameters[0].name]
-        fact = Fact(label=f"{words(tool.name)} of {subject}", kind=kind, value=value)
-        return Step("own_answer", tool, (call,), slots, (fact,), f"{fact.label}: {say(fact)}.")
+        asked = words(tool.name)
+        fact = Fact(label=f"{asked} of {subject}", kind=kind, value=value)
+        return Step("own_answer", tool, (call,), slots, (fact,), f"{fact.label}: {say(fact)}.", asked)
 
     def _write(self, tool: Tool, episode: Episode) -> Step | None:
         call, slots = self.arguments.call(tool)
@@ -221,7 +226,7 @@ class Sampler:
         fact = Fact(label=f"status of {identity}", kind="text", value=seen.value["status"])
         allowed = either(operation.states)
         answer = f"That is not possible: {identity} is {say(fact)}, and it is allowed only while {allowed}."
-        return Step("refusal", tool, (look,), slots, (fact,), answer)
+        return Step("refusal", tool, (look,), slots, (fact,), answer, "status")
 
     def _found(self, tool: Tool, episode: Episode) -> "_Found | None":
         """What a search finds among which is the row that `tool` is to write to."""

@@ -48,7 +48,7 @@ def withhold(
     phrase, what, value = rng.choice(places)
     bare = phrase.removesuffix(f" {value}")
     shortened = instruction.replace(phrase, bare if bare.startswith(("my ", "the ")) else f"the {bare}")
-    asked = dict.fromkeys(fact.label.split(" of ")[0] for step in steps for fact in step.facts)
+    asked = dict.fromkeys(step.asked for step in steps if step.facts)
     return shortened, Scenario(persona=rng.choice(list(personas)), known={what: value}, unknown=tuple(asked))
 
 

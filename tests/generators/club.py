@@ -44,14 +44,15 @@ def club_spec() -> EnvironmentSpec:
         (Transition("confirm", ("asked",), "confirmed"), Transition("cancel", ("asked", "confirmed"), "cancelled")),
         ("asked", "confirmed"),
     )
-    tools = compile_tools(brief, schema, {"booking": lifecycle}, "club")
+    compiled = compile_tools(brief, schema, {"booking": lifecycle}, "club")
+    rules = rules_of({each.tool.name: each.operation for each in compiled})
     return EnvironmentSpec(
         domain="club",
         title="Club",
-        policy="\n".join(f"- {rule}" for rule in rules_of(tools)) + WHEN_REFUSED,
+        policy="\n".join(f"- {rule}" for rule in rules) + WHEN_REFUSED,
         tables=schema.tables,
         rows=fill_rows(brief, schema, {}, "club"),
-        tools=tools,
+        tools=tuple(each.tool for each in compiled),
         clock=brief.clock,
         seed=1,
     )

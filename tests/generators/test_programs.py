@@ -169,7 +169,7 @@ def test_an_amount_of_money_is_said_with_its_unit_once(pattern: str, said: str) 
         ),
         effects=("UPDATE card SET limit = :limit",),
     )
-    step = Step("write", tool, (), {"card_id": "C-1", "limit": "5000"})
+    step = Step("write", tool, (), {"card_id": "C-1", "limit": "5000"}, cents_slots=frozenset({"limit"}))
     worded = worded_plainly({tool.name: Phrasing(tool=tool.name, patterns=(pattern,))})
     assert said in {compose(random.Random(seed), [step], worded)[0] for seed in range(9)}
 
