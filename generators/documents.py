@@ -41,7 +41,7 @@ RULES = (
     "Answer from the documents alone: search for the words of the question, open what was found, and follow the names.",
     "A document tells each fact once; what belongs together may be told by the document of either.",
 )
-TOOLS = tuple(each.tool for each in DOCUMENT_TOOLS)
+TOOLS = tuple(compiled.tool for compiled in DOCUMENT_TOOLS)
 
 
 @dataclass(frozen=True)

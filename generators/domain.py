@@ -44,8 +44,8 @@ def synthesise(brief: Brief, domain: str, llm: Llm, hooks: DomainHooks | None = 
     schema = schema.without({name for name in labels(schema) if name not in values})
     lifecycles, refused_lifecycles, from_lifecycles = propose_lifecycles(brief, schema, domain, llm)
     own_tools = hooks.tools(schema)
-    compiled = compile_tools(brief, schema, lifecycles, domain)
-    tools = (*(each.tool for each in compiled), *own_tools)
+    compiled_tools = compile_tools(brief, schema, lifecycles, domain)
+    tools = (*(compiled.tool for compiled in compiled_tools), *own_tools)
     spec = EnvironmentSpec(
         domain=domain,
         title=brief.title,
@@ -61,7 +61,7 @@ def synthesise(brief: Brief, domain: str, llm: Llm, hooks: DomainHooks | None = 
         hooks.check_tools(spec)
     trial = _trial(spec, brief.as_asked(), schema, values, hooks) if brief.sizes.free_tools else spec
     free, refused_free, from_free = propose_free_tools(brief, spec, trial, lifecycles, llm)
-    operations = {each.tool.name: each.operation for each in compiled}
+    operations = {compiled.tool.name: compiled.operation for compiled in compiled_tools}
     operations |= dict.fromkeys((tool.name for tool in (*own_tools, *free)), OTHER)
     policy, refused_policy, from_policy = propose_policy(brief, operations, domain, llm)
     spec = spec.model_copy(
@@ -97,5 +97,5 @@ def _documents(brief: Brief, domain: str, llm: Llm, hooks: DomainHooks) -> Synth
     spec = document_spec(brief, domain, archive)
     if hooks.id:
         spec = spec.model_copy(update={"handmade": Handmade(source=hooks.id, tools=())})
-    operations = {each.tool.name: each.operation for each in DOCUMENT_TOOLS}
+    operations = {compiled.tool.name: compiled.operation for compiled in DOCUMENT_TOOLS}
     return Synthesis(spec, archive.rejections, operations=operations)

@@ -18,8 +18,9 @@ from envs.spec import Parameter
 from envs.task import Fact, ToolCall
 from generators.arguments import source
 from generators.names import label, measure, measured, noun
-from generators.programs import FACT_KINDS, Clause, Step, say
+from generators.programs import FACT_KINDS, say
 from generators.recompilation import operations_of, reader_of
+from generators.steps import Clause, Step
 from generators.texts import TextAsk
 
 ASKS = (

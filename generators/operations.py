@@ -1,7 +1,7 @@
 """What a tool does, as a record: its kind, its table, its columns, and the statuses and stock that it depends on.
 
-Whoever compiles a tool keeps its operation beside it. Programs, requests, evolutions and the policy ask the operation,
-never the tool's name, description or messages. `recompilation` finds the operations of a stored specification.
+The compiler of a tool keeps its operation beside it. Programs, requests, evolutions and the policy ask the operation,
+never the tool's name, description or messages. `recompilation` gives the operations of a stored specification.
 """
 
 from dataclasses import dataclass

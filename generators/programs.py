@@ -22,6 +22,7 @@ from generators.operations import Kind, Operation
 from generators.phrases import answers, is_drawn, is_lookup
 from generators.read_tools import DIFFERENCE
 from generators.recompilation import operations_of, reader_of
+from generators.steps import Step
 
 ATTEMPTS = 12
 MAX_FOUND = 6
@@ -30,38 +31,6 @@ FACT_KINDS: dict[str, FactKind] = {
     "text": "text", "enum": "text", "integer": "integer", "cents": "cents", "boolean": "boolean", "date": "date",
     "datetime": "datetime", "real": "number",
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Clause:
-    """A sentence that an evolution adds to a step: what for, and the values of its placeholders."""
-
-    purpose: str
-    slots: dict[str, str]
-
-
-@dataclass(frozen=True)
-class Step:
-    """One request inside a program: its calls, the values of its wording, and the facts it asks for."""
-
-    kind: str
-    """`field`, `count`, `total`, `compare`, `own_answer`, `write`, `lookup_write`, `extreme_write` or `refusal`."""
-    tool: Tool
-    """The tool whose phrase patterns word this step."""
-    calls: tuple[ToolCall, ...]
-    slots: dict[str, str]
-    """Placeholder → what the user says there."""
-    facts: tuple[Fact, ...] = ()
-    answer: str = ""
-    asked: str = ""
-    """The word for what the fact tells: `price`, `number`, `status`; empty without a fact."""
-    clauses: tuple[Clause, ...] = ()
-    row_slots: frozenset[str] = frozenset()
-    """Placeholders whose value brings its noun: `the only order for customer C-7`."""
-    phrase_slots: frozenset[str] = frozenset()
-    """Placeholders whose value is a whole phrase, which fits only after `to`: `a dozen`."""
-    cents_slots: frozenset[str] = frozenset()
-    """Placeholders of amounts of money, which are said with their unit."""
 
 
 @dataclass(frozen=True)
@@ -85,10 +54,11 @@ class Sampler:
     rng: random.Random = field(init=False)
     uses: Counter[str] = field(init=False)
     arguments: Arguments = field(init=False)
+    operations: Mapping[str, Operation] = field(init=False)
 
     def __post_init__(self) -> None:
         self.arguments = Arguments(self.environment)
-        self.operations: Mapping[str, Operation] = operations_of(self.environment.spec)
+        self.operations = self.arguments.operations
 
     def begin(self, seed: int, uses: Counter[str]) -> None:
         """Start a program: draws follow from `seed`, and tools that are in few programs so far are likelier."""

@@ -1,7 +1,7 @@
-"""The operations of a specification, found by compiling again all that its tables allow.
+"""The operations of a specification: everything that its tables allow is compiled again and compared with its tools.
 
-A specification stores tools and no operations. A tool has the operation whose compiled SQL and parameters are its own,
-whatever its name, its description and its messages say.
+A specification stores tools and no operations. The operation of a tool is the one that compiles to the same SQL and
+parameters. Name, description and messages are not compared: they are words for people.
 """
 
 from collections.abc import Iterator, Mapping
@@ -37,14 +37,17 @@ def operations_of(spec: EnvironmentSpec) -> Mapping[str, Operation]:
 
 def reader_of(operations: Mapping[str, Operation], table: str) -> str | None:
     """The tool that reads one row of a table."""
-    return next((name for name, each in operations.items() if (each.kind, each.table) == (Kind.READ, table)), None)
+    return next(
+        (name for name, operation in operations.items() if operation.kind is Kind.READ and operation.table == table),
+        None,
+    )
 
 
 @lru_cache(maxsize=64)
 def _operations(
     tables: tuple[Table, ...], tools: tuple[Tool, ...], written: tuple[str, ...]
 ) -> tuple[tuple[str, Operation], ...]:
-    possible = {_behavior(each.tool): each.operation for each in _all_tools(tables, tools)}
+    possible = {_behavior(compiled.tool): compiled.operation for compiled in _all_tools(tables, tools)}
     operations = []
     for tool in tools:
         operation = OTHER if tool.name in written else possible.get(_behavior(tool))
@@ -64,14 +67,14 @@ def _behavior(tool: Tool) -> Tool:
         update={
             "name": "",
             "description": "",
-            "parameters": tuple(each.model_copy(update={"description": ""}) for each in tool.parameters),
-            "guards": tuple(each.model_copy(update={"message": ""}) for each in tool.guards),
+            "parameters": tuple(parameter.model_copy(update={"description": ""}) for parameter in tool.parameters),
+            "guards": tuple(guard.model_copy(update={"message": ""}) for guard in tool.guards),
         }
     )
 
 
 def _all_tools(tables: tuple[Table, ...], tools: tuple[Tool, ...]) -> Iterator[Compiled]:
-    """Every tool that the tables allow, while the statuses that the guards of these tools name."""
+    """Every tool that the tables allow, guarded by the sets of statuses that guard one of these tools."""
     if tables == (DOCUMENTS,):
         yield from DOCUMENT_TOOLS
         return

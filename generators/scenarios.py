@@ -13,7 +13,7 @@ from envs.spec import Parameter
 from envs.task import Scenario
 from generators.arguments import source
 from generators.names import noun
-from generators.programs import Step
+from generators.steps import Step
 from generators.texts import TextAsk
 
 PERSONAS = TextAsk(

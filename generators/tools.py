@@ -42,12 +42,16 @@ def compile_tools(brief: Brief, schema: Schema, lifecycles: dict[str, Lifecycle]
         if (creation := create(table, schema)) is not None:
             kept.append(creation)
     # Two tables can give one name to two tools, and long names one that is too long: such a tool is left out.
-    named = {each.tool.name: each for each in reversed(optional)}
-    optional = [each for each in optional if named[each.tool.name] is each and IDENTIFIER.fullmatch(each.tool.name)]
+    first = {compiled.tool.name: compiled for compiled in reversed(optional)}
+    optional = [
+        compiled
+        for compiled in optional
+        if first[compiled.tool.name] is compiled and IDENTIFIER.fullmatch(compiled.tool.name)
+    ]
     kept += comparison(schema)
     drawn = random.Random(derive_seed(domain, "tools", brief.answers_seed)).sample(optional, len(optional))
-    chosen = {each.tool.name for each in (kept + drawn)[: max(brief.sizes.tools, len(kept))]}
-    return tuple(each for each in kept + optional if each.tool.name in chosen)
+    chosen = {compiled.tool.name for compiled in (kept + drawn)[: max(brief.sizes.tools, len(kept))]}
+    return tuple(compiled for compiled in kept + optional if compiled.tool.name in chosen)
 
 
 def _moves_and_removals(table: Table, schema: Schema, lifecycle: Lifecycle) -> list[Compiled]:

@@ -10,8 +10,8 @@ from envs.task import Rejection
 from generators import evolutions, preferences, scenarios
 from generators.names import noun
 from generators.phrases import Phrasing, propose_phrases
-from generators.programs import Step
 from generators.stage import Llm
+from generators.steps import Step
 from generators.texts import Texts, propose_texts
 
 OPENINGS = ("", "", "", "Hi, ", "Hello. ", "Please help me. ")

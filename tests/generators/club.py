@@ -44,15 +44,15 @@ def club_spec() -> EnvironmentSpec:
         (Transition("confirm", ("asked",), "confirmed"), Transition("cancel", ("asked", "confirmed"), "cancelled")),
         ("asked", "confirmed"),
     )
-    compiled = compile_tools(brief, schema, {"booking": lifecycle}, "club")
-    rules = rules_of({each.tool.name: each.operation for each in compiled})
+    compiled_tools = compile_tools(brief, schema, {"booking": lifecycle}, "club")
+    rules = rules_of({compiled.tool.name: compiled.operation for compiled in compiled_tools})
     return EnvironmentSpec(
         domain="club",
         title="Club",
         policy="\n".join(f"- {rule}" for rule in rules) + WHEN_REFUSED,
         tables=schema.tables,
         rows=fill_rows(brief, schema, {}, "club"),
-        tools=tuple(each.tool for each in compiled),
+        tools=tuple(compiled.tool for compiled in compiled_tools),
         clock=brief.clock,
         seed=1,
     )

@@ -10,8 +10,9 @@ from envs.proof import prove
 from envs.spec import Handmade, Parameter, Returns, Tool
 from envs.task import Task
 from generators.phrases import Phrasing
-from generators.programs import Step, found_by
+from generators.programs import found_by
 from generators.splits import split_tasks
+from generators.steps import Step
 from generators.tasks import propose_tasks
 from generators.wording import CONNECTIVES, LAST, compose, worded_plainly
 from tests.fixtures import shop_spec

@@ -54,7 +54,7 @@ def shop() -> EnvironmentSpec:
         policy="",
         tables=schema.tables,
         rows=fill_rows(BRIEF, schema, titles, "shop"),
-        tools=tuple(each.tool for each in compile_tools(BRIEF, schema, {}, "shop")),
+        tools=tuple(compiled.tool for compiled in compile_tools(BRIEF, schema, {}, "shop")),
         clock=BRIEF.clock,
         seed=0,
     )
