@@ -123,12 +123,6 @@ def updated_columns(effect: str) -> tuple[str, list[str]]:
     return table, [column for column, _ in assignments]
 
 
-def first_table(sql: str) -> str:
-    """The table that stands first after FROM, also in a subquery; empty if none does. Raises UnreadableSql."""
-    tables = (name for word, name in pairwise(sql_tokens(sql)) if word.token_type is TokenType.FROM)
-    return next((name.text for name in tables if name.token_type is not TokenType.L_PAREN), "")
-
-
 def _updated(statement: exp.Update) -> tuple[str, list[tuple[str, exp.Expr]]]:
     sets = [item for item in statement.expressions if isinstance(item.this, exp.Column)]
     return statement.this.name, [(item.this.name, item.expression) for item in sets]

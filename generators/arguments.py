@@ -11,6 +11,8 @@ from envs.environment import Environment
 from envs.spec import Parameter, Tool
 from envs.task import ToolCall
 from generators.names import singular, words
+from generators.operations import Kind
+from generators.recompilation import operations_of
 from generators.rows import fake_text
 
 ROUND = 50
@@ -23,6 +25,7 @@ class Arguments:
     def __init__(self, environment: Environment) -> None:
         spec = environment.spec
         self.environment = environment
+        self.operations = operations_of(spec)
         self.ids = {t.name: [str(row[0]) for row in spec.rows.get(t.name, ())] for t in spec.tables}
         self.today = datetime.fromisoformat(spec.clock).date()
         self.rng = random.Random(0)
@@ -37,7 +40,7 @@ class Arguments:
     def call(self, tool: Tool, fixed: Mapping[str, JsonValue] | None = None) -> tuple[ToolCall, dict[str, str]]:
         """A call with arguments drawn for each parameter, and what the user says for each."""
         arguments: dict[str, JsonValue] = {}
-        fixed = fixed or (self._of_some_row(tool) if tool.shape == "many" else {})
+        fixed = fixed or (self._of_some_row(tool) if self.operations[tool.name].kind is Kind.FIND else {})
         for parameter in tool.parameters:
             given = fixed.get(parameter.name)
             arguments[parameter.name] = given if given is not None else self._drawn(tool, parameter)
@@ -46,7 +49,7 @@ class Arguments:
 
     def _of_some_row(self, tool: Tool) -> dict[str, JsonValue]:
         """Arguments with which a search finds at least one row."""
-        table = self.environment.spec.table(searched(tool))
+        table = self.environment.spec.table(self.operations[tool.name].table)
         row = self.rng.choice(self.environment.spec.rows[table.name])
         values = dict(zip((column.name for column in table.columns), row[1:], strict=True))
         return {parameter.name: values[parameter.name] for parameter in tool.parameters if parameter.name in values}
@@ -72,9 +75,12 @@ class Arguments:
     def _number(self, parameter: Parameter) -> int:
         """A number as they stand in the rows: an altitude is no quantity."""
         low, high = int(parameter.minimum or 1), int(parameter.maximum or 100)
-        table, _, column = (parameter.source or "").partition(".")
+        table, column = source(parameter) if parameter.source else ("", "")
+        is_money = False
         if column and column != "id":
-            position = [c.name for c in self.environment.spec.table(table).columns].index(column) + 1
+            columns = self.environment.spec.table(table).columns
+            position = [c.name for c in columns].index(column) + 1
+            is_money = columns[position - 1].type == "cents"
             found = [value for row in self.environment.spec.rows[table] if isinstance(value := row[position], int)]
             least = int(parameter.minimum) if parameter.minimum is not None else min(found, default=low)
             low, high = max(min(found, default=low), least), min(max(found, default=high), high)
@@ -82,20 +88,13 @@ class Arguments:
         if last != singular(last):
             low = max(low, 2)  # "1 seats" is nobody's request
         number = self.rng.randint(low, max(low, high))
-        return number - number % ROUND if column.endswith("_cents") and number > ROUND else number
+        return number - number % ROUND if is_money and number > ROUND else number
 
 
 def _spoken(parameter: Parameter, value: JsonValue) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return str(value).replace("_", " ") if parameter.enum else str(value)
-
-
-def searched(tool: Tool) -> str:
-    """The table that a search looks through."""
-    from envs.sql_text import first_table
-
-    return first_table(tool.returns.sql) if tool.returns else ""
 
 
 def source(parameter: Parameter) -> tuple[str, str]:

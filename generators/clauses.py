@@ -3,14 +3,11 @@
 from envs.schema import quoted
 from envs.spec import Column, Guard, Parameter, ParameterType, Returns, Table
 from generators.names import either, label, words
+from generators.operations import Stock
 from generators.quantities import quantity_of, scale, stock_of
 from generators.tables import Schema
 
 PARAMETER_TYPES: dict[str, ParameterType] = {"integer": "integer", "cents": "integer", "boolean": "boolean"}
-ONLY_WHILE = ": allowed only while "
-"""Before the states in the message of a guard on the state of a row; the policy reads its rules from there."""
-ONLY_IF = ": allowed only if "
-"""Before any other condition in the message of a guard; the policy reads it there too."""
 
 
 def identity(table: Table) -> Parameter:
@@ -49,22 +46,26 @@ def in_state(table: Table, states: tuple[str, ...], what: str) -> Guard:
     among = ", ".join(f"'{state}'" for state in states)
     return Guard(
         sql=f"SELECT status IN ({among}) FROM {quoted(table.name)} WHERE id = :{table.name}_id",
-        message=f"{words(table.name)} {{{table.name}_id}} cannot {what}{ONLY_WHILE}{either(states)}",
+        message=f"{words(table.name)} {{{table.name}_id}} cannot {what}: allowed only while {either(states)}",
     )
 
 
-def in_stock(target: Table, table: Table, schema: Schema) -> tuple[Guard, ...]:
-    """That as much is left as a new row takes; what names no quantity, such as a complaint, takes nothing."""
+def stock_needed(target: Table, table: Table, schema: Schema) -> Stock | None:
+    """What a new row of `table` takes from `target`; what names no quantity, such as a complaint, takes nothing."""
     stock, quantity = stock_of(target, schema.kinds), quantity_of(table)
     if stock is None or quantity is None:
-        return ()
-    enough = f"{quoted(stock.name)} >= :{quantity.name}"
-    needed = f"the {label(stock.name)} of the {words(target.name)} is at least {{{quantity.name}}}"
-    return (
-        Guard(
-            sql=f"SELECT {enough} FROM {quoted(target.name)} WHERE id = :{target.name}_id",
-            message=f"there is not enough left of {words(target.name)} {{{target.name}_id}}{ONLY_IF}{needed}",
-        ),
+        return None
+    return Stock(table=target.name, column=stock.name, parameter=quantity.name)
+
+
+def in_stock(stock: Stock) -> Guard:
+    """That as much is left as a new row takes."""
+    thing = words(stock.table)
+    needed = f"the {label(stock.column)} of the {thing} is at least {{{stock.parameter}}}"
+    return Guard(
+        sql=f"SELECT {quoted(stock.column)} >= :{stock.parameter} FROM {quoted(stock.table)} "
+        f"WHERE id = :{stock.table}_id",
+        message=f"there is not enough left of {thing} {{{stock.table}_id}}: allowed only if {needed}",
     )
 
 

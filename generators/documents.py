@@ -7,14 +7,14 @@ facts of the tasks keep it. So it is made again, from the same answers of the mo
 from dataclasses import dataclass
 
 from envs.environment import Environment
-from envs.search import index_name
-from envs.spec import Column, EnvironmentSpec, Parameter, Returns, Table, Tool
+from envs.spec import EnvironmentSpec
 from envs.task import Fact, Rejection
 from generators import preferences
 from generators.brief import Brief
-from generators.documents_tasks import OPEN, SEARCH, propose_document_tasks
+from generators.documents_tasks import propose_document_tasks
 from generators.documents_text import Library, fact_of, name_of, spoken, write_library
 from generators.documents_things import Truth, fill_truth, with_names, without_unsaid_references
+from generators.documents_tools import DOCUMENT_TOOLS, DOCUMENTS
 from generators.documents_wording import (
     COMPARED,
     Ask,
@@ -37,16 +37,11 @@ from generators.tasks import Proposal
 from generators.texts import propose_texts
 from generators.wording import Wording
 
-HITS = 6
-SNIPPET_WORDS = 12
-TITLE_WEIGHT = 8.0
-"""How much more a word of the title counts than one of the body."""
 RULES = (
     "Answer from the documents alone: search for the words of the question, open what was found, and follow the names.",
     "A document tells each fact once; what belongs together may be told by the document of either.",
 )
-_TABLE = "document"
-_INDEX = index_name(_TABLE)
+TOOLS = tuple(compiled.tool for compiled in DOCUMENT_TOOLS)
 
 
 @dataclass(frozen=True)
@@ -79,7 +74,7 @@ def write_archive(brief: Brief, domain: str, llm: Llm) -> Archive:
     facts, refused_facts = propose_sentences("document_facts", _fact_asks(samples), asked, domain, llm)
     links, refused_links = propose_sentences("document_links", _link_asks(samples), asked, domain, llm)
     pairs, refused_pairs = propose_sentences("document_pairs", _pair_asks(samples), asked, domain, llm)
-    policy, refused_policy, from_policy = propose_policy(brief, TOOLS, domain, llm)
+    policy, refused_policy, from_policy = propose_policy(brief, {}, domain, llm)
     told = {each.call_id for each in (*facts.values(), *links.values()) if each.call_id}
     return Archive(
         truth=truth,
@@ -109,7 +104,7 @@ def document_spec(brief: Brief, domain: str, archive: Archive) -> EnvironmentSpe
         title=brief.title,
         policy=archive.policy,
         tables=(DOCUMENTS,),
-        rows={_TABLE: rows},
+        rows={DOCUMENTS.name: rows},
         tools=TOOLS,
         clock=brief.clock,
         seed=brief.seed,
@@ -172,35 +167,3 @@ def _pair_asks(truth: Truth) -> list[Ask]:
         for column in truth.facts(table.name)
         if column.type in COMPARED
     ]
-
-
-DOCUMENTS = Table(
-    name=_TABLE,
-    id_prefix="DOC",
-    description="what the archive holds",
-    columns=(Column(name="title", type="text"), Column(name="body", type="text")),
-    full_text=("title", "body"),
-)
-TOOLS = (
-    Tool(
-        name=SEARCH,
-        description=f"Find up to {HITS} documents by words, best first.",
-        parameters=(
-            Parameter(name="query", type="string", description='words, or a "phrase" in quotes', format="query"),
-        ),
-        returns=Returns(
-            sql=f"SELECT {_TABLE}.id, {_TABLE}.title, snippet({_INDEX}, 1, '', '', '…', {SNIPPET_WORDS}) AS snippet "
-            f"FROM {_INDEX} JOIN {_TABLE} ON {_TABLE}.rowid = {_INDEX}.rowid WHERE {_INDEX} MATCH :query "
-            # Rounded, so that the last bit of a logarithm, which differs between machines, decides nothing.
-            f"ORDER BY round(bm25({_INDEX}, {TITLE_WEIGHT}, 1.0), 6), {_TABLE}.id LIMIT {HITS}",
-            shape="many",
-        ),
-    ),
-    Tool(
-        name=OPEN,
-        description="Read one document.",
-        parameters=(Parameter(name="document_id", type="string", description="document id", source=f"{_TABLE}.id"),),
-        returns=Returns(sql=f"SELECT title, body FROM {_TABLE} WHERE id = :document_id"),
-    ),
-)
-"""Both are declared in SQL (tier 1)."""

@@ -19,6 +19,7 @@ from generators import preferences
 from generators.documents_questions import Asker, Find, Question, Read, Step
 from generators.documents_text import Document, Library
 from generators.documents_things import Thing, Truth
+from generators.documents_tools import OPEN, SEARCH
 from generators.documents_wording import Sentences
 from generators.programs import say
 from generators.tasks import Proposal, toolbox_for
@@ -29,7 +30,6 @@ SECOND = 0.15
 """Share of tasks that ask two questions."""
 OPENINGS = ("", "", "", "I am looking for something in the archive. ", "Please help me with a question. ", "Hello. ")
 CONNECTIVES = (" And one more thing: ", " I would also like to know: ", " Besides: ")
-SEARCH, OPEN = "search", "open"
 
 
 class LedAstray(Exception):

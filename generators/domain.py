@@ -7,9 +7,11 @@ from envs.spec import EnvironmentSpec, Handmade
 from envs.task import Rejection
 from generators.brief import Brief, DomainError
 from generators.documents import document_spec, write_archive
+from generators.documents_tools import DOCUMENT_TOOLS
 from generators.free_tools import propose_free_tools
 from generators.hooked import DomainHooks
 from generators.lifecycles import propose_lifecycles
+from generators.operations import OTHER, Operation
 from generators.policy import propose_policy
 from generators.rows import fill_rows, labels, propose_values
 from generators.stage import Llm
@@ -25,6 +27,8 @@ class Synthesis:
     rejections: tuple[Rejection, ...]
     tool_calls: Mapping[str, str] = field(default_factory=dict)
     """The LLM call that wrote a tool whole, by the tool's name."""
+    operations: Mapping[str, Operation] = field(default_factory=dict)
+    """What each tool does, by its name, in the order of the tools."""
 
 
 def synthesise(brief: Brief, domain: str, llm: Llm, hooks: DomainHooks | None = None) -> Synthesis:
@@ -40,7 +44,8 @@ def synthesise(brief: Brief, domain: str, llm: Llm, hooks: DomainHooks | None = 
     schema = schema.without({name for name in labels(schema) if name not in values})
     lifecycles, refused_lifecycles, from_lifecycles = propose_lifecycles(brief, schema, domain, llm)
     own_tools = hooks.tools(schema)
-    tools = (*compile_tools(brief, schema, lifecycles, domain), *own_tools)
+    compiled_tools = compile_tools(brief, schema, lifecycles, domain)
+    tools = (*(compiled.tool for compiled in compiled_tools), *own_tools)
     spec = EnvironmentSpec(
         domain=domain,
         title=brief.title,
@@ -56,7 +61,9 @@ def synthesise(brief: Brief, domain: str, llm: Llm, hooks: DomainHooks | None = 
         hooks.check_tools(spec)
     trial = _trial(spec, brief.as_asked(), schema, values, hooks) if brief.sizes.free_tools else spec
     free, refused_free, from_free = propose_free_tools(brief, spec, trial, lifecycles, llm)
-    policy, refused_policy, from_policy = propose_policy(brief, (*tools, *free), domain, llm)
+    operations = {compiled.tool.name: compiled.operation for compiled in compiled_tools}
+    operations |= dict.fromkeys((tool.name for tool in (*own_tools, *free)), OTHER)
+    policy, refused_policy, from_policy = propose_policy(brief, operations, domain, llm)
     spec = spec.model_copy(
         update={
             "policy": policy,
@@ -66,7 +73,8 @@ def synthesise(brief: Brief, domain: str, llm: Llm, hooks: DomainHooks | None = 
         }
     )
     refused = (*refused_tables, *refused_values, *refused_lifecycles, *refused_free, *refused_policy)
-    return Synthesis(spec, refused, {tool.name: call for tool, call in zip(free, from_free, strict=True)})
+    free_calls = {tool.name: call for tool, call in zip(free, from_free, strict=True)}
+    return Synthesis(spec, refused, free_calls, operations)
 
 
 def _trial(
@@ -89,4 +97,5 @@ def _documents(brief: Brief, domain: str, llm: Llm, hooks: DomainHooks) -> Synth
     spec = document_spec(brief, domain, archive)
     if hooks.id:
         spec = spec.model_copy(update={"handmade": Handmade(source=hooks.id, tools=())})
-    return Synthesis(spec, archive.rejections)
+    operations = {compiled.tool.name: compiled.operation for compiled in DOCUMENT_TOOLS}
+    return Synthesis(spec, archive.rejections, operations=operations)

@@ -16,8 +16,11 @@ from pydantic import JsonValue
 from envs.environment import Environment
 from envs.spec import Parameter
 from envs.task import Fact, ToolCall
-from generators.names import label, measured
-from generators.programs import FACT_KINDS, Clause, Step, say
+from generators.arguments import source
+from generators.names import label, measure, measured, noun
+from generators.programs import FACT_KINDS, say
+from generators.recompilation import operations_of, reader_of
+from generators.steps import Clause, Step
 from generators.texts import TextAsk
 
 ASKS = (
@@ -109,7 +112,8 @@ def _constraint(environment: Environment, rng: random.Random, steps: Sequence[St
     identity = step.slots[step.tool.parameters[0].name]
     fact = Fact(label=f"{name} of {identity}", kind=FACT_KINDS[column.type], value=value)
     calls = (look, *step.calls) if holds else (look,)
-    return replace(step, calls=calls, clauses=(clause,), facts=(fact,), answer=f"{fact.label}: {say(fact)}.")
+    answer = f"{fact.label}: {say(fact)}."
+    return replace(step, calls=calls, clauses=(clause,), facts=(fact,), answer=answer, asked=measure(column))
 
 
 def _bound(rng: random.Random, kind: str, value: JsonValue, *, below: bool) -> str | None:
@@ -139,8 +143,8 @@ def _distractor(environment: Environment, rng: random.Random, steps: Sequence[St
     ids = [str(row[0]) for row in environment.spec.rows[table] if str(row[0]) not in said]
     if not ids:
         return None
-    noun = step.tool.parameters[0].description.removesuffix(" id")
-    return replace(step, clauses=(Clause("distractor", {"other": f"{noun} {rng.choice(ids)}"}),))
+    other = f"{noun(step.tool.parameters[0])} {rng.choice(ids)}"
+    return replace(step, clauses=(Clause("distractor", {"other": other}),))
 
 
 def _same_value(environment: Environment, rng: random.Random, steps: Sequence[Step], place: int) -> Step | None:
@@ -166,13 +170,14 @@ def _same_value(environment: Environment, rng: random.Random, steps: Sequence[St
     if not others:
         return None
     other = rng.choice(others)
-    noun = step.tool.parameters[0].description.removesuffix(" id")
     calls = (
         ToolCall(tool=getter, arguments={f"{table}_id": other[0]}),
         step.calls[-1].model_copy(update={"arguments": {**step.calls[-1].arguments, value.name: other[position]}}),
     )
-    words = f"the same {label(column)} as {noun} {other[0]} has"
-    return replace(step, calls=calls, slots={**step.slots, value.name: words})
+    words = f"the same {label(column)} as {noun(step.tool.parameters[0])} {other[0]} has"
+    return replace(
+        step, calls=calls, slots={**step.slots, value.name: words}, phrase_slots=step.phrase_slots | {value.name}
+    )
 
 
 def _date(environment: Environment, rng: random.Random, steps: Sequence[Step], place: int) -> Step | None:
@@ -205,7 +210,8 @@ def _said_otherwise(environment: Environment, step: Step, kind: str, value: Json
             continue
         arguments = {**step.calls[-1].arguments, parameter.name: value}
         calls = (*step.calls[:-1], step.calls[-1].model_copy(update={"arguments": arguments}))
-        return replace(step, calls=calls, slots={**step.slots, parameter.name: words})
+        phrases = step.phrase_slots | ({parameter.name} if kind == "integer" else set())
+        return replace(step, calls=calls, slots={**step.slots, parameter.name: words}, phrase_slots=phrases)
     return None
 
 
@@ -244,18 +250,18 @@ def _target(step: Step) -> str | None:
     """The table whose row a writing step names first; none for a new row."""
     if not step.tool.writes or step.tool.mints or not step.tool.parameters:
         return None
-    table, _, column = (step.tool.parameters[0].source or "").partition(".")
+    subject = step.tool.parameters[0]
+    table, column = source(subject) if subject.source else ("", "")
     return table if column == "id" else None
 
 
 def _getter(environment: Environment, table: str) -> str | None:
-    name = f"get_{table}"
-    return name if any(tool.name == name for tool in environment.spec.tools) else None
+    return reader_of(operations_of(environment.spec), table)
 
 
 def _column_of(parameter: Parameter, table: str) -> str | None:
-    source, _, column = (parameter.source or "").partition(".")
-    return column if source == table and column != "id" and re.fullmatch(r"\w+", column) else None
+    owner, column = source(parameter) if parameter.source else ("", "")
+    return column if owner == table and column != "id" else None
 
 
 _EVOLVE = {

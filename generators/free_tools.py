@@ -125,8 +125,9 @@ def accept_tool(spec: EnvironmentSpec, lifecycles: Mapping[str, Lifecycle], answ
 
 def _try_in(spec: EnvironmentSpec, tool: Tool, lifecycles: Mapping[str, Lifecycle]) -> None:
     """Compile the tool with an environment and call it there. Raises Refused."""
+    update = {"tools": (*spec.tools, tool), "proposed": (*spec.proposed, tool.name)}
     try:
-        environment = Environment.load(spec.model_copy(update={"tools": (*spec.tools, tool)}))
+        environment = Environment.load(spec.model_copy(update=update))
     except SpecError as error:
         raise Refused("does_not_compile", f"{error.place}: {error.what}. {error.remedy}.") from error
     with environment:

@@ -17,9 +17,17 @@ def label(column: str) -> str:
 
 def measured(column: Column) -> str:
     """What one asks for by a column: the number of seats where the column is `seats`, else its label."""
-    said = label(column.name)
-    several = column.type == "integer" and " " not in said and singular(said) != said
-    return f"number of {said}" if several else said
+    return f"number of {label(column.name)}" if _is_counted(column) else label(column.name)
+
+
+def measure(column: Column) -> str:
+    """The word for what one asks for by a column: `number` where it is the number of seats, else its label."""
+    return "number" if _is_counted(column) else label(column.name)
+
+
+def _is_counted(column: Column) -> bool:
+    noun = label(column.name)
+    return column.type == "integer" and " " not in noun and singular(noun) != noun
 
 
 def noun(parameter: Parameter) -> str:

@@ -7,12 +7,11 @@ examples they were shown. Each fault has a reason for counting and a sentence th
 import re
 
 from envs.spec import Parameter, Tool
-from generators.names import noun, singular
-from generators.read_tools import COMPARE, FIND, TOTAL
+from generators.asks import DIFFER, SUM, Ask
+from generators.names import noun, plural, singular
+from generators.operations import Kind
 from generators.sentences import Fault
 
-FIELD = "field"
-"""The placeholder for what the user wants to know of a row."""
 REPORT = (
     r"(^(the|your|this|it|successfully|done|okay|sure)\b|\b(has|have|had) (already )?been\b|\bwas\b|\bwere\b"
     r"|\bsuccessfully\b|\bthank you for\b|^i (have|will|am going|updated|changed|cancell?ed|created|marked)\b"
@@ -26,8 +25,6 @@ _COUNTING = r"\b(?:how many|number of|count|count of|how often)\b"
 _YES_OR_NO = r"^is there\b"
 _QUALIFIED = r"\b(currently|active|current|available|upcoming|open|now)\b"
 """What narrows a count without being in the search."""
-SUM = "([Tt]otal|[Ss]um|[Aa]dd up|[Aa]ltogether)"
-DIFFER = "[Dd]iffer[a-z]*"
 _TELLS = (
     r"\b(already|please note|being \w+ed|specified)\b|\bis (overdue|late|available|ready|damaged|broken)\b"
     r"|^have you\b|^(we|i) (?!need\b)[a-z]+ed\b|\b(confirm|verify|check|see) (if|whether)\b"
@@ -61,19 +58,17 @@ def normalised(pattern: str) -> str:
     return text if asks_on else f"{text[:-1]}."
 
 
-def pattern_fault(
-    tool: Tool, placeholders: tuple[str, ...], plainly: str, text: str, siblings: list[str]
-) -> Fault | None:
-    """What is wrong with a pattern that is to say `plainly`, beside its siblings; None if it can be used."""
+def pattern_fault(ask: Ask, text: str, siblings: list[str]) -> Fault | None:
+    """What is wrong with a pattern that is to say the same as the ask, beside its siblings; None if it can be used."""
     found = re.findall(r"\{(\w*)\}", text)
-    needed = ", ".join(f"{{{name}}}" for name in placeholders)
-    if sorted(found) != sorted(placeholders):
+    needed = ", ".join(f"{{{name}}}" for name in ask.placeholders)
+    if sorted(found) != sorted(ask.placeholders):
         return "placeholders", f"every pattern must contain {needed} exactly once and no other braces: '{text}'."
-    if re.search(f"{REPORT}|{_TELLS}", text, re.IGNORECASE) or _begins_with_its_thing(tool, text):
+    if re.search(f"{REPORT}|{_TELLS}", text, re.IGNORECASE) or _begins_with_its_thing(ask.tool, text):
         return "report", f"'{text}' tells what happened or answers; write what the customer asks for."
     if re.search(_WRONG_PERSON, text, re.IGNORECASE):
         return "wrong_person", f"'{text}' speaks of the help desk's things; a customer speaks of their own."
-    fault = _other_meaning(tool, placeholders, plainly, text)
+    fault = _other_meaning(ask, text)
     if fault is not None:
         return fault
     if re.search(r"[.?!] ", text) or text.startswith("We are {"):
@@ -90,27 +85,28 @@ def pattern_fault(
     return None
 
 
-def _other_meaning(tool: Tool, placeholders: tuple[str, ...], plainly: str, text: str) -> Fault | None:
+def _other_meaning(ask: Ask, text: str) -> Fault | None:
     bare = re.sub(r"\{\w+\}", "", text).lower()
-    if (foreign := re.search(_EXAMPLES, bare)) and foreign.group().rstrip("s") not in plainly.lower():
-        return "other_thing", f"'{text}' speaks of a {foreign.group()}; this is about something else: {plainly}"
-    if tool.writes:
-        return _of_a_write(tool, placeholders, plainly, text)
+    if (foreign := re.search(_EXAMPLES, bare)) and foreign.group().rstrip("s") not in ask.plainly.lower():
+        return "other_thing", f"'{text}' speaks of a {foreign.group()}; this is about something else: {ask.plainly}"
+    if ask.tool.writes:
+        return _of_a_write(ask, text)
     # What a model's own tool answers is only known from its description: the grammar asks for its verb.
-    return _of_a_read(tool, plainly, text, bare) if plainly.startswith("Ask ") else None
+    return _of_a_read(ask, text, bare) if ask.question else None
 
 
-def _of_a_read(tool: Tool, plainly: str, text: str, bare: str) -> Fault | None:
-    if tool.name.startswith(TOTAL):
+def _of_a_read(ask: Ask, text: str, bare: str) -> Fault | None:
+    kind, plainly = ask.operation.kind, ask.plainly
+    if kind is Kind.TOTAL:
         return None if re.search(SUM, text) else ("does_not_add_up", f"'{text}' must ask for the sum: {plainly}")
-    if tool.name.startswith(COMPARE):
+    if kind is Kind.COMPARE:
         return None if re.search(DIFFER, text) else ("does_not_compare", f"'{text}' must ask for the difference.")
-    if tool.shape == "one":
+    if kind is not Kind.FIND:
         vague = re.search(r"\b(information|related|details)\b", bare)
         return ("vague", f"'{text}' must ask for exactly one thing: {plainly}") if vague else None
     if not re.search(_COUNTING, text, re.IGNORECASE) or re.search(_YES_OR_NO, text, re.IGNORECASE):
         return "does_not_count", f"'{text}' must ask how many there are."
-    counted = tool.name.removeprefix(FIND).split("_by_")[0].split("_")[-1]
+    counted = plural(ask.operation.table).split("_")[-1]
     if not re.search(rf"{_COUNTING}( [\w{{}}]+){{0,3}}? {counted[:5]}[a-z]*(?<!ed)\b", text, re.IGNORECASE):
         return "counts_another_thing", f"'{text}' must count {counted}: {plainly}"
     if narrowed := re.search(_QUALIFIED, bare):
@@ -120,29 +116,24 @@ def _of_a_read(tool: Tool, plainly: str, text: str, bare: str) -> Fault | None:
     return None
 
 
-def _of_a_write(tool: Tool, placeholders: tuple[str, ...], plainly: str, text: str) -> Fault | None:
-    verb = tool.description.split()[0].lower()
+def _of_a_write(ask: Ask, text: str) -> Fault | None:
+    verb, plainly, parameters = ask.verb, ask.plainly, ask.tool.parameters
     asking = [match.group().lower() for match in re.finditer(_ASKING, text, re.IGNORECASE)]
     if any(not words.startswith(verb[:4]) for words in asking):
         return "asks_for_information", f"'{text}' asks about something; ask the help desk to do it: {plainly}"
     if more := re.search(_MORE, text, re.IGNORECASE):
         return "says_more", f"'{text}' adds '{more.group()}': {plainly}"
-    if re.search(_BARE_LIST, text) or any(_stands_alone(p, text) for p in tool.parameters if p.type == "integer"):
+    if re.search(_BARE_LIST, text) or any(_stands_alone(p, text) for p in parameters if p.type == "integer"):
         return "not_a_sentence", f"'{text}' must say what each value is, such as 'quantity {{quantity}}': {plainly}"
     changed = re.search(
         r"\b(?:change|update|set|modify|adjust) (?:the |my )?([a-z ]{1,40}?) (?:of|for|on) ", text, re.IGNORECASE
     )
-    if (
-        verb == "change"
-        and changed
-        and not set(changed.group(1).lower().split()) & set(noun(tool.parameters[-1]).split())
-    ):
+    if verb == "change" and changed and not set(changed.group(1).lower().split()) & set(noun(parameters[-1]).split()):
         return "changes_another_thing", f"'{text}' changes the {changed.group(1)}: {plainly}"
-    if len(placeholders) > 1:
+    if len(ask.placeholders) > 1:
         return None
-    wanted = {verb[:4], *(word[:4] for word in tool.name.split("_")[:1])}
     said = re.findall(r"[a-z]+", text.lower())
-    if not any(word[:4] in wanted for word in said):
+    if not any(word[:4] == verb[:4] for word in said):
         return "other_meaning", f"'{text}' must say '{verb}': {plainly}"
     if other := next((word for word in said if word in ("extend", "change", "modify", "adjust") and word != verb), ""):
         return "other_meaning", f"'{text}' says '{other}': {plainly}"

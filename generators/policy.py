@@ -1,17 +1,18 @@
-"""Stage `policy`: an introduction in the model's words above rules that are rendered from the guards of the tools.
+"""Stage `policy`: an introduction in the model's words above rules that are rendered from the operations of the tools.
 
-The rules cannot contradict the tools, because both come from the same guards; the model's prose may not add any.
+The rules cannot contradict the tools, because guards and rules come from one operation; the model's prose may not add
+any.
 """
 
 import re
+from collections.abc import Mapping
 
 from pydantic import BaseModel, Field
 
-from envs.spec import Tool
 from envs.task import Rejection
 from generators.brief import Brief
-from generators.clauses import ONLY_IF, ONLY_WHILE
-from generators.names import words
+from generators.names import either, label, words
+from generators.operations import Operation
 from generators.plain import orders_its_reader
 from generators.stage import Llm, Refused, Stage, run_stage
 
@@ -28,9 +29,12 @@ class Introduction(BaseModel):
 
 
 def propose_policy(
-    brief: Brief, tools: tuple[Tool, ...], domain: str, llm: Llm
+    brief: Brief, operations: Mapping[str, Operation], domain: str, llm: Llm
 ) -> tuple[str, list[Rejection], list[str]]:
-    """The policy in markdown, what was refused, and the ids of the calls used."""
+    """The policy in markdown, the rejections, and the ids of the calls used.
+
+    operations: what each tool does, by the tool's name.
+    """
     stage: Stage[str, str] = Stage(
         name="policy",
         key=str,
@@ -40,27 +44,23 @@ def propose_policy(
         max_tokens=120,
     )
     result = run_stage(stage, [domain], llm, domain, brief.answers_seed)
-    rules = [f"- {rule}" for rule in rules_of(tools)]
-    if any(ONLY_WHILE in guard.message for tool in tools for guard in tool.guards):
+    rules = [f"- {rule}" for rule in rules_of(operations)]
+    if any(operation.states for operation in operations.values()):
         rules.append(WHEN_REFUSED)
     policy = "\n".join([result.accepted[domain], "", *rules])
     return policy, result.rejections, list(result.made_from.values())
 
 
-def rules_of(tools: tuple[Tool, ...]) -> list[str]:
+def rules_of(operations: Mapping[str, Operation]) -> list[str]:
     """One line per tool that is not always allowed: `cancel_order: only while pending or paid.`"""
-    return [
-        f"{tool.name}: {word} {_in_words(guard.message.split(before)[1])}."
-        for tool in tools
-        for guard in tool.guards
-        for before, word in ((ONLY_WHILE, "only while"), (ONLY_IF, "only if"))
-        if before in guard.message
-    ]
-
-
-def _in_words(condition: str) -> str:
-    """The condition of any call: with the names of arguments in place of their placeholders."""
-    return re.sub(r"\{(\w+)\}", lambda argument: f"the {words(argument[1])}", condition)
+    rules = []
+    for tool, operation in operations.items():
+        if operation.states:
+            rules.append(f"{tool}: only while {either(operation.states)}.")
+        for needed in operation.stock:
+            amount = f"the {label(needed.column)} of the {words(needed.table)}"
+            rules.append(f"{tool}: only if {amount} is at least the {words(needed.parameter)}.")
+    return rules
 
 
 def _accept(brief: Brief, answer: Introduction) -> str:

@@ -8,7 +8,7 @@ words a request.
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pydantic import JsonValue
 
@@ -16,11 +16,13 @@ from envs.environment import Environment
 from envs.episode import Episode
 from envs.spec import Tool
 from envs.task import Fact, FactKind, ToolCall
-from generators.arguments import Arguments, searched, source
-from generators.clauses import ONLY_WHILE
-from generators.names import measured, noun, words
-from generators.phrases import answers, compared, is_drawn, is_lookup
-from generators.read_tools import COMPARE, DIFFERENCE, FIND, TOTAL
+from generators.arguments import Arguments, source
+from generators.names import either, label, measure, measured, noun, plural, words
+from generators.operations import Kind, Operation
+from generators.phrases import answers, is_drawn, is_lookup
+from generators.read_tools import DIFFERENCE
+from generators.recompilation import operations_of, reader_of
+from generators.steps import Step
 
 ATTEMPTS = 12
 MAX_FOUND = 6
@@ -29,30 +31,6 @@ FACT_KINDS: dict[str, FactKind] = {
     "text": "text", "enum": "text", "integer": "integer", "cents": "cents", "boolean": "boolean", "date": "date",
     "datetime": "datetime", "real": "number",
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Clause:
-    """A sentence that an evolution adds to a step: what for, and the values of its placeholders."""
-
-    purpose: str
-    slots: dict[str, str]
-
-
-@dataclass(frozen=True)
-class Step:
-    """One request inside a program: its calls, the values of its wording, and the facts it asks for."""
-
-    kind: str
-    """`field`, `count`, `total`, `compare`, `own_answer`, `write`, `lookup_write`, `extreme_write` or `refusal`."""
-    tool: Tool
-    """The tool whose phrase patterns word this step."""
-    calls: tuple[ToolCall, ...]
-    slots: dict[str, str]
-    """Placeholder → what the user says there."""
-    facts: tuple[Fact, ...] = ()
-    answer: str = ""
-    clauses: tuple[Clause, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,9 +54,11 @@ class Sampler:
     rng: random.Random = field(init=False)
     uses: Counter[str] = field(init=False)
     arguments: Arguments = field(init=False)
+    operations: Mapping[str, Operation] = field(init=False)
 
     def __post_init__(self) -> None:
         self.arguments = Arguments(self.environment)
+        self.operations = self.arguments.operations
 
     def begin(self, seed: int, uses: Counter[str]) -> None:
         """Start a program: draws follow from `seed`, and tools that are in few programs so far are likelier."""
@@ -95,15 +75,24 @@ class Sampler:
                     episode.attempt(call)
                 step = getattr(self, f"_{kind}")(tool, episode)
             if step is not None:
-                return step
+                return replace(step, cents_slots=self._amounts(tool))
         return None
+
+    def _amounts(self, tool: Tool) -> frozenset[str]:
+        """The parameters of a tool that take amounts of money."""
+        sources = {parameter.name: source(parameter) for parameter in tool.parameters if parameter.source}
+        return frozenset(
+            name
+            for name, (table, column) in sources.items()
+            if column != "id" and self.environment.spec.table(table).column(column).type == "cents"
+        )
 
     def _field(self, tool: Tool, episode: Episode) -> Step | None:
         call, slots = self.arguments.call(tool)
         result = episode.attempt(call)
         if not result.ok or not isinstance(result.value, dict):
             return None
-        table = self.environment.spec.table(source(tool.parameters[0])[0])
+        table = self.environment.spec.table(self.operations[tool.name].table)
         # "What is the is-open?" is nobody's question.
         asked = [c for c in table.columns if not c.references and c.type != "boolean"]
         columns = [c for c in asked if result.value.get(c.name) is not None]
@@ -112,36 +101,39 @@ class Sampler:
         column = self.rng.choice(columns)
         what, value = measured(column), result.value[column.name]
         fact = Fact(label=f"{what} of {slots[tool.parameters[0].name]}", kind=FACT_KINDS[column.type], value=value)
-        return Step("field", tool, (call,), {**slots, "field": what}, (fact,), f"{fact.label}: {say(fact)}.")
+        answer = f"{fact.label}: {say(fact)}."
+        return Step("field", tool, (call,), {**slots, "field": what}, (fact,), answer, measure(column))
 
     def _count(self, tool: Tool, episode: Episode) -> Step | None:
         call, slots = self.arguments.call(tool)
         result = episode.attempt(call)
         if not result.ok or not isinstance(result.value, list) or not 1 <= len(result.value) <= MAX_FOUND:
             return None
-        what = words(tool.name.removeprefix(FIND).split("_by_")[0])
+        what = words(plural(self.operations[tool.name].table))
         fact = Fact(label=f"number of {what}", kind="integer", value=len(result.value))
-        return Step("count", tool, (call,), slots, (fact,), f"{fact.label}: {fact.value}.")
+        return Step("count", tool, (call,), slots, (fact,), f"{fact.label}: {fact.value}.", "number")
 
     def _total(self, tool: Tool, episode: Episode) -> Step | None:
         call, slots = self.arguments.call(tool)
         result = episode.attempt(call)
         if not result.ok or not isinstance(result.value, dict) or not result.value["sum_cents"]:
             return None
-        what = words(tool.name.removeprefix(TOTAL).split("_by_")[0])
+        what = words(plural(self.operations[tool.name].table))
         fact = Fact(label=f"sum of the {what}", kind="cents", value=result.value["sum_cents"])
-        return Step("total", tool, (call,), slots, (fact,), f"{fact.label}: {say(fact)}.")
+        return Step("total", tool, (call,), slots, (fact,), f"{fact.label}: {say(fact)}.", "sum")
 
     def _compare(self, tool: Tool, episode: Episode) -> Step | None:
         call, slots = self.arguments.call(tool)
         result = episode.attempt(call)
         if not result.ok or not isinstance(result.value, dict):
             return None
-        kind = next(kind for kind, name in DIFFERENCE.items() if name in result.value)
+        operation = self.operations[tool.name]
+        kind = self.environment.spec.table(operation.table).column(operation.column).type
         if not (difference := result.value[DIFFERENCE[kind]]):
             return None
-        fact = Fact(label=f"difference in {compared(tool)}", kind=FACT_KINDS[kind], value=difference)
-        return Step("compare", tool, (call,), slots, (fact,), f"{fact.label}: {say(fact)}.")
+        asked = f"difference in {label(operation.column)}"
+        fact = Fact(label=asked, kind=FACT_KINDS[kind], value=difference)
+        return Step("compare", tool, (call,), slots, (fact,), f"{fact.label}: {say(fact)}.", asked)
 
     def _own_answer(self, tool: Tool, episode: Episode) -> Step | None:
         """What a tool that a model wrote tells: one value, of the kind that it is."""
@@ -152,8 +144,9 @@ class Sampler:
             return None
         kind: FactKind = "text" if isinstance(value, str) else "number" if isinstance(value, float) else "integer"
         subject = slots[tool.parameters[0].name]
-        fact = Fact(label=f"{words(tool.name)} of {subject}", kind=kind, value=value)
-        return Step("own_answer", tool, (call,), slots, (fact,), f"{fact.label}: {say(fact)}.")
+        asked = words(tool.name)
+        fact = Fact(label=f"{asked} of {subject}", kind=kind, value=value)
+        return Step("own_answer", tool, (call,), slots, (fact,), f"{fact.label}: {say(fact)}.", asked)
 
     def _write(self, tool: Tool, episode: Episode) -> Step | None:
         call, slots = self.arguments.call(tool)
@@ -190,20 +183,20 @@ class Sampler:
 
     def _refusal(self, tool: Tool, episode: Episode) -> Step | None:
         """A request that the status of its row forbids: the right answer changes nothing and tells the status."""
-        table, _ = source(tool.parameters[0])
+        operation = self.operations[tool.name]
+        reader = reader_of(self.operations, operation.table)
         call, slots = self.arguments.call(tool)
-        refused = episode.attempt(call)
-        if refused.ok or ONLY_WHILE not in (refused.error or ""):
+        if reader is None or episode.attempt(call).ok:
             return None
         identity = call.arguments[tool.parameters[0].name]
-        look = ToolCall(tool=f"get_{table}", arguments={f"{table}_id": identity})
+        look = ToolCall(tool=reader, arguments={f"{operation.table}_id": identity})
         seen = episode.attempt(look)
-        if not seen.ok or not isinstance(seen.value, dict):
+        if not seen.ok or not isinstance(seen.value, dict) or seen.value["status"] in operation.states:
             return None
         fact = Fact(label=f"status of {identity}", kind="text", value=seen.value["status"])
-        allowed = (refused.error or "").split(ONLY_WHILE)[1]
+        allowed = either(operation.states)
         answer = f"That is not possible: {identity} is {say(fact)}, and it is allowed only while {allowed}."
-        return Step("refusal", tool, (look,), slots, (fact,), answer)
+        return Step("refusal", tool, (look,), slots, (fact,), answer, "status")
 
     def _found(self, tool: Tool, episode: Episode) -> "_Found | None":
         """What a search finds among which is the row that `tool` is to write to."""
@@ -213,9 +206,8 @@ class Sampler:
             other
             for other in self.environment.spec.tools
             if is_drawn(other, self.environment.spec)
-            and not other.writes
-            and other.shape == "many"
-            and searched(other) == table
+            and self.operations[other.name].kind is Kind.FIND
+            and self.operations[other.name].table == table
         ]
         if column != "id" or not finders:
             return None
@@ -241,22 +233,27 @@ class Sampler:
         before = episode.changeset()
         if not episode.attempt(call).ok or episode.changeset() == before:
             return None
-        return Step(kind, tool, (found.search, call), {**slots, target.name: said})
+        return Step(kind, tool, (found.search, call), {**slots, target.name: said}, row_slots=frozenset({target.name}))
 
 
 def sort_tools(environment: Environment) -> dict[str, list[Tool]]:
     """Kind of step → the tools that can carry it. A kind no tool can carry is absent."""
+    operations = operations_of(environment.spec)
     tools = [tool for tool in environment.spec.tools if is_drawn(tool, environment.spec)]
+
+    def of_kind(kind: Kind) -> list[Tool]:
+        return [tool for tool in tools if operations[tool.name].kind is kind]
+
     kinds = {
-        "field": [t for t in tools if not t.writes and t.name.startswith("get_")],
-        "count": [t for t in tools if not t.writes and t.shape == "many" and not is_lookup(t)],
-        "total": [t for t in tools if not t.writes and t.name.startswith(TOTAL)],
-        "compare": [t for t in tools if not t.writes and t.name.startswith(COMPARE)],
+        "field": of_kind(Kind.READ),
+        "count": [tool for tool in of_kind(Kind.FIND) if not is_lookup(tool)],
+        "total": of_kind(Kind.TOTAL),
+        "compare": of_kind(Kind.COMPARE),
         "own_answer": [t for t in tools if answers(t, environment.spec)],
         "write": [t for t in tools if t.writes],
         "lookup_write": [t for t in tools if t.writes and not t.mints and t.parameters],
         "extreme_write": [t for t in tools if t.writes and not t.mints and t.parameters],
-        "refusal": [t for t in tools if any(ONLY_WHILE in guard.message for guard in t.guards)],
+        "refusal": [t for t in tools if operations[t.name].states],
     }
     return {kind: carriers for kind, carriers in kinds.items() if carriers}
 

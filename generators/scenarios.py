@@ -9,8 +9,11 @@ import random
 import re
 from collections.abc import Sequence
 
+from envs.spec import Parameter
 from envs.task import Scenario
-from generators.programs import Step
+from generators.arguments import source
+from generators.names import noun
+from generators.steps import Step
 from generators.texts import TextAsk
 
 PERSONAS = TextAsk(
@@ -21,6 +24,9 @@ PERSONAS = TextAsk(
     begins="an? ",
 )
 
+SEARCHING = ("count", "total")
+"""Kinds of steps whose arguments are values to search by."""
+
 
 def withhold(
     rng: random.Random, instruction: str, steps: Sequence[Step], personas: Sequence[str]
@@ -29,12 +35,12 @@ def withhold(
     places = []
     for step in steps:
         for parameter in step.tool.parameters:
-            noun, value = parameter.description.removesuffix(" id"), step.slots.get(parameter.name, "")
-            if not parameter.description.endswith(" id"):
+            thing, value = re.escape(noun(parameter)), step.slots.get(parameter.name, "")
+            if not _names_a_row(parameter, step):
                 continue
             # Said once, after its noun, and the only thing of its kind: asked for "the order", the user knows which.
-            said = re.findall(rf"\b(?:(?:my|the) )?{re.escape(noun)} {re.escape(value)}(?![\w-])", instruction)
-            alone = len(re.findall(rf"\b{re.escape(noun)}", instruction)) == 1 and instruction.count(value) == 1
+            said = re.findall(rf"\b(?:(?:my|the) )?{thing} {re.escape(value)}(?![\w-])", instruction)
+            alone = len(re.findall(rf"\b{thing}", instruction)) == 1 and instruction.count(value) == 1
             if value and len(said) == 1 and alone:
                 places.append((said[0], parameter.description, value))
     if not places:
@@ -42,5 +48,10 @@ def withhold(
     phrase, what, value = rng.choice(places)
     bare = phrase.removesuffix(f" {value}")
     shortened = instruction.replace(phrase, bare if bare.startswith(("my ", "the ")) else f"the {bare}")
-    asked = dict.fromkeys(fact.label.split(" of ")[0] for step in steps for fact in step.facts)
+    asked = dict.fromkeys(step.asked for step in steps if step.facts)
     return shortened, Scenario(persona=rng.choice(list(personas)), known={what: value}, unknown=tuple(asked))
+
+
+def _names_a_row(parameter: Parameter, step: Step) -> bool:
+    """Whether an argument is the id of a row that the step is about, rather than a value that rows are searched by."""
+    return step.kind not in SEARCHING and parameter.source is not None and source(parameter)[1] == "id"

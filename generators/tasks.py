@@ -18,8 +18,9 @@ from envs.toolbox import draw_call_price, draw_token_prices
 from generators import preferences
 from generators.evolutions import evolve
 from generators.phrases import asks
-from generators.programs import Sampler, Step, sort_tools
+from generators.programs import Sampler, sort_tools
 from generators.scenarios import PERSONAS, withhold
+from generators.steps import Step
 from generators.wording import Wording, compose
 
 TRIES_PER_STEP = 3

@@ -9,9 +9,10 @@ from envs.record import derive_seed
 from envs.schema import IDENTIFIER, quoted
 from envs.spec import Column, Guard, Parameter, Returns, Table, Tool
 from generators.brief import Brief
-from generators.clauses import exists, identity, in_state, in_stock, listed, value_of, whole_row
+from generators.clauses import exists, identity, in_state, in_stock, listed, stock_needed, value_of, whole_row
 from generators.lifecycles import Lifecycle, Transition, status_of
 from generators.names import label, plural, words
+from generators.operations import Compiled, Kind, Operation, Stock
 from generators.quantities import is_price, quantity_of
 from generators.read_tools import comparison, get, searches_and_sums
 from generators.tables import Schema
@@ -19,50 +20,54 @@ from generators.tables import Schema
 MAX_CREATE_PARAMETERS = 4
 
 
-def compile_tools(brief: Brief, schema: Schema, lifecycles: dict[str, Lifecycle], domain: str) -> tuple[Tool, ...]:
-    """Every tool that follows from the schema, thinned to the size of the brief.
+def compile_tools(brief: Brief, schema: Schema, lifecycles: dict[str, Lifecycle], domain: str) -> tuple[Compiled, ...]:
+    """Every tool that follows from the schema, thinned to the size of the brief, each with its operation.
 
     Thinning keeps each table readable: all `get_…` tools and transitions stay; the rest is drawn with the seed of the
     answers, since the model is asked to word every tool.
     """
-    kept: list[Tool] = []
-    optional: list[Tool] = []
+    kept: list[Compiled] = []
+    optional: list[Compiled] = []
     for table in schema.tables:
         lifecycle = lifecycles.get(table.name, Lifecycle())
         kept.append(get(table))
-        kept += [_transition(table, step) for step in lifecycle.transitions]
+        kept += [advance(table, step) for step in lifecycle.transitions]
         optional += searches_and_sums(table)
         optional += _moves_and_removals(table, schema, lifecycle)
         optional += [
-            _set(table, column, lifecycle)
+            change(table, column, lifecycle)
             for column in table.columns
             if _settable(schema.kinds[table.name, column.name])
         ]
-        if (create := _create(table, schema)) is not None:
-            kept.append(create)
+        if (creation := create(table, schema)) is not None:
+            kept.append(creation)
     # Two tables can give one name to two tools, and long names one that is too long: such a tool is left out.
-    named = {tool.name: tool for tool in reversed(optional)}
-    optional = [tool for tool in optional if named[tool.name] is tool and IDENTIFIER.fullmatch(tool.name)]
+    first = {compiled.tool.name: compiled for compiled in reversed(optional)}
+    optional = [
+        compiled
+        for compiled in optional
+        if first[compiled.tool.name] is compiled and IDENTIFIER.fullmatch(compiled.tool.name)
+    ]
     kept += comparison(schema)
     drawn = random.Random(derive_seed(domain, "tools", brief.answers_seed)).sample(optional, len(optional))
-    chosen = {tool.name for tool in (kept + drawn)[: max(brief.sizes.tools, len(kept))]}
-    return tuple(tool for tool in kept + optional if tool.name in chosen)
+    chosen = {compiled.tool.name for compiled in (kept + drawn)[: max(brief.sizes.tools, len(kept))]}
+    return tuple(compiled for compiled in kept + optional if compiled.tool.name in chosen)
 
 
-def _moves_and_removals(table: Table, schema: Schema, lifecycle: Lifecycle) -> list[Tool]:
+def _moves_and_removals(table: Table, schema: Schema, lifecycle: Lifecycle) -> list[Compiled]:
     """Tools on tables that refer to others and that nothing refers to: moved or removed, they leave no loose end."""
     references = [column for column in table.columns if column.references]
     referred_to = any(column.references == table.name for other in schema.tables for column in other.columns)
     if not references or referred_to:
         return []
     if status_of(table) is None:
-        return [_remove(table)]
-    target = references[-1]
-    return [] if _priced(table, schema) else [_move(table, target, schema, lifecycle)]
+        return [remove(table)]
+    return [] if _priced(table, schema) else [move(table, references[-1], schema, lifecycle)]
 
 
-def _remove(table: Table) -> Tool:
-    return Tool(
+def remove(table: Table) -> Compiled:
+    """Remove one row."""
+    tool = Tool(
         name=f"remove_{table.name}",
         description=f"Remove one {words(table.name)}.",
         parameters=(identity(table),),
@@ -70,50 +75,66 @@ def _remove(table: Table) -> Tool:
         effects=(f"DELETE FROM {quoted(table.name)} WHERE id = :{table.name}_id",),
         returns=Returns(sql=f"SELECT count(*) AS {quoted(plural(table.name) + '_left')} FROM {quoted(table.name)}"),
     )
+    return Compiled(tool, Operation(kind=Kind.REMOVE, table=table.name))
 
 
-def _move(table: Table, reference: Column, schema: Schema, lifecycle: Lifecycle) -> Tool:
+def move(table: Table, reference: Column, schema: Schema, lifecycle: Lifecycle) -> Compiled:
+    """Give one row another row to refer to."""
     target = next(other for other in schema.tables if other.name == reference.references)
     another = f"another {words(target.name)}"
-    return _change(
+    states = _editable_states(table, lifecycle)
+    tool = _updating(
         table,
         reference,
         identity(target),
         name=f"move_{table.name}_to_{target.name}",
         description=f"Move one {words(table.name)} to {another}.",
-        guards=(exists(table), exists(target), *_editable(table, lifecycle, f"be moved to {another}")),
+        guards=(exists(table), exists(target), *_editable(table, states, f"be moved to {another}")),
     )
+    return Compiled(tool, Operation(kind=Kind.MOVE, table=table.name, column=reference.name, states=states))
 
 
-def _set(table: Table, column: Column, lifecycle: Lifecycle) -> Tool:
-    return _change(
+def change(table: Table, column: Column, lifecycle: Lifecycle) -> Compiled:
+    """Give one column of one row another value."""
+    states = _editable_states(table, lifecycle)
+    tool = _updating(
         table,
         column,
         value_of(table, column),
         name=f"set_{table.name}_{column.name}",
         description=f"Change the {label(column.name)} of one {words(table.name)}.",
-        guards=(exists(table), *_editable(table, lifecycle, f"be changed in {words(column.name)}")),
+        guards=(exists(table), *_editable(table, states, f"be changed in {words(column.name)}")),
     )
+    return Compiled(tool, Operation(kind=Kind.CHANGE, table=table.name, column=column.name, states=states))
 
 
-def _editable(table: Table, lifecycle: Lifecycle, what: str) -> tuple[Guard, ...]:
-    states = lifecycle.editable_while
-    return (in_state(table, states, what),) if status_of(table) and states else ()
+def _editable_states(table: Table, lifecycle: Lifecycle) -> tuple[str, ...]:
+    return lifecycle.editable_while if status_of(table) else ()
 
 
-def _transition(table: Table, step: Transition) -> Tool:
-    return _change(
+def _editable(table: Table, states: tuple[str, ...], what: str) -> tuple[Guard, ...]:
+    return (in_state(table, states, what),) if states else ()
+
+
+def advance(table: Table, step: Transition) -> Compiled:
+    """Take one step in the life of one row."""
+    status = table.column("status")
+    tool = _updating(
         table,
-        table.column("status"),
+        status,
         None,
         name=f"{step.verb}_{table.name}",
         description=f"{step.verb.capitalize()} one {words(table.name)}: it becomes {words(step.target)}.",
         guards=(exists(table), in_state(table, step.sources, f"be {words(step.target)}")),
         to=f"'{step.target}'",
     )
+    operation = Operation(
+        kind=Kind.ADVANCE, table=table.name, column=status.name, states=step.sources, becomes=step.target
+    )
+    return Compiled(tool, operation)
 
 
-def _change(
+def _updating(
     table: Table,
     column: Column,
     value: Parameter | None,
@@ -135,17 +156,21 @@ def _change(
     )
 
 
-def _create(table: Table, schema: Schema) -> Tool | None:
-    """A tool that adds a row to a table that refers to others; None if a column would need words nobody said."""
+def create(table: Table, schema: Schema) -> Compiled | None:
+    """Add a row to a table that refers to others; None if a column would need words that no argument carries."""
     parameters: list[Parameter] = []
     guards: list[Guard] = []
+    stock: list[Stock] = []
     cells: dict[str, str] = {}
     for column in table.columns:
         kind = schema.kinds[table.name, column.name]
         if column.references:
             target = next(t for t in schema.tables if t.name == column.references)
             parameters.append(identity(target))
-            guards += [exists(target), *in_stock(target, table, schema)]
+            guards.append(exists(target))
+            if needed := stock_needed(target, table, schema):
+                stock.append(needed)
+                guards.append(in_stock(needed))
             cells[column.name] = f":{target.name}_id"
         elif kind in ("category", "count"):
             parameter = value_of(table, column)
@@ -170,7 +195,7 @@ def _create(table: Table, schema: Schema) -> Tool | None:
     if not guards or len(parameters) > MAX_CREATE_PARAMETERS:
         return None
     names = listed(list(cells))
-    return Tool(
+    tool = Tool(
         name=f"create_{table.name}",
         description=f"Add a new {words(table.name)}.",
         parameters=tuple(parameters),
@@ -179,6 +204,7 @@ def _create(table: Table, schema: Schema) -> Tool | None:
         mints=table.name,
         returns=Returns(sql=f"SELECT id, {names} FROM {quoted(table.name)} WHERE id = :new_id"),
     )
+    return Compiled(tool, Operation(kind=Kind.CREATE, table=table.name, stock=tuple(stock)))
 
 
 def _priced(table: Table, schema: Schema) -> str | None:

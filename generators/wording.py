@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from envs.spec import EnvironmentSpec, Tool
 from envs.task import Rejection
 from generators import evolutions, preferences, scenarios
+from generators.names import noun
 from generators.phrases import Phrasing, propose_phrases
-from generators.programs import Step
 from generators.stage import Llm
+from generators.steps import Step
 from generators.texts import Texts, propose_texts
 
 OPENINGS = ("", "", "", "Hi, ", "Hello. ", "Please help me. ")
@@ -75,35 +76,29 @@ def _connectives(rng: random.Random, count: int) -> list[str]:
 def _pattern(rng: random.Random, step: Step, phrasing: Phrasing) -> str:
     """A pattern that takes the values of the step: `the same seats as …` fits only where a whole phrase can stand, and
     so does `a dozen`."""
-    phrases = [
-        name
-        for name, value in step.slots.items()
-        if value.startswith("the same ") or value in evolutions.DOZENS.values()
+    fitting = [
+        pattern
+        for pattern in phrasing.patterns
+        if all(re.search(rf"\bto \{{{name}\}}[.?]", pattern) for name in step.phrase_slots)
     ]
-    fitting = [p for p in phrasing.patterns if all(re.search(rf"\bto \{{{name}\}}[.?]", p) for name in phrases)]
     if fitting:
         return rng.choice(fitting)
     subject, value = step.tool.parameters[0], step.tool.parameters[-1]
-    what = subject.description.removesuffix(" id")
-    return f"Please change the {value.description} of {what} {{{subject.name}}} to {{{value.name}}}."
+    return f"Please change the {value.description} of {noun(subject)} {{{subject.name}}} to {{{value.name}}}."
 
 
 def _filled(pattern: str, step: Step) -> str:
     slots = dict(step.slots)
     for name, value in step.slots.items():
-        if value.startswith("the ") and not value.startswith("the same "):
+        if name in step.row_slots:
             pattern = _without_noun(pattern, name, step.tool)
         if (
             value.isdigit()
-            and name in _money(step.tool)
+            and name in step.cents_slots
             and not re.search(rf"\{{{name}\}} cents|cents \{{{name}\}}", pattern)
         ):
             slots[name] = f"{value} cents"
     return _put(pattern, slots)
-
-
-def _money(tool: Tool) -> set[str]:
-    return {p.name for p in tool.parameters if p.description.endswith(" in cents")}
 
 
 def _put(pattern: str, slots: dict[str, str]) -> str:
@@ -114,9 +109,8 @@ def _put(pattern: str, slots: dict[str, str]) -> str:
 
 def _without_noun(pattern: str, name: str, tool: Tool) -> str:
     """`cancel my order {order_id}` as `cancel {order_id}`, for a value that brings its own noun."""
-    parameter = next((p for p in tool.parameters if p.name == name), None)
-    noun = (parameter.description if parameter else "").removesuffix(" id")
-    return re.sub(rf"(?:\b(?:my|the|this|our|a)\s+)?\b{re.escape(noun)}\s+\{{{name}\}}", f"{{{name}}}", pattern)
+    thing = next(noun(parameter) for parameter in tool.parameters if parameter.name == name)
+    return re.sub(rf"(?:\b(?:my|the|this|our|a)\s+)?\b{re.escape(thing)}\s+\{{{name}\}}", f"{{{name}}}", pattern)
 
 
 def _lower_first(sentence: str) -> str:

@@ -44,14 +44,15 @@ def club_spec() -> EnvironmentSpec:
         (Transition("confirm", ("asked",), "confirmed"), Transition("cancel", ("asked", "confirmed"), "cancelled")),
         ("asked", "confirmed"),
     )
-    tools = compile_tools(brief, schema, {"booking": lifecycle}, "club")
+    compiled_tools = compile_tools(brief, schema, {"booking": lifecycle}, "club")
+    rules = rules_of({compiled.tool.name: compiled.operation for compiled in compiled_tools})
     return EnvironmentSpec(
         domain="club",
         title="Club",
-        policy="\n".join(f"- {rule}" for rule in rules_of(tools)) + WHEN_REFUSED,
+        policy="\n".join(f"- {rule}" for rule in rules) + WHEN_REFUSED,
         tables=schema.tables,
         rows=fill_rows(brief, schema, {}, "club"),
-        tools=tools,
+        tools=tuple(compiled.tool for compiled in compiled_tools),
         clock=brief.clock,
         seed=1,
     )

@@ -74,7 +74,7 @@ def test_tools_of_any_tables_have_names_of_their_own_that_are_not_too_long(names
     )
     kinds = {"kind": "category", "item_count": "count", "count": "count", "status": "status"}
     schema = Schema(tables, {(t.name, c.name): kinds.get(c.name, "reference") for t in tables for c in t.columns})
-    tools = compile_tools(BRIEF, schema, {}, "store")
+    tools = tuple(compiled.tool for compiled in compile_tools(BRIEF, schema, {}, "store"))
     spec = EnvironmentSpec(
         domain="store",
         title=BRIEF.title,

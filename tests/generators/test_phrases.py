@@ -3,8 +3,10 @@
 import pytest
 
 from envs.spec import Parameter, Returns, Tool
+from generators.asks import Ask
+from generators.operations import Kind, Operation
 from generators.phrase_faults import normalised
-from generators.phrases import Ask, accept_patterns
+from generators.phrases import accept_patterns
 from generators.stage import Refused
 
 TOOL = Tool(
@@ -17,8 +19,13 @@ TOOL = Tool(
     effects=("UPDATE x SET y = 1",),
     returns=Returns(sql="SELECT 1"),
 )
-ASK = Ask(TOOL, ("order_id", "quantity"), "Change the quantity.")
+CHANGE = Operation(kind=Kind.CHANGE, table="order", column="quantity")
+ASK = Ask(TOOL, CHANGE, ("order_id", "quantity"), "Change the quantity.", verb="change")
 GOOD = ["Please set order {order_id} to {quantity} pieces.", "I need {quantity} of what is in order {order_id}!"]
+
+
+def advance(table: str) -> Operation:
+    return Operation(kind=Kind.ADVANCE, table=table, column="status", states=("open",), becomes="closed")
 
 
 def test_good_patterns_are_kept_and_end_like_a_sentence() -> None:
@@ -80,7 +87,7 @@ def test_an_order_to_do_something_must_name_it_and_a_count_must_count() -> None:
     )
     with pytest.raises(Refused) as refusal:
         accept_patterns(
-            Ask(ship, ("order_id",), "Ship order {order_id}."),
+            Ask(ship, advance("order"), ("order_id",), "Ship order {order_id}.", verb="ship"),
             ["Can I have order {order_id} by the end of the week?", "Please get order {order_id} going now."],
         )
     assert refusal.value.reason == "other_meaning"
@@ -90,9 +97,10 @@ def test_an_order_to_do_something_must_name_it_and_a_count_must_count() -> None:
         parameters=(Parameter(name="status", type="string", enum=("open", "closed")),),
         returns=Returns(sql="SELECT 1 ORDER BY 1", shape="many"),
     )
+    search = Operation(kind=Kind.FIND, table="order", by=("status",))
     with pytest.raises(Refused) as refusal:
         accept_patterns(
-            Ask(find, ("status",), "Ask how many."),
+            Ask(find, search, ("status",), "Ask how many.", question="how many."),
             ["What are the orders with status {status}?", "Show me orders that are {status} now."],
         )
     assert refusal.value.reason == "does_not_count"
@@ -105,7 +113,9 @@ def test_a_count_counts_what_the_search_finds_and_no_less() -> None:
         parameters=(Parameter(name="member_id", type="string"),),
         returns=Returns(sql="SELECT 1 ORDER BY 1", shape="many"),
     )
-    ask = Ask(find, ("member_id",), "Ask how many enrolments there are with the member {member_id}.")
+    search = Operation(kind=Kind.FIND, table="enrolment", by=("member_id",))
+    asked = "how many enrolments there are with the member {member_id}."
+    ask = Ask(find, search, ("member_id",), f"Ask {asked}", question=asked)
     good = ["How many enrolments does {member_id} have?", "What is the number of enrolments of {member_id}?"]
     others = {
         "How many members came with {member_id}?": "counts_another_thing",
@@ -128,7 +138,7 @@ def test_to_let_something_expire_is_not_to_extend_it() -> None:
     )
     good = ["Please let reservation {reservation_id} expire.", "Expire {reservation_id} for me, would you?"]
     kept = accept_patterns(
-        Ask(expire, ("reservation_id",), "Expire reservation {reservation_id}."),
+        Ask(expire, advance("reservation"), ("reservation_id",), "Expire reservation {reservation_id}.", verb="expire"),
         [*good, "Can you extend the expiration date of {reservation_id}?"],
     )
     assert [each.reason for each in kept.corrections] == ["other_meaning"]
@@ -143,7 +153,7 @@ def test_to_confirm_is_not_to_ask_whether_it_is_confirmed() -> None:
     )
     good = ["Please confirm visit {visit_id}.", "Could you confirm my visit {visit_id} for me?"]
     kept = accept_patterns(
-        Ask(confirm, ("visit_id",), "Confirm visit {visit_id}."),
+        Ask(confirm, advance("visit"), ("visit_id",), "Confirm visit {visit_id}.", verb="confirm"),
         [*good, "Can you confirm if my visit {visit_id} is on?", "Visit {visit_id} waits, so confirm it."],
     )
     assert kept.value == tuple(good)

@@ -10,6 +10,7 @@ from envs.task import ToolCall
 from generators.brief import Brief, Sizes
 from generators.policy import WHEN_REFUSED, rules_of
 from generators.quantities import limits, quantity_of, scale, stock_of
+from generators.recompilation import operations_of
 from generators.rows import fill_rows
 from generators.tables import COLUMN_TYPES, Schema
 from generators.tools import compile_tools
@@ -53,7 +54,7 @@ def shop() -> EnvironmentSpec:
         policy="",
         tables=schema.tables,
         rows=fill_rows(BRIEF, schema, titles, "shop"),
-        tools=compile_tools(BRIEF, schema, {}, "shop"),
+        tools=tuple(compiled.tool for compiled in compile_tools(BRIEF, schema, {}, "shop")),
         clock=BRIEF.clock,
         seed=0,
     )
@@ -96,8 +97,9 @@ def test_some_articles_are_sold_out_and_cannot_be_ordered() -> None:
 
 
 def test_the_policy_tells_what_must_be_left() -> None:
-    assert rules_of(SPEC.tools) == ["create_order: only if the stock of the article is at least the quantity packs."]
-    assert WHEN_REFUSED not in rules_of(SPEC.tools)
+    rules = rules_of(operations_of(SPEC))
+    assert rules == ["create_order: only if the stock of the article is at least the quantity packs."]
+    assert WHEN_REFUSED not in rules
 
 
 def test_amounts_and_dates_agree_with_what_they_refer_to() -> None:
