@@ -159,11 +159,11 @@ class Record(BaseModel):
 
 @cache
 def record_defaults(kind: type[Record]) -> dict[str, Any]:
-    """Field → default as a JSON value, of every field that identity leaves out at its default."""
-    fields = kind.model_fields
-    # Without validation: what has no default stays unset, and is not dumped.
-    defaults = kind.model_construct().model_dump(mode="json")
-    return {name: value for name, value in defaults.items() if not _is_tag(fields[name].annotation)}
+    """Field → default as in `canonical_fields`, of every field that identity leaves out at its default."""
+    unset = kind.model_construct()  # without validation: only what has a default is there
+    dumped = unset.model_dump(mode="json")
+    untagged = (name for name in dumped if not _is_tag(kind.model_fields[name].annotation))
+    return {name: _without_defaults(getattr(unset, name), dumped[name]) for name in untagged}
 
 
 def _is_tag(annotation: Any) -> bool:
@@ -174,10 +174,11 @@ def _without_defaults(value: Any, dumped: Any) -> Any:
     """`dumped`, the JSON value of `value`, without the fields at their default of every record in it."""
     if isinstance(value, Record) and isinstance(dumped, dict):
         defaults = record_defaults(type(value))
+        fields = {name: _without_defaults(getattr(value, name), inner) for name, inner in dumped.items()}
         return {
-            name: _without_defaults(getattr(value, name), inner)
-            for name, inner in dumped.items()
-            if name not in defaults or not _same_json(inner, defaults[name])
+            name: field
+            for name, field in fields.items()
+            if name not in defaults or not _same_json(field, defaults[name])
         }
     if isinstance(value, dict) and isinstance(dumped, dict):
         return dict(zip(dumped, map(_without_defaults, value.values(), dumped.values()), strict=True))
