@@ -153,7 +153,7 @@ def evaluation_row(summary: Summary, name: str, iteration: int, policy_id: str, 
     """A row of table `evaluations`. What no rollout tells is null; intervals of means are in the record."""
     judged = summary.n > 0
     return {
-        "id": content_id([name, iteration, policy_id, data_id, summary.model_dump(mode="json")]),
+        "id": content_id([name, iteration, policy_id, data_id, summary.id]),
         "campaign": name,
         "iteration": iteration,
         "policy_id": policy_id,

@@ -83,9 +83,8 @@ class EndpointProfile(Profile):
     """The environment variable that holds the key; empty for an endpoint without one."""
     max_tokens: int = Field(512, ge=1)
     temperature: float = Field(0.0, ge=0)
-    requests: dict[str, JsonValue] = Field(default_factory=dict, exclude_if=lambda requests: not requests)
-    """How its requests differ from the reference interface: the fields of `serving.request_format.RequestFormat`. Left
-    out of the JSON where there are none: rollouts keep the seeds and ids they always had."""
+    requests: dict[str, JsonValue] = Field(default_factory=dict)
+    """How its requests differ from the reference interface: the fields of `serving.request_format.RequestFormat`."""
 
 
 ExpertProfile: TypeAlias = Annotated[SimulatedProfile | EndpointProfile, Field(discriminator="kind")]

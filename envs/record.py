@@ -1,14 +1,16 @@
 """The base of every record the rooms exchange: frozen, content-addressed, rebuilt from its own JSON.
 
 What lives here: identity (RFC 8785 canonical JSON, sha256) and seeds derived from identity. No field of the domain.
+One rule: a field at its default is no part of the identity. So a field that is added with a default changes no id, and
+a changed default changes the id of every record that holds it.
 """
 
 import hashlib
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping
-from functools import cached_property
-from typing import Any, Self
+from functools import cache, cached_property
+from typing import Any, Literal, Self, get_args, get_origin
 
 import rfc8785
 from pydantic import BaseModel, ConfigDict
@@ -121,16 +123,28 @@ def derive_seed(*parts: str | int) -> int:
 
 
 class Record(BaseModel):
-    """An immutable record. Its `id` is the hash of its content, so a record is never changed, only superseded."""
+    """An immutable record. Its `id` is the hash of its content, so a record is never changed, only superseded.
+
+    The type is no part of the id: wherever an id is kept, its kind stands beside it (a table, the kind of an edge).
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
+    def canonical_fields(self) -> dict[str, Any]:
+        """The JSON value of this record without fields at their default, also in the records that it holds.
+
+        Always there: a field without a default, and a tag (a `Literal` of one value), by which a union is read back.
+        `model_dump` has every field.
+        """
+        fields: dict[str, Any] = _without_defaults(self, self.model_dump(mode="json"))
+        return fields
+
     def canonical(self) -> bytes:
-        """The canonical JSON of this record; `type(self).model_validate_json` gives an equal record back.
+        """The canonical JSON of `canonical_fields`; `type(self).model_validate_json` gives an equal record back.
 
         Raises NotCanonical naming the field that JSON cannot carry.
         """
-        return _located_json(self.model_dump(mode="json"), type(self).__name__)
+        return _located_json(self.canonical_fields(), type(self).__name__)
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """A copy with other content, and so with an id of its own."""
@@ -141,3 +155,44 @@ class Record(BaseModel):
     @cached_property
     def id(self) -> str:
         return hashlib.sha256(self.canonical()).hexdigest()[:32]
+
+
+@cache
+def record_defaults(kind: type[Record]) -> dict[str, Any]:
+    """Field → default as in `canonical_fields`, of every field that identity leaves out at its default."""
+    unset = kind.model_construct()  # without validation: only what has a default is there
+    dumped = unset.model_dump(mode="json")
+    untagged = (name for name in dumped if not _is_tag(kind.model_fields[name].annotation))
+    return {name: _without_defaults(getattr(unset, name), dumped[name]) for name in untagged}
+
+
+def _is_tag(annotation: Any) -> bool:
+    return get_origin(annotation) is Literal and len(get_args(annotation)) == 1
+
+
+def _without_defaults(value: Any, dumped: Any) -> Any:
+    """`dumped`, the JSON value of `value`, without the fields at their default of every record in it."""
+    if isinstance(value, Record) and isinstance(dumped, dict):
+        defaults = record_defaults(type(value))
+        fields = {name: _without_defaults(getattr(value, name), inner) for name, inner in dumped.items()}
+        return {
+            name: field
+            for name, field in fields.items()
+            if name not in defaults or not _same_json(field, defaults[name])
+        }
+    if isinstance(value, dict) and isinstance(dumped, dict):
+        return dict(zip(dumped, map(_without_defaults, value.values(), dumped.values()), strict=True))
+    if isinstance(value, list | tuple) and isinstance(dumped, list):
+        return list(map(_without_defaults, value, dumped))
+    return dumped
+
+
+def _same_json(value: Any, default: Any) -> bool:
+    """Whether two JSON values have the same canonical form: 1 and 1.0 have, 1 and true have not."""
+    if isinstance(value, bool) or isinstance(default, bool):
+        return value is default
+    if isinstance(value, dict) and isinstance(default, dict):
+        return value.keys() == default.keys() and all(_same_json(value[name], default[name]) for name in value)
+    if isinstance(value, list) and isinstance(default, list):
+        return len(value) == len(default) and all(map(_same_json, value, default))
+    return bool(value == default)

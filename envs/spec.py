@@ -5,7 +5,7 @@ A specification is plain JSON: a synthesiser writes it, a person reads it, `Envi
 
 from typing import Literal, TypeAlias
 
-from pydantic import Field, JsonValue, StrictBool, StrictFloat, StrictInt, StrictStr
+from pydantic import JsonValue, StrictBool, StrictFloat, StrictInt, StrictStr
 
 from envs.record import Record
 
@@ -35,8 +35,7 @@ class Table(Record):
     description: str = ""
     columns: tuple[Column, ...]
     """The columns after `id`."""
-    # Left out of the JSON where there is none: specifications without an index keep the ids they always had.
-    full_text: tuple[str, ...] = Field(default=(), exclude_if=lambda columns: not columns)
+    full_text: tuple[str, ...] = ()
     """Columns to be searched by their words. SQL then has `<table>_fts`, joined by rowid, to be asked with
     `<table>_fts MATCH :query` and ranked by `bm25(<table>_fts)`; the table itself can no longer be written."""
 
@@ -109,8 +108,7 @@ class Tool(Record):
     """The table whose next id the host mints and binds as `:new_id`."""
     returns: Returns | None = None
     """What the tool answers; None exactly where a program answers."""
-    # Left out of the JSON where it is None: specifications without programs keep the ids they always had.
-    program: Program | None = Field(default=None, exclude_if=lambda program: program is None)
+    program: Program | None = None
     """Takes the place of `effects` and `returns`. Guards are asked before it."""
 
     @property
@@ -169,9 +167,8 @@ class EnvironmentSpec(Record):
     seed: StrictInt
     made_from: tuple[str, ...] = ()
     """Ids of the LLM calls whose answers are in this specification."""
-    # Left out of the JSON where there is none: specifications without hooks keep the ids they always had.
-    handmade: Handmade | None = Field(default=None, exclude_if=lambda handmade: handmade is None)
-    proposed: tuple[str, ...] = Field(default=(), exclude_if=lambda names: not names)
+    handmade: Handmade | None = None
+    proposed: tuple[str, ...] = ()
     """The tools whose SQL or Python a model wrote; all others follow from the tables or are the domain's own."""
 
     def table(self, name: str) -> Table:

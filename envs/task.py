@@ -37,8 +37,7 @@ class Fact(Record):
     """A value of that kind, or a list of such values: then each must be told, in any order."""
     unit: str = ""
     """What a number counts, such as `kg` or `minutes`: `1.5 kg` then tells 1500 g, and `1500 kg` does not."""
-    # Left out of the JSON where there is nothing: a fact that is read as it is keeps its content.
-    drawn_from: tuple["Fact", ...] = Field(default=(), exclude_if=lambda facts: not facts)
+    drawn_from: tuple["Fact", ...] = ()
     """What it is worked out from where no single answer holds it, such as the two dates of a number of days."""
 
 
@@ -77,9 +76,8 @@ class Toolbox(Record):
     """Price of one call, per tool and distractor."""
     input_usd_per_mtok: float
     output_usd_per_mtok: float
-    # Left out of the JSON where there are none: a task without them keeps its id.
-    distractors: tuple[Distractor, ...] = Field(default=(), exclude_if=lambda distractors: not distractors)
-    experts: tuple[Expert, ...] = Field(default=(), exclude_if=lambda experts: not experts)
+    distractors: tuple[Distractor, ...] = ()
+    experts: tuple[Expert, ...] = ()
     """Paid per token."""
 
 

@@ -36,7 +36,7 @@ class ToolboxConfig(Record):
     experts: int = Field(0, ge=0, le=len(ascii_lowercase))
     """How many of `pool` a rollout has, at most."""
     pool: tuple[ExpertProfile, ...] = ()
-    expert_names: Literal["drawn", "own"] = Field("drawn", exclude_if=lambda names: names == "drawn")
+    expert_names: Literal["drawn", "own"] = "drawn"
     """`drawn`: `expert_a`, `expert_b` and so on, whoever that is this time, so that capabilities and prices have to be
     read. `own`: as in the pool, so that a policy can learn who is worth asking."""
     prices: Literal["task", "drawn"] = "task"

@@ -8,8 +8,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
+from envs.record import Record
 from generators.fields import MAX_INTEGER, FieldsInvalid, Problem, validated
 from generators.yaml_documents import YamlUnreadable, read_yaml
 
@@ -35,10 +36,8 @@ class DomainError(ValueError):
     """A domain's folder or brief is not usable: what, where, remedy."""
 
 
-class Sizes(BaseModel):
+class Sizes(Record):
     """How much to make."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     tables: int = Field(4, ge=2, le=12)
     """Asked of the model when the brief leaves the entities open."""
@@ -53,10 +52,8 @@ class Sizes(BaseModel):
     """Requests to have told again by a person, at one LLM call each; tools and texts cost the same for any number."""
 
 
-class Brief(BaseModel):
+class Brief(Record):
     """One page of brief. Everything not said is left to the synthesist."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     title: str = Field(min_length=3, max_length=80)
     description: str = Field(min_length=40, max_length=4000)
@@ -64,15 +61,14 @@ class Brief(BaseModel):
     """What is made of it: tables with tools that read and write them, or documents to be searched and read."""
     clock: str = "2026-03-02T09:00:00"
     """The frozen present of the environment, ISO 8601 without zone."""
-    entities: dict[str, str] = {}
+    entities: dict[str, str] = Field(default_factory=dict)
     """Entity name → what to know about it. Empty: the synthesist proposes the entities."""
     rules: tuple[str, ...] = ()
     """Business rules in words, given to the synthesist as hints."""
     sizes: Sizes = Sizes()
     seed: int = Field(0, ge=0, le=MAX_INTEGER)
     """Draws rows, tasks and prices. The model is asked the same under every seed, except for paraphrases."""
-    # Left out of the JSON where it is 0: briefs keep the ids they had before there was such a field.
-    answers_seed: int = Field(0, ge=0, le=MAX_INTEGER, exclude_if=lambda seed: seed == 0)
+    answers_seed: int = Field(0, ge=0, le=MAX_INTEGER)
     """Goes out with every question to the model: another one, other answers and other tools, recorded anew."""
 
     def as_asked(self) -> "Brief":

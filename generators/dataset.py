@@ -57,7 +57,7 @@ def compose(
         *(_rejection(t, "too_many_calls", f"{t.difficulty} golden calls, at most {max_calls}") for t in long),
         *(_rejection(task, "near_duplicate", why) for task, why in repeated),
         *(
-            _rejection(task, f"contaminated_{found.reason}", found.evidence, found.model_dump(mode="json"))
+            _rejection(task, f"contaminated_{found.reason}", found.evidence, found.canonical_fields())
             for task, found in contaminated
         ),
         *(_rejection(task, "offers_unseen_tool", ", ".join(unseen.offered_by(task))) for task in offering),

@@ -220,6 +220,6 @@ def _rejection(domain: str, key: str, tool: Tool, call_id: str, reason: str, det
         stage="free_tools",
         reason=reason,
         detail=detail,
-        subject={"item": key, "tool": tool.model_dump(mode="json")},
+        subject={"item": key, "tool": tool.canonical_fields()},
         made_from=(call_id,),
     )

@@ -57,5 +57,5 @@ def _repeated(draft: TaskDraft, domain: str) -> Rejection:
         stage="hooks",
         reason="duplicate",
         detail=draft.instruction,
-        subject=draft.model_dump(mode="json"),
+        subject=draft.canonical_fields(),
     )

@@ -82,9 +82,7 @@ def propose_tasks(environment: Environment, wording: Wording, count: int, seed: 
             simple, task = task, _evolved(environment, rng, steps, wording, task)
             if task is not simple:
                 detail = f"made harder by {task.evolution}"
-                rejections.append(
-                    _rejection(spec.domain, "evolve", "superseded", detail, simple.model_dump(mode="json"))
-                )
+                rejections.append(_rejection(spec.domain, "evolve", "superseded", detail, simple.canonical_fields()))
         elif rng.random() < WITHHELD:
             task = _with_scenario(rng, steps, wording, task)
         key = (task.instruction, str(task.golden))

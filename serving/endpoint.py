@@ -6,13 +6,12 @@ Frozen records only; who starts the server is `serving.vllm`, who speaks to it i
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
-import rfc8785
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from envs.record import Record, content_id
 from serving.amounts import token_cost
 from serving.credentials import Credentials, redacted, split_address
 from serving.request_format import REFERENCE, RequestFormat
@@ -69,7 +68,7 @@ class Waits(_Frozen):
 WAITS = Waits()
 
 
-class Price(_Frozen):
+class Price(Record):
     """What an endpoint asks for its tokens."""
 
     input_usd_per_mtok: float = Field(ge=0)  # USD per million tokens of the prompt
@@ -106,14 +105,14 @@ class ServedModel:
         return hash((self.fingerprint, self.name))
 
 
-class Message(_Frozen):
+class Message(Record):
     """One turn of a chat."""
 
     role: Literal["system", "user", "assistant"]
     content: str
 
 
-class ChatRequest(_Frozen):
+class ChatRequest(Record):
     """All that decides an answer, apart from the model: equal requests to equal models are one call."""
 
     template: str  # name of the prompt template, e.g. "domain/tables"
@@ -137,7 +136,7 @@ class ChatAnswer(_Frozen):
     answered_by: str | None = None  # the model that the answer names, where it is not the name that was asked
 
 
-class LlmCall(_Frozen):
+class LlmCall(Record):
     """One recorded answer. Its `id` names the question (model and request), so it can be looked up before asking."""
 
     model: str  # fingerprint, see `serving.models`
@@ -160,11 +159,6 @@ class LlmCall(_Frozen):
         if self.price is None or self.prompt_tokens is None or self.completion_tokens is None:
             return None
         return self.price.of(self.prompt_tokens, self.completion_tokens)
-
-    def canonical(self) -> str:
-        """The canonical JSON (RFC 8785) of the call, without a price or a name that are not known."""
-        absent = {name for name in ("price", "answered_by") if getattr(self, name) is None}
-        return rfc8785.dumps(self.model_dump(mode="json", exclude=absent)).decode()
 
 
 class CompletionRequest(_Frozen):
@@ -191,6 +185,5 @@ class Completion(_Frozen):
 
 
 def call_id(model: str, request: ChatRequest) -> str:
-    """The first 32 hex digits of the sha256 of the canonical JSON (RFC 8785) of model fingerprint and request."""
-    canonical = rfc8785.dumps({"model": model, "request": request.model_dump(mode="json")})
-    return sha256(canonical).hexdigest()[:32]
+    """The id of a question: of the model's fingerprint and of the request without its fields at their default."""
+    return content_id({"model": model, "request": request.canonical_fields()})

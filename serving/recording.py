@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import rfc8785
 from pydantic import ValidationError
 
+from envs.record import canonical_json
 from serving.endpoint import LlmCall
 from serving.errors import LedgerConflict
 from serving.store import CallStore
@@ -23,9 +23,9 @@ def export_extract(store: CallStore, path: Path, call_ids: Iterable[str], header
     calls = store.calls(wanted)
     if absent := wanted - {call.id for call in calls}:
         raise LedgerConflict(f"{store.path} holds no call {min(absent)} (and {len(absent) - 1} more): ask it first.")
-    lines = [rfc8785.dumps(header).decode(), *(call.canonical() for call in calls)]
+    lines = [canonical_json(header), *(call.canonical() for call in calls)]
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    unfinished.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    unfinished.write_bytes(b"\n".join(lines) + b"\n")
     unfinished.replace(path)
 
 

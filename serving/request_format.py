@@ -5,8 +5,9 @@ import re
 from collections.abc import Iterator
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
+from pydantic import Field, JsonValue, field_validator
 
+from envs.record import Record
 from serving.errors import HeaderMissing
 
 _SECRET = re.compile(r"auth|key|token|secret|cookie|password|signature", re.IGNORECASE)
@@ -23,13 +24,11 @@ def _names(value: object) -> Iterator[str]:
         yield from _names(inner)
 
 
-class RequestFormat(BaseModel):
+class RequestFormat(Record):
     """What an endpoint accepts. The defaults keep to the strictest rules of the reference interface.
 
     `docs/serving.md` has examples. None of it is part of a question's identity: what is answered stays answered.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     response_format: Literal["json_schema", "json_object", "none"] = "json_schema"
     """How an answer is held to its schema. With `json_object` and `none` the prompt states the schema instead."""

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import rfc8785
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict
 
+from envs.record import canonical_json
 from serving.endpoint import ChatRequest, LlmCall, Price, call_id
 from serving.errors import LedgerDamaged
 from serving.watchdog import process_started
@@ -102,7 +102,7 @@ class CallStore:
                         call.prompt_tokens,
                         call.completion_tokens,
                         call.seconds,
-                        call.canonical(),
+                        call.canonical().decode(),
                     )
                     for call in calls
                 ],
@@ -169,7 +169,7 @@ class CallStore:
         with self._connected() as db:
             db.executemany(
                 "INSERT INTO pending VALUES (?, ?, NULL) ON CONFLICT DO UPDATE SET record = excluded.record",
-                [(each.id, rfc8785.dumps(each.model_dump(mode="json")).decode()) for each in questions],
+                [(each.id, canonical_json(each.model_dump(mode="json")).decode()) for each in questions],
             )
 
     def pending(self) -> dict[str, Question]:
@@ -229,4 +229,4 @@ def _admit_unknown_tokens(db: sqlite3.Connection) -> None:
         unknown = {"prompt_tokens": None, "completion_tokens": None}
         call = LlmCall.model_validate_json(record).model_copy(update=unknown)
         tokens = ", ".join(f"{name} = NULL" for name in unknown)
-        db.execute(f"UPDATE calls SET {tokens}, record = ? WHERE id = ?", (call.canonical(), identity))
+        db.execute(f"UPDATE calls SET {tokens}, record = ? WHERE id = ?", (call.canonical().decode(), identity))

@@ -41,12 +41,11 @@ class CheckpointManifest(Record):
     code_version: str
     adapter_sha256: str
     """Of the adapter's bytes, or of all weights where the checkpoint holds them."""
-    # Left out of the JSON where it is `adapter`: checkpoints keep the ids they always had.
-    weights: Literal["adapter", "whole"] = Field("adapter", exclude_if=lambda weights: weights == "adapter")
+    weights: Literal["adapter", "whole"] = "adapter"
     """`whole` is a model folder with every weight (`method: full`), which is served by itself."""
-    moments_sha256: str | None = Field(None, exclude_if=lambda sha256: sha256 is None)
+    moments_sha256: str | None = None
     """Of the optimizer's moments, where the next update continues them."""
-    files: dict[str, str] = Field(default_factory=dict, exclude_if=lambda files: not files)
+    files: dict[str, str] = Field(default_factory=dict)
     """The sha256 of every other file, by name: the adapter's settings, or a model's configuration and tokenizer. Empty
     in checkpoints from before it was recorded (`trainer.earlier`)."""
     versions: dict[str, str]

@@ -91,7 +91,8 @@ def planned(tasks: Sequence[Task], assignment: Assignment, config: RolloutConfig
     Seeds, and so ids, follow from all settings that shape a rollout: under other settings it is another rollout.
     """
     identity = assignment.model_dump(include={"campaign", "iteration", "purpose", "policy_id"})
-    shaping = content_id(config.model_dump(mode="json", exclude={"concurrency", "samples_per_task", "workers"}))
+    unshaped = {"concurrency", "samples_per_task", "workers"}
+    shaping = content_id({name: value for name, value in config.canonical_fields().items() if name not in unshaped})
     plan = {}
     for task in tasks:
         for sample in range(config.samples_per_task):

@@ -84,7 +84,7 @@ def _lora(folder: Path, manifest: CheckpointManifest) -> LoraSettings:
         if parent.id != manifest.parent:
             raise CheckpointBroken(f"{folder}: its manifest is that of checkpoint {parent.id}, so it was altered.")
         manifest = parent
-    return LoraSettings.model_validate(manifest.config["lora"])
+    return LoraSettings.model_validate(manifest.config.get("lora", {}))
 
 
 def _layers(weights: Path) -> set[str]:

@@ -33,7 +33,7 @@ class Job(Record):
 
         What the files hold is in their names, or named beside them.
         """
-        settings = self.model_dump(mode="json")
+        settings = self.canonical_fields()
         paths = {name: Path(value).name for name, value in settings.items() if name.endswith(_PATHS) and value}
         return content_id(settings | paths)
 
@@ -42,8 +42,8 @@ class WarmStartJob(Job):
     """Examples are rendered in the process, from `tasks_path` and `environments_path` (JSON lists of the records)."""
 
     kind: Literal["warm_start"] = "warm_start"
-    dialect: DialectName = Field("auto", exclude_if=lambda dialect: dialect == "auto")
-    toolbox: ToolboxConfig = Field(ToolboxConfig(), exclude_if=lambda toolbox: toolbox == ToolboxConfig())
+    dialect: DialectName = "auto"
+    toolbox: ToolboxConfig = ToolboxConfig()
     """Both as in `RolloutConfig`, so that examples look like rollouts."""
     tasks_path: str
     environments_path: str

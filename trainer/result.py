@@ -50,7 +50,7 @@ def seal_result(job: WarmStartJob | UpdateJob, trained: Trained) -> TrainingResu
             kind=job.kind,
             batch_ids=job.batch_ids,
             rows_sha256=rows_sha256(trained.rows, behaviour=uses_engine_logprobs(job.config)),
-            config=job.config.model_dump(mode="json"),
+            config=job.config.canonical_fields(),
             seed=job.seed,
             code_version=job.code_version,
             adapter_sha256=file_sha256(written / weights_file(written)),

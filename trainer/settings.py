@@ -4,7 +4,7 @@ Units in the names, defaults that work on two processor cores with a 135M policy
 (`trainer.jobs`) carries those that a training process needs.
 """
 
-from typing import Annotated, Any, Literal, Self, TypeAlias
+from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
@@ -15,11 +15,6 @@ from serving.request_format import RequestFormat
 from trainer.dialects.protocol import DialectName
 
 Attention: TypeAlias = Literal["branches", "flex"]
-
-
-def _later(default: Any, **constraints: Any) -> Any:
-    """A setting that older jobs did not have: at its default it is left out of the JSON, so that their ids stay."""
-    return Field(default, exclude_if=lambda value: value == default, **constraints)
 
 
 def _can_be_asked(toolbox: ToolboxConfig) -> ToolboxConfig:
@@ -49,7 +44,7 @@ class UserConfig(Record):
     temperature: float = Field(0.0, ge=0)
     timeout_s: float = Field(60.0, gt=0)
     """Of one reply, with all waits."""
-    requests: RequestFormat = _later(RequestFormat())
+    requests: RequestFormat = RequestFormat()
     """How requests to it differ from the reference interface."""
 
 
@@ -83,8 +78,7 @@ class RolloutConfig(Record):
     max_malformed: int = Field(2, ge=1)
     """A rollout ends at this many unreadable turns."""
     result_limit_chars: int = Field(600, ge=40)
-    # Left out of the JSON where it is `auto`: rollouts keep the seeds and ids they always had.
-    dialect: DialectName = Field("auto", exclude_if=lambda dialect: dialect == "auto")
+    dialect: DialectName = "auto"
     """In which syntax the policy reads tools and writes calls: `auto` is that of its chat template, or ours
     (`compact`) where it has none."""
     concurrency: int = Field(32, ge=1)
@@ -113,7 +107,7 @@ class EvaluationConfig(Record):
     """Toolboxes of another kind than in training, such as other experts or prices; None for the same kind."""
     rules: tuple[Literal["cheapest_expert", "dearest_expert", "random"], ...] = ()
     """Policies that are rules (`trainer.baselines`), evaluated beside the base and the warm policy."""
-    every: int = _later(1, ge=1)
+    every: int = Field(1, ge=1)
     """Only every so many iterations, counted from one, is a checkpoint evaluated; between them nothing is played."""
 
     def due(self, iteration: int) -> bool:
@@ -177,22 +171,22 @@ class TrainingConfig(Record):
     """Distinct tokens computed in one forward pass; attention memory grows with its square."""
     head_chunk_tokens: int = Field(128, ge=1)
     """Trained tokens whose logits exist at the same time."""
-    method: Literal["lora", "full"] = _later("lora")
+    method: Literal["lora", "full"] = "lora"
     """`lora` trains an adapter. `full` trains all weights, and the checkpoint holds all of them (learning rates of
     about a tenth); it continues from an adapter by folding it in, but an adapter never continues from it."""
     lora: LoraSettings = LoraSettings()
     """Used when there is no parent adapter; a parent brings its own."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Of the computation and of frozen weights. Weights that learn are float32: bfloat16 rounds small steps away."""
-    gradient_checkpointing: bool = _later(False)
+    gradient_checkpointing: bool = False
     """Whether layers are computed again in the backward pass instead of kept: much less memory, a third more work."""
-    processes: int = _later(1, ge=1)
+    processes: int = Field(1, ge=1)
     """How many take every step together, each with a copy of the model and whole groups of rows; on accelerators one
     each. Part of the settings because sums are taken in another order."""
-    shard: bool = _later(False)
+    shard: bool = False
     """Whether the processes also share out weights, gradients and optimizer state (FSDP2), for models that one
     accelerator does not hold. Each still reads the whole model into the machine's memory first."""
-    attention: Attention = _later("branches")
+    attention: Attention = "branches"
     """How rows that share a beginning attend: `branches`, one row's own part after the other; or `flex`, all in one
     kernel (FlexAttention), for which it takes an accelerator."""
     threads: int = Field(2, ge=1)
@@ -211,14 +205,14 @@ class WarmStartConfig(TrainingConfig):
     learning_rate: float = Field(1e-3, gt=0)
     steps: int = Field(16, ge=1)
     examples_per_step: int = Field(8, ge=1)
-    examples_per_task: int = _later(1, ge=1)
+    examples_per_task: int = Field(1, ge=1)
     """How many examples of one task a step has together. They differ in whom they ask, and share their prompt, which is
     computed once."""
     result_limit_chars: int = Field(600, ge=40)
     """As in `RolloutConfig`, so that examples look like rollouts."""
-    expert_rate: float = Field(0.0, ge=0, le=1, exclude_if=lambda rate: rate == 0)
+    expert_rate: float = Field(0.0, ge=0, le=1)
     """How many of the examples ask an expert of `rollouts.toolbox`, at every step, and do what it says; it is right."""
-    average_steps: int = _later(0, ge=0)
+    average_steps: int = Field(0, ge=0)
     """The mean of the weights after each of the last so many steps is what the policy ends with; 0: the weights after
     the last step. Without it what the policy does most is what the last few examples did."""
 
@@ -252,30 +246,30 @@ class UpdateConfig(TrainingConfig):
     clip_high: float = Field(0.28, gt=0)
     minibatches: int = Field(1, ge=1)
     epochs: int = Field(1, ge=1)
-    aggregation: Literal["token_mean", "constant"] = _later("token_mean")
+    aggregation: Literal["token_mean", "constant"] = "token_mean"
     """What the sum over a step's tokens is divided by: their number, or `rollout_tokens` × the step's rollouts
     (Dr. GRPO, arXiv 2503.20783), so that a token weighs the same in every step."""
-    rollout_tokens: int = _later(576, ge=1)
+    rollout_tokens: int = Field(576, ge=1)
     """For `constant`: the most tokens that a rollout may have, by default `max_turns` × `max_tokens_per_turn`."""
-    moments: Literal["anew", "continued"] = _later("anew")
+    moments: Literal["anew", "continued"] = "anew"
     """AdamW's running averages: begun anew in every update, or `continued` from those of the parent, which lie beside
     its weights (twice their size). With a step or two an update, `anew` never averages over more than those."""
-    warmup_steps: int = _later(0, ge=0)
+    warmup_steps: int = Field(0, ge=0)
     """Over how many of AdamW's first steps the learning rate rises to its value, by the same amount each. With
     `moments: continued` they are counted through all updates. Its averages are of few gradients then: the first step
     moves every weight by the whole learning rate, whatever the sign of its gradient is worth."""
-    decay_steps: int = _later(0, ge=0)
+    decay_steps: int = Field(0, ge=0)
     """Over how many steps after those of the warm-up the learning rate falls to a tenth, where it stays, by the same
     amount each; 0: it stays whole. Counted as those are. Nothing comes after the last steps that corrects them."""
-    max_kl: float | None = _later(None, gt=0)
+    max_kl: float | None = Field(None, gt=0)
     """How far one step may move the policy: KL(before ‖ after), mean over the step's trained tokens, in nats. A step
     that goes further is halved until it does not, at the price of a forward pass each time. None: no bound."""
-    kl_coefficient: float = _later(0.0, ge=0)
+    kl_coefficient: float = Field(0.0, ge=0)
     """Weight of the KL divergence to the parent in the loss (k3 estimator); 0 leaves it out."""
-    importance_cap: float | None = _later(None, gt=0)
+    importance_cap: float | None = Field(None, gt=0)
     """Truncated importance sampling: ratios are taken to the parent's logprobs as the trainer computes them, and each
     token weighs min(trainer's / engine's probability, cap). None: ratios are taken as `behaviour` says."""
-    behaviour: Literal["engine", "trainer"] = _later("engine")
+    behaviour: Literal["engine", "trainer"] = "engine"
     """Whose logprobs of the parent ratios are taken to. `trainer` leaves the engine's out: ratios are exactly 1 in the
     first step, and equal tokens give equal bytes although an engine's last digits depend on what it batched."""
 

@@ -35,7 +35,7 @@ def brief(context: dg.AssetExecutionContext, workshop: Workshop) -> dg.Materiali
     """The page a person wrote about the domain, checked field by field and kept under its hash."""
     page = briefs.load_brief(domain_folder(context.partition_key))
     hooks = load_hooks(context.partition_key)
-    version = content_id(page.model_dump(mode="json") | ({"hooks": hooks.id} if hooks.id else {}))
+    version = content_id(page.canonical_fields() | ({"hooks": hooks.id} if hooks.id else {}))
     (workshop.home.artefacts / f"brief-{version}.json").write_text(page.model_dump_json(indent=1))
     if hooks.id:
         (workshop.home.artefacts / f"hooks-{hooks.id}.json").write_text(json.dumps(dict(hooks.sources), indent=1))

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeAlias
 
+from pydantic import ValidationError
+
 from dagster_project import stored
 from dagster_project.evaluating import evaluation_row
 from dagster_project.home import Home
@@ -23,6 +25,7 @@ from trainer.checkpoint import CheckpointManifest
 from trainer.difficulty import difficulties
 from trainer.evaluate import ALL, Summary, summarise
 from trainer.rollout import Rollout, rollouts_from
+from trainer.settings import UpdateConfig, WarmStartConfig
 from warehouse.copying import inputs_of
 from warehouse.rows.calls import call_row
 from warehouse.rows.environments import environment_row, tool_rows
@@ -107,12 +110,23 @@ def _of_manifest(row: Mapping[str, Any]) -> dict[str, Any]:
         "id": manifest.id,
         "base_model": manifest.base_model,
         "kind": manifest.kind,
-        "config": manifest.config,
+        "config": _config(row, manifest),
         "seed": manifest.seed,
         "code_version": manifest.code_version,
         "adapter_sha256": manifest.adapter_sha256,
         "record": manifest.canonical(),
     }
+
+
+def _config(row: Mapping[str, Any], manifest: CheckpointManifest) -> Any:
+    """The column, if its settings are the manifest's, which leaves out what is at its default; else the manifest's."""
+    settings = WarmStartConfig if manifest.kind == "warm_start" else UpdateConfig
+    try:
+        sealed = settings.model_validate(manifest.config)
+        same = settings.model_validate_json(row["config"]) == sealed
+    except ValidationError:
+        return manifest.config
+    return row["config"] if same else sealed.model_dump(mode="json")
 
 
 def _updates(there: Stored) -> Rows:

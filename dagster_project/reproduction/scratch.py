@@ -217,7 +217,7 @@ def page_of(recorded: Home, batch: Batch) -> Brief:
 
 def hooks_file(recorded: Home, batch: Batch) -> Path | None:
     """The file with the Python that took part in a domain's brief; None without any."""
-    page = page_of(recorded, batch).model_dump(mode="json")
+    page = page_of(recorded, batch).canonical_fields()
     for file in sorted(recorded.artefacts.glob("hooks-*.json")):
         if content_id(page | {"hooks": file.stem.removeprefix("hooks-")}) == batch.data_version:
             return file

@@ -127,7 +127,7 @@ def _brief(there: Stored) -> Iterator[str]:
     file = page_file(there.home, there.batch)
     if not file.is_file():
         raise NotVerifiable(f"{file} is not there")
-    page = page_of(there.home, there.batch).model_dump(mode="json")
+    page = page_of(there.home, there.batch).canonical_fields()
     sources = hooks_of(there.home, there.batch)
     version = content_id(page | ({"hooks": content_id(sources)} if sources else {}))
     if version != there.batch.data_version:

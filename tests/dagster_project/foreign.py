@@ -50,7 +50,7 @@ def small_bundle(folder: Path) -> Path:
         path.mkdir(parents=True)
     warehouse = Warehouse(home.warehouse, home.parts)
     hooks = content_id(HOOKS)
-    version = content_id(PAGE.model_dump(mode="json") | {"hooks": hooks})
+    version = content_id(PAGE.canonical_fields() | {"hooks": hooks})
     (home.artefacts / f"brief-{version}.json").write_text(PAGE.model_dump_json())
     (home.artefacts / f"hooks-{hooks}.json").write_text(json.dumps(HOOKS))
     fingerprint = fingerprint_here(POLICY, home.models)
@@ -137,7 +137,7 @@ class Archive:
     def set_hooks(self, sources: Any) -> None:
         """Have the brief's domain come with other Python."""
         hooks = content_id(sources)
-        version = content_id(PAGE.model_dump(mode="json") | {"hooks": hooks})
+        version = content_id(PAGE.canonical_fields() | {"hooks": hooks})
         self.files = {name: text for name, text in self.files.items() if not name.startswith("artefacts/hooks-")}
         page = next(name for name in self.files if name.startswith("artefacts/brief-"))
         self.files[f"artefacts/brief-{version}.json"] = self.files.pop(page)

@@ -174,8 +174,7 @@ def test_nothing_is_kept_from_one_call_to_the_next() -> None:
         assert [result.value for result in environment.replay([call("program")] * 3).results] == [3, 3, 3]
 
 
-def test_specifications_without_programs_keep_their_ids() -> None:
-    assert "program" not in shop_spec().tools[0].model_dump()
+def test_a_tool_with_a_program_reads_back() -> None:
     with_program = program_tool("1")
     assert Tool.model_validate_json(with_program.canonical()) == with_program
 

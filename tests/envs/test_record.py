@@ -1,14 +1,17 @@
 """Canonical JSON is that of RFC 8785, whoever writes it."""
 
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import rfc8785
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import Field, JsonValue
 
+from envs.experts import EndpointProfile, SimulatedProfile
 from envs.record import NotCanonical, Record, canonical_json, derive_seed
 from envs.task import Fact, Goal, Toolbox, ToolCall
+from envs.toolbox import ToolboxConfig
 
 NUMBERS = st.one_of(
     st.integers(-(2**60), 2**60),
@@ -68,3 +71,65 @@ def test_a_record_that_json_cannot_carry_has_no_id_and_names_the_field(record: R
 def test_a_seed_of_parts_that_json_cannot_carry_names_the_part() -> None:
     with pytest.raises(NotCanonical, match=r"\[1\] is an integer beyond"):
         derive_seed("boats", 2**53 + 1)
+
+
+class Mast(Record):
+    metres: float = 9
+
+
+class Boat(Record):
+    name: str
+    seats: int = 4
+    mast: Mast = Mast(metres=12)
+    spare: tuple[Mast, ...] = ()
+    notes: JsonValue = 1
+    flags: dict[str, Mast] = Field(default_factory=dict)
+
+
+class BoatOfTomorrow(Boat):
+    """The same type after a field was added."""
+
+    motor: Literal["none", "diesel"] = "none"
+
+
+def test_a_field_that_is_added_with_a_default_changes_no_id() -> None:
+    boat = Boat(name="Ida", seats=6, spare=(Mast(), Mast(metres=7)))
+    assert BoatOfTomorrow(**boat.model_dump()).id == boat.id
+    assert BoatOfTomorrow(**boat.model_dump(), motor="diesel").id != boat.id
+
+
+def test_a_field_that_is_set_to_its_default_by_hand_changes_no_id() -> None:
+    by_hand = Boat(name="Ida", seats=4, mast=Mast(metres=12.0), spare=(), notes=1.0, flags={})
+    assert by_hand.id == Boat(name="Ida").id
+    assert by_hand.canonical() == b'{"name":"Ida"}'
+    assert by_hand.model_dump().keys() == Boat.model_fields.keys()
+
+
+def test_records_inside_follow_the_rule_and_plain_values_stay() -> None:
+    boat = Boat(name="Ida", mast=Mast(), spare=(Mast(), Mast(metres=7)), flags={"fore": Mast()}, notes={"metres": 9})
+    assert boat.canonical_fields() == {
+        "name": "Ida",
+        "mast": {},
+        "spare": [{}, {"metres": 7}],
+        "flags": {"fore": {}},
+        "notes": {"metres": 9},
+    }
+    assert Boat.model_validate_json(boat.canonical()) == boat
+
+
+@pytest.mark.parametrize("notes", [True, "1", [1], None, False, 0])
+def test_a_value_that_only_resembles_the_default_is_kept(notes: Any) -> None:
+    boat = Boat(name="Ida", notes=notes)
+    again = Boat.model_validate_json(boat.canonical())
+    assert type(again.notes) is type(notes) and again == boat
+    assert boat.id != Boat(name="Ida").id
+
+
+def test_the_tag_that_a_union_is_read_back_by_is_always_written() -> None:
+    prices = {"input_usd_per_mtok": 1, "output_usd_per_mtok": 2}
+    simulated = SimulatedProfile(name="a", competence=(), **prices)
+    served = EndpointProfile(name="a", base_url="http://x/v1", model="m", **prices)
+    for pool in ((simulated,), (served,)):
+        config = ToolboxConfig(pool=pool)
+        assert config.canonical_fields()["pool"][0]["kind"] == pool[0].kind
+        assert ToolboxConfig.model_validate_json(config.canonical()) == config

@@ -188,11 +188,6 @@ def test_a_query_needs_an_index_and_an_index_needs_texts() -> None:
         Environment.load(archive_spec(tables=(TABLE, taken)))
 
 
-def test_a_specification_without_an_index_has_the_identity_it_always_had() -> None:
-    assert "full_text" not in TABLE.model_copy(update={"full_text": ()}).model_dump()
-    assert "drawn_from" not in BORN.model_dump()
-
-
 def test_a_question_over_two_documents_is_proven(archive: Environment) -> None:
     task = question(archive.spec, WHO, HOPS, "On 1931-05-04.", BORN)
     proof = prove(task, archive)

@@ -105,9 +105,3 @@ def test_settings_that_cannot_be_met_are_refused() -> None:
     with pytest.raises(ValidationError, match="'The sage' cannot be called like a tool"):
         ToolboxConfig(pool=(spaced,), expert_names="own")
     ToolboxConfig(pool=(spaced,))
-
-
-def test_a_toolbox_without_experts_is_written_as_it_always_was(task: Task) -> None:
-    assert set(task.toolbox.model_dump()) == {
-        "tools", "call_prices_usd", "input_usd_per_mtok", "output_usd_per_mtok"
-    }  # fmt: skip

@@ -37,7 +37,3 @@ def test_then_the_engines_last_digits_decide_nothing(tmp_path: Path) -> None:
 def test_importance_sampling_needs_the_engines_word() -> None:
     with pytest.raises(ValidationError, match="importance_cap"):
         UpdateConfig(behaviour="trainer", importance_cap=2.0)
-
-
-def test_at_its_default_the_setting_leaves_no_trace_in_jobs_and_manifests() -> None:
-    assert "behaviour" not in UpdateConfig().model_dump(mode="json")

@@ -63,7 +63,7 @@ def test_the_tokens_of_models_without_tools_are_what_they_always_were(conversati
 
 
 def test_rollouts_keep_their_ids_where_no_dialect_is_named(tasks: list[Task], assignment: Assignment) -> None:
-    assert "dialect" not in RolloutConfig().model_dump() and "dialect" not in RolloutConfig(dialect="auto").model_dump()
+    assert planned(tasks, assignment, RolloutConfig(dialect="auto")) == planned(tasks, assignment, RolloutConfig())
     other = RolloutConfig(dialect="hermes")
     assert RolloutConfig.model_validate(other.model_dump()) == other
     assert set(planned(tasks, assignment, RolloutConfig())).isdisjoint(planned(tasks, assignment, other))

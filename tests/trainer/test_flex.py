@@ -12,7 +12,7 @@ from trainer.jobs import UpdateJob
 from trainer.packing import Pack, pack_rows, plan_packs, score
 from trainer.policy import causal_lm, device_here, load_policy, make_deterministic, trainable
 from trainer.rows import TrainingRow
-from trainer.settings import Attention, TrainingConfig, UpdateConfig
+from trainer.settings import Attention, UpdateConfig
 from trainer.update import update
 
 
@@ -79,7 +79,3 @@ def test_without_an_accelerator_it_is_refused_before_any_work(tmp_path: Path) ->
     with pytest.raises(JobRefused, match=r"flex needs an accelerator.*branches"):
         update(small_job(tmp_path, attention="flex"))
     assert not (tmp_path / "artefacts").exists()
-
-
-def test_jobs_from_before_there_was_a_choice_keep_their_ids() -> None:
-    assert "attention" not in TrainingConfig(learning_rate=1.0).model_dump(mode="json")
