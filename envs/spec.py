@@ -152,7 +152,11 @@ class Handmade(Record):
 
 
 class EnvironmentSpec(Record):
-    """A domain, closed over everything it needs: the same specification behaves the same on every machine."""
+    """An environment as data: tables, rows, tools, policy and clock, closed over everything it needs.
+
+    The same specification behaves the same on every machine, and `id` (32 hex digits) is the hash of its content.
+    `Environment.load(spec)` compiles it. Raises pydantic's ValidationError for a field of the wrong type.
+    """
 
     domain: str
     title: str

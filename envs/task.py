@@ -12,7 +12,7 @@ MAX_CALLS_A_TURN = 8
 
 
 class ToolCall(Record):
-    """A tool and its arguments."""
+    """A tool's name and its arguments as JSON values: `ToolCall(tool="get_loan", arguments={"loan_id": "L-1"})`."""
 
     tool: str
     arguments: dict[str, JsonValue]
@@ -107,7 +107,14 @@ class Scenario(Record):
 
 
 class Task(Record):
-    """A request in one environment, with the program that fulfils it and the goal it is judged by."""
+    """A request in one environment, with the program that fulfills it and the goal it is judged by.
+
+    `instruction` is the user's request, `golden` the tool calls that solve it, `goal` the changes and facts that a
+    verdict compares. `environment_id` names the EnvironmentSpec it belongs to, and `id` (32 hex digits) is the hash of
+    its content.
+
+        verdict = environment.judge(task, task.golden, task.golden_answer)  # solved, for every proven task
+    """
 
     environment_id: str
     domain: str

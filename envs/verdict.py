@@ -13,7 +13,11 @@ class Outcome(StrEnum):
 
 
 class Verdict(Record):
-    """An outcome with its reasons, readable by a person."""
+    """The outcome of an episode, `solved`, `failed` or `environment_error`, with reasons that a person can read.
+
+    `Environment.judge` and `Episode.verdict` return it. An environment error is no failure of the policy: it is left
+    out of training and counted.
+    """
 
     outcome: Outcome
     reasons: tuple[str, ...] = ()

@@ -27,7 +27,13 @@ _OnDone = Callable[[LlmCall], None]
 
 
 class Ledger:
-    """Answers of one model, or of one per stage, from the file where it has them and else from the endpoint.
+    """Answers of one model, or of one per stage, from an SQLite file where it has them and else from the endpoint.
+
+        ledger = Ledger(Path("calls.sqlite"), ServedModel("my-model", endpoint))
+        calls = ledger.ask_many(requests)  # one LlmCall per request, in order; stored ones are not asked again
+
+    `mode` is `live`, `replay` (a request that is not stored raises ReplayMiss) or `batch` (requests are written to a
+    file, AnswersPending). `ask_many` blocks, and may be called where an event loop runs, as in a notebook.
 
     Safe with several threads and processes of one machine on the same file: while one asks a question, the others wait
     for its answer. A killed process leaves every answer it got; what it was waiting for is asked again.

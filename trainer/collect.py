@@ -26,7 +26,10 @@ from trainer.users import user_for
 
 @dataclass(frozen=True)
 class Collection:
-    """What is to be rolled out, under which settings and on whose account; not with what."""
+    """The tasks to roll out, their environments by id, the settings, and the account that the rollouts belong to.
+
+    Collection(tasks, {environment.id: environment}, assignment, RolloutConfig(samples_per_task=4))
+    """
 
     tasks: Sequence[Task]
     environments: Mapping[str, Environment]
@@ -55,10 +58,12 @@ async def collect(
 ) -> list[Rollout]:
     """Roll the policy out `config.samples_per_task` times on each task; the new rollouts, sorted by id.
 
-    `on_rollout` is called with each rollout as it ends; what it has been called with survives an engine that dies,
-    whose error (`serving.errors.EndpointError`) ends the collection: restart the engine and collect what is left.
-    Raises KeyError for a task whose environment is missing, ToolboxUnavailable and KeyMissing for settings that ask
-    for what is not there.
+    A coroutine, to be awaited: `rollouts = await collect(collection, policy, tokenizer)`. `policy` answers tokens with
+    tokens (a `serving.Client`), `tokenizer` is the base model's, from transformers. `on_rollout` is called with each
+    rollout as it ends; what it has been called with survives an engine that dies, whose error
+    (`serving.errors.EndpointError`) ends the collection: restart the engine and collect what is left. Raises KeyError
+    for a task whose environment is missing, ToolboxUnavailable and KeyMissing for settings that ask for what is not
+    there.
     """
     tasks, environments, config = collection.tasks, collection.environments, collection.config
     room = asyncio.Semaphore(config.concurrency)

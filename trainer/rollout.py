@@ -133,7 +133,12 @@ def rollout_identity(
 
 
 class Rollout(Record):
-    """One attempt of a policy at a task. Its `id` names who tried what, not how it went."""
+    """One attempt of a policy at a task, token by token, with its outcome and costs; `collect` returns them.
+
+    `turns` hold token ids and log-probabilities in nats, `cost_usd` and `latency_s` are sums over them. `id` names the
+    attempt (campaign, iteration, purpose, policy, task, sample, seed), not how it went. All samples of one policy at
+    one task share `group_id`.
+    """
 
     campaign: str
     iteration: int

@@ -49,7 +49,14 @@ class Batch:
 
 
 class Warehouse:
-    """One DuckDB file or lake, and the folder of parts that wait for it. Holds no connection between calls."""
+    """One DuckDB file or lake, and the folder of parts that wait for it. Holds no connection between calls.
+
+        warehouse = Warehouse(Path(".envloom/warehouse.duckdb"), Path(".envloom/parts"))
+        warehouse.query("SELECT domain, count(*) FROM tasks GROUP BY domain")  # a polars DataFrame
+
+    Any number of processes may read and write it: they wait for each other, and WarehouseBusy is raised when one waits
+    too long.
+    """
 
     def __init__(self, path: Path | Lake, parts_dir: Path, *, timeout_s: float = 120.0) -> None:
         """`timeout_s`: how long any call waits for other processes before it raises `WarehouseBusy`."""

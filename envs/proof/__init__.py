@@ -74,7 +74,11 @@ POLICY: dict[str, Severity] = {
 
 
 class Proof(Record):
-    """The results of all checks on one task."""
+    """The results of all checks on one task, as `prove` returns them.
+
+    `accepted` says whether the task may be used, `rejected_by` names the checks that forbid it, and `check(name)` gives
+    one result with its evidence.
+    """
 
     task_id: str
     checks: tuple[CheckResult, ...]
@@ -99,9 +103,13 @@ class Proof(Record):
 
 
 def prove(task: Task, environment: Environment, known: Known | None = None) -> Proof:
-    """Put every check to a task; `known` is what it must differ from. What is sampled is seeded by the task's id.
+    """Run every check on a task and return the results. What is sampled is seeded by the task's id.
 
-    Raises ValueError if the task belongs to another environment.
+    `environment` is the one the task was written for. `known` holds the accepted tasks and held-out requests that it
+    must differ from; None skips that comparison. Raises ValueError if the task belongs to another environment.
+
+        proof = prove(task, environment)
+        assert proof.accepted, proof.rejected_by
     """
     if task.environment_id != environment.id:
         raise ValueError(
