@@ -4,7 +4,18 @@ from typing import TYPE_CHECKING
 
 from envs.front_door import open_door
 
-__all__ = ["Environment", "EnvironmentSpec", "Proof", "SpecError", "Task", "ToolCall", "Verdict", "prove"]
+__all__ = [
+    "Environment",
+    "EnvironmentSpec",
+    "Proof",
+    "SpecError",
+    "Task",
+    "Taskset",
+    "ToolCall",
+    "Verdict",
+    "load_taskset",
+    "prove",
+]
 
 if TYPE_CHECKING:
     from envs.environment import Environment
@@ -12,6 +23,7 @@ if TYPE_CHECKING:
     from envs.proof import Proof, prove
     from envs.spec import EnvironmentSpec
     from envs.task import Task, ToolCall
+    from envs.taskset import Taskset, load_taskset
     from envs.verdict import Verdict
 else:
     __getattr__, __dir__ = open_door(
@@ -22,8 +34,10 @@ else:
             "Proof": "envs.proof",
             "SpecError": "envs.errors",
             "Task": "envs.task",
+            "Taskset": "envs.taskset",
             "ToolCall": "envs.task",
             "Verdict": "envs.verdict",
+            "load_taskset": "envs.taskset",
             "prove": "envs.proof",
         },
     )

@@ -1,6 +1,7 @@
 """The base install and its extras: each package's imports are covered, the lock pins them all, a lack is named."""
 
 import ast
+import hashlib
 import re
 import subprocess
 import sys
@@ -12,6 +13,10 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from envs.environment import Environment
+from envs.taskset import ENVIRONMENTS, SUMS, TASKS, environment_line, task_line
+from tests.fixtures import shop_spec, shop_tasks
 
 REPOSITORY = Path(__file__).parents[1]
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
@@ -96,6 +101,34 @@ def test_an_extra_brings_every_library_that_its_package_imports(room: str, extra
 def test_the_base_install_is_light() -> None:
     assert named_by("") == {"apsw", "pydantic", "pydantic-monty", "rensa", "rfc8785"}
     assert len(installed_by("")) <= 12
+
+
+def test_the_base_install_loads_an_exported_environment_and_proves_a_task(tmp_path: Path) -> None:
+    with Environment.load(shop_spec()) as shop:
+        files = {ENVIRONMENTS: environment_line(shop.spec), TASKS: task_line(shop_tasks(shop)[0], "train")}
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    sums = [f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in files.items()]
+    (tmp_path / SUMS).write_text("".join(sums))
+    brought = installed_by("")
+    absent = {
+        module for module, homes in packages_distributions().items() if not {*map(canonicalize_name, homes)} & brought
+    }
+    code = f"""
+import sys
+absent = {(absent | {*ROOMS}) - {"envs"}!r}
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in absent:
+            raise ModuleNotFoundError(f"{{name}} is not in the base install", name=name)
+sys.meta_path.insert(0, Absent())
+from envs import load_taskset, prove
+with load_taskset({str(tmp_path)!r}) as taskset:
+    [task] = taskset.tasks
+    print(prove(task, taskset.environment_of(task)).accepted)
+"""
+    run = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert run.stdout == "True\n", run.stderr
 
 
 def test_all_is_every_extra_but_the_choices_and_the_tools() -> None:

@@ -130,6 +130,7 @@ class Export:
             code_version=source_version(),
             licence=self.wanted.licence,
             model_licences=self.wanted.model_licences,
+            line_files=folder.line_files(),
         )
         folder.describe(render_card(description, self.configurations, written, provenance(self.warehouse, batch_ids)))
         rows: dict[str, dict[str, int]] = {}
