@@ -4,6 +4,7 @@ from typing import Literal, TypeAlias
 
 from pydantic import Field, JsonValue
 
+from envs.display import count, one_line, short_id, table
 from envs.record import Record
 
 FactKind: TypeAlias = Literal["text", "integer", "number", "cents", "date", "datetime", "boolean"]
@@ -139,6 +140,16 @@ class Task(Record):
     def said(self) -> str:
         """All that the user says: the instruction, and what a scenario's user tells when asked."""
         return "\n".join([self.instruction, *(self.scenario.known.values() if self.scenario else ())])
+
+    def __repr__(self) -> str:
+        return one_line("Task", short_id(self), self.domain, count(len(self.golden), "call"), self.instruction)
+
+    def _repr_html_(self) -> str:
+        calls = [(f"call {number}", f"{call.tool} {call.arguments}") for number, call in enumerate(self.golden, 1)]
+        changes = [("change", f"{each.operation} {each.table} {each.key}") for each in self.goal.changeset]
+        facts = [("fact", f"{fact.label}: {fact.value}") for fact in self.goal.facts]
+        about = [("domain", self.domain), ("instruction", self.instruction), ("preference", self.preference.text)]
+        return table(repr(self), ("", ""), [*about, *calls, *changes, *facts])
 
 
 class Rejection(Record):

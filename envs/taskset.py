@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from pydantic import JsonValue, ValidationError
 
+from envs.display import count, one_line
 from envs.environment import Environment
 from envs.errors import SpecError
 from envs.record import Record, canonical_json
@@ -59,6 +60,10 @@ class Taskset:
         if name not in self.splits.values():
             raise KeyError(f"no task is in the split {name}; there are {', '.join(sorted(set(self.splits.values())))}")
         return tuple(task for task in self.tasks if self.splits[task.id] == name)
+
+    def __repr__(self) -> str:
+        domains = ", ".join(environment.spec.domain for environment in self.environments.values())
+        return one_line("Taskset", count(len(self.tasks), "task"), domains)
 
     def close(self) -> None:
         """Close every environment, for good."""

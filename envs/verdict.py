@@ -2,6 +2,7 @@
 
 from enum import StrEnum
 
+from envs.display import one_line, table
 from envs.record import Record
 
 
@@ -21,3 +22,9 @@ class Verdict(Record):
 
     outcome: Outcome
     reasons: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return one_line("Verdict", str(self.outcome), *self.reasons)
+
+    def _repr_html_(self) -> str:
+        return table(f"Verdict: {self.outcome}", ("reason",), [(reason,) for reason in self.reasons])

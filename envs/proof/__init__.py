@@ -6,6 +6,7 @@
 from contextlib import closing
 from typing import Literal, TypeAlias
 
+from envs.display import count, one_line, table
 from envs.environment import Environment
 from envs.proof.attempt import Subject
 from envs.proof.audit import Audit, Rate, audit
@@ -100,6 +101,15 @@ class Proof(Record):
             if check.name == name:
                 return check
         raise KeyError(name)
+
+    def __repr__(self) -> str:
+        fate = "accepted" if self.accepted else f"failed {', '.join(self.rejected_by)}"
+        return one_line("Proof", self.task_id[:8], fate, count(len(self.checks), "check"))
+
+    def _repr_html_(self) -> str:
+        rows = [(check.name, check.outcome, check.evidence) for check in self.checks]
+        fate = "accepted" if self.accepted else "rejected"
+        return table(f"Proof of task {self.task_id}: {fate}", ("check", "outcome", "evidence"), rows)
 
 
 def prove(task: Task, environment: Environment, known: Known | None = None) -> Proof:
