@@ -12,6 +12,7 @@ __all__ = [
     "UpdateJob",
     "advantages_of",
     "collect",
+    "collect_sync",
     "measures_of",
     "score_group",
     "update",
@@ -19,7 +20,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from trainer.advantages import advantages_of
-    from trainer.collect import Collection, collect
+    from trainer.collect import Collection, collect, collect_sync
     from trainer.jobs import UpdateJob
     from trainer.player import Assignment
     from trainer.rewards import measures_of, score_group
@@ -37,6 +38,7 @@ else:
             "UpdateJob": "trainer.jobs",
             "advantages_of": "trainer.advantages",
             "collect": "trainer.collect",
+            "collect_sync": "trainer.collect",
             "measures_of": "trainer.rewards",
             "score_group": "trainer.rewards",
             "update": "trainer.update",

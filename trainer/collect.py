@@ -14,6 +14,7 @@ from envs.environment import Environment
 from envs.record import content_id, derive_seed
 from envs.task import Preference, Task, Toolbox
 from envs.toolbox import sample_preference, sample_toolbox
+from serving.blocking import run_blocking
 from trainer.conversation import Conversation, Tokenizer
 from trainer.dialects.choice import dialect_for
 from trainer.dialects.protocol import DialectName
@@ -88,6 +89,22 @@ async def collect(
         # All of them met the same dying engine or the same bug: the first names it.
         raise several.exceptions[0] from None
     return sorted(finished, key=lambda rollout: rollout.id)
+
+
+def collect_sync(
+    collection: Collection,
+    policy: Policy,
+    tokenizer: Tokenizer,
+    on_rollout: Callable[[Rollout], None] = lambda _: None,
+) -> list[Rollout]:
+    """`collect` for code that is no coroutine: it blocks until the rollouts are there, sorted by id.
+
+    It may be called where an event loop runs, as in a notebook; the rollouts then run in another thread, where
+    `on_rollout` is called too. Ctrl-C ends it, and keeps what `on_rollout` was called with. Raises as `collect`.
+
+        rollouts = collect_sync(Collection(tasks, environments, assignment, RolloutConfig()), policy, tokenizer)
+    """
+    return run_blocking(collect(collection, policy, tokenizer, on_rollout))
 
 
 def planned(tasks: Sequence[Task], assignment: Assignment, config: RolloutConfig) -> dict[str, tuple[Task, int, int]]:

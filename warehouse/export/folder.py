@@ -141,9 +141,11 @@ class DatasetFolder:
 
     def finish(self) -> dict[tuple[str, str], Written]:
         """End every file: what was written, by configuration and split, in the order of the first row of each."""
-        for ending in (*self._shards.values(), *self._lines.values()):
-            with naming_full_disk(self.target.parent):
-                ending.close()
+        with naming_full_disk(self.target.parent):
+            for shards in self._shards.values():
+                shards.close()
+            for file in self._lines.values():
+                file.close()
         return {key: shards.written for key, shards in self._shards.items()}
 
     def line_files(self) -> dict[str, str]:
