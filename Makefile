@@ -14,7 +14,7 @@ $(STAMP): constraints.txt pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install -qq --disable-pip-version-check "$$(grep '^torch==' constraints.txt)" --no-deps
 	$(BIN)/pip install -qq --disable-pip-version-check --no-deps -r constraints.txt
-	$(BIN)/pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(BIN)/pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable ".[all]"
 	touch $(STAMP)
 
 demo: $(STAMP)

@@ -45,7 +45,7 @@ def libraries() -> dict[str, str]:
     extras = project["optional-dependencies"]
     named = [*project["dependencies"], *(line for extra in extras if extra != "dev" for line in extras[extra])]
     found = {}
-    for name in sorted({re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in named}):
+    for name in sorted({re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in named} - {project["name"]}):
         try:
             found[name] = version(name)
         except PackageNotFoundError:

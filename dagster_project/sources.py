@@ -19,6 +19,8 @@ FOLLOWED = ("envs", "serving", "generators", "trainer", "dagster_project")
 SETTINGS = "dagster_project.campaign"
 """Not followed: whoever is given a campaign's settings has a type of his own for those that he uses."""
 PROMPTS = Path("generators", "prompts")
+DISPLAY = "envs.display"
+"""Not followed either: how records look in a console makes no data."""
 Symbol: TypeAlias = tuple[str, str]
 """A module and a name in it."""
 STAGE: Symbol = ("generators.stage", "Stage")
@@ -89,7 +91,7 @@ class Sources:
         if name not in self._modules:
             place = self.root.joinpath(*name.split("."))
             files = (place.with_suffix(".py"), place / "__init__.py")
-            follow = name != SETTINGS and name.split(".")[0] in FOLLOWED
+            follow = name not in (SETTINGS, DISPLAY) and name.split(".")[0] in FOLLOWED
             file = next((each for each in files if follow and each.is_file()), None)
             self._modules[name] = _parsed(name, file.stem == "__init__", file.read_bytes()) if file else None
         return self._modules[name]

@@ -38,6 +38,13 @@ class Replay(Record):
 class Environment:
     """A compiled specification that any number of episodes run in, also many at once; each has a connection of its own.
 
+    Make one with `Environment.load(spec)` or `Environment.open("library.json")`; both raise SpecError, which names the
+    place in the specification, the fault and the remedy. `judge(task, calls, answer)` returns the Verdict on a whole
+    episode; `episode(task)` opens one to be played call by call and rolls it back at its end:
+
+        with environment.episode(task) as episode:
+            result = episode.call("get_loan", loan_id="L-1")  # ok with a value, or not ok with an error
+
     It belongs to one thread: `fork` one for every other thread. Connections are kept for the next episode until
     `close`, which is final; an episode open then keeps its connection until it ends. Forks close on their own.
     """

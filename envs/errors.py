@@ -5,7 +5,10 @@ What a caller does wrong is no error here: it is an answer of the tool, `envs.to
 
 
 class SpecError(Exception):
-    """A specification that cannot become an environment. `place` is a path such as `tools.cancel_order.effects[0]`."""
+    """A specification that cannot become an environment: raised by `Environment.load` and `Environment.open`.
+
+    `place` is a path such as `tools.cancel_order.effects[0]`, `what` the fault there and `remedy` how to correct it.
+    """
 
     def __init__(self, place: str, what: str, remedy: str) -> None:
         super().__init__(f"{place}: {what}. {remedy}")

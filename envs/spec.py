@@ -7,6 +7,8 @@ from typing import Literal, TypeAlias
 
 from pydantic import JsonValue, StrictBool, StrictFloat, StrictInt, StrictStr
 
+from envs import display
+from envs.display import count, one_line
 from envs.record import Record
 
 ColumnType: TypeAlias = Literal["text", "integer", "real", "boolean", "cents", "date", "datetime", "enum"]
@@ -150,7 +152,11 @@ class Handmade(Record):
 
 
 class EnvironmentSpec(Record):
-    """A domain, closed over everything it needs: the same specification behaves the same on every machine."""
+    """An environment as data: tables, rows, tools, policy and clock, closed over everything it needs.
+
+    The same specification behaves the same on every machine, and `id` (32 hex digits) is the hash of its content.
+    `Environment.load(spec)` compiles it. Raises pydantic's ValidationError for a field of the wrong type.
+    """
 
     domain: str
     title: str
@@ -184,3 +190,17 @@ class EnvironmentSpec(Record):
             if tool.name == name:
                 return tool
         raise KeyError(name)
+
+    def __repr__(self) -> str:
+        rows = sum(len(rows) for rows in self.rows.values())
+        counts = count(len(self.tables), "table"), count(rows, "row"), count(len(self.tools), "tool")
+        return one_line("EnvironmentSpec", self.domain, self.title, *counts)
+
+    def _repr_html_(self) -> str:
+        tables = [
+            (each.name, len(self.rows.get(each.name, ())), ", ".join(column.name for column in each.columns))
+            for each in self.tables
+        ]
+        tools = [(tool.name, "yes" if tool.writes else "no", tool.description) for tool in self.tools]
+        of_tools = display.table(f"Tools of {self.domain}", ("tool", "writes", "description"), tools)
+        return display.table(repr(self), ("table", "rows", "columns"), tables) + of_tools

@@ -4,6 +4,7 @@ from typing import Literal, TypeAlias
 
 from pydantic import Field, JsonValue
 
+from envs.display import count, one_line, short_id, table
 from envs.record import Record
 
 FactKind: TypeAlias = Literal["text", "integer", "number", "cents", "date", "datetime", "boolean"]
@@ -12,7 +13,7 @@ MAX_CALLS_A_TURN = 8
 
 
 class ToolCall(Record):
-    """A tool and its arguments."""
+    """A tool's name and its arguments as JSON values: `ToolCall(tool="get_loan", arguments={"loan_id": "L-1"})`."""
 
     tool: str
     arguments: dict[str, JsonValue]
@@ -105,7 +106,14 @@ class Scenario(Record):
 
 
 class Task(Record):
-    """A request in one environment, with the program that fulfils it and the goal it is judged by."""
+    """A request in one environment, with the program that fulfills it and the goal it is judged by.
+
+    `instruction` is the user's request, `golden` the tool calls that solve it, `goal` the changes and facts that a
+    verdict compares. `environment_id` names the EnvironmentSpec it belongs to, and `id` (32 hex digits) is the hash of
+    its content.
+
+        verdict = environment.judge(task, task.golden, task.golden_answer)  # solved, for every proven task
+    """
 
     environment_id: str
     domain: str
@@ -130,6 +138,16 @@ class Task(Record):
     def said(self) -> str:
         """All that the user says: the instruction, and what a scenario's user tells when asked."""
         return "\n".join([self.instruction, *(self.scenario.known.values() if self.scenario else ())])
+
+    def __repr__(self) -> str:
+        return one_line("Task", short_id(self), self.domain, count(len(self.golden), "call"), self.instruction)
+
+    def _repr_html_(self) -> str:
+        calls = [(f"call {number}", f"{call.tool} {call.arguments}") for number, call in enumerate(self.golden, 1)]
+        changes = [("change", f"{each.operation} {each.table} {each.key}") for each in self.goal.changeset]
+        facts = [("fact", f"{fact.label}: {fact.value}") for fact in self.goal.facts]
+        about = [("domain", self.domain), ("instruction", self.instruction), ("preference", self.preference.text)]
+        return table(repr(self), ("", ""), [*about, *calls, *changes, *facts])
 
 
 class Rejection(Record):

@@ -2,6 +2,7 @@
 
 from enum import StrEnum
 
+from envs.display import one_line, table
 from envs.record import Record
 
 
@@ -13,7 +14,17 @@ class Outcome(StrEnum):
 
 
 class Verdict(Record):
-    """An outcome with its reasons, readable by a person."""
+    """The outcome of an episode, `solved`, `failed` or `environment_error`, with reasons that a person can read.
+
+    `Environment.judge` and `Episode.verdict` return it. An environment error is no failure of the policy: it is left
+    out of training and counted.
+    """
 
     outcome: Outcome
     reasons: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return one_line("Verdict", str(self.outcome), *self.reasons)
+
+    def _repr_html_(self) -> str:
+        return table(f"Verdict: {self.outcome}", ("reason",), [(reason,) for reason in self.reasons])

@@ -53,7 +53,13 @@ class Sizes(Record):
 
 
 class Brief(Record):
-    """One page of brief. Everything not said is left to the synthesist."""
+    """One page about a domain: what it is for, and if wished its entities, rules, sizes, clock and seed.
+
+    Everything else is left to the generator model. `load_brief(folder)` reads one from a file, `synthesise` makes an
+    environment of it.
+
+        Brief(title="City library", description="Members borrow books, renew loans and reserve copies that are out.")
+    """
 
     title: str = Field(min_length=3, max_length=80)
     description: str = Field(min_length=40, max_length=4000)
@@ -108,7 +114,10 @@ class Brief(Record):
 
 
 def load_brief(folder: Path) -> Brief:
-    """The brief in `folder/domain.yaml`. Raises DomainError naming the file, the field and what is allowed there."""
+    """The brief in the file `domain.yaml` of a domain's folder.
+
+    Raises DomainError naming the file, the field and what is allowed there.
+    """
     file = folder / "domain.yaml"
     if not file.is_file():
         raise DomainError(f"{file}: not found. Scaffold a domain with `envloom domain new {folder.name}`.")

@@ -26,7 +26,12 @@ class Candidates:
 
 
 def propose_candidates(brief: Brief, environment: Environment, llm: Llm, hooks: DomainHooks) -> Candidates:
-    """The candidates of a domain. Same brief, environment and answers: same tasks. Raises StageFailed, HookError."""
+    """Candidate tasks of an environment, about `brief.sizes.tasks` of them. They are executable, and not yet proven.
+
+    `brief` is the page the environment was made from, `llm` answers the requests for wording (a `serving.Ledger`) and
+    `hooks` holds the domain's own Python (`DomainHooks()` for none). Same brief, environment and answers: same tasks.
+    Raises StageFailed where no answer of a stage can be used, and HookError.
+    """
     if brief.kind == "documents":
         wording, sampled, refused_words = document_tasks(brief, environment, llm, brief.sizes.tasks)
         told, refused_paraphrases = sampled.tasks, list[Rejection]()

@@ -32,9 +32,14 @@ class Synthesis:
 
 
 def synthesise(brief: Brief, domain: str, llm: Llm, hooks: DomainHooks | None = None) -> Synthesis:
-    """The environment of a brief. Same brief, hooks and answers: same specification.
+    """The environment of a brief, and every proposal that was refused on the way to it.
 
-    Raises StageFailed, and HookError for hooks that raise or make what does not fit the tables.
+    `domain` is its name, `llm` answers the requests (a `serving.Ledger`, live or replaying) and `hooks` holds the
+    domain's own Python. Same brief, hooks and answers: same specification. It blocks while the model answers, and may
+    be called where an event loop runs, as in a notebook. Raises StageFailed where no answer of a stage can be used, and
+    HookError for hooks that raise or make what does not fit the tables.
+
+        environment = Environment.load(synthesise(load_brief(folder), "library", ledger).spec)
     """
     hooks = hooks or DomainHooks()
     if brief.kind == "documents":

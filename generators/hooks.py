@@ -55,7 +55,14 @@ def call(tool: str, /, **arguments: JsonValue) -> ToolCall:
 
 
 class Hooks:
-    """Override what you need. Each method depends on its arguments only and may be called more than once."""
+    """Rows, tools and tasks that a domain adds in Python: derive a class in the `hooks.py` of the domain's folder.
+
+    Override what you need. Each method depends on its arguments only and may be called more than once.
+
+        class Library(Hooks):
+            def tools(self, schema):
+                return [Tool(name="renew_all", description="Renew every loan.", …)]
+    """
 
     def rows(self, table: Table, context: RowContext) -> Sequence[Row] | None:  # noqa: ARG002  here to be overridden
         """The rows of a table, any number of them; None keeps those generated. A row without `id` is given one."""

@@ -45,7 +45,10 @@ _KEY_CHARACTERS = 12
 
 
 class Client:
-    """A connection to one endpoint, for use in coroutines; `async with` closes it.
+    """A connection to one OpenAI-compatible endpoint, for use in coroutines; `async with` closes it.
+
+        async with Client(Endpoint(base_url="http://127.0.0.1:8000/v1", model="policy")) as client:
+            completion = await client.complete(CompletionRequest(prompt_ids=(1, 2, 3), max_tokens=16, seed=0))
 
     `timeout_s` bounds one attempt from sending to the last byte, `total_s` a request with all attempts and the waits
     between them, by default 300 s more. `retries` counts the attempts after the first; waits that the endpoint asks for

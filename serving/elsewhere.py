@@ -5,6 +5,7 @@ import asyncio
 import httpx
 from tenacity import RetryError, wait_exponential
 
+from serving.blocking import run_blocking
 from serving.connection import is_loopback, require_sendable
 from serving.credentials import quiet_logs, without_userinfo
 from serving.endpoint import Endpoint
@@ -43,7 +44,7 @@ class ServerElsewhere:
     def _ask(self) -> None:
         """Raises NotYet, or EndpointRefused."""
         try:
-            answer = asyncio.run(self._models())
+            answer = run_blocking(self._models())
         except (httpx.UnsupportedProtocol, httpx.InvalidURL, ValueError, ImportError) as error:  # the latter of proxies
             reason = without_userinfo(self._endpoint.redacted(str(error)))
             raise self._refused(f"cannot be asked ({reason})", _ADDRESS) from None

@@ -22,7 +22,9 @@ class _Frozen(BaseModel):
 
 
 class Endpoint(_Frozen):
-    """An OpenAI-compatible endpoint and the model to ask there.
+    """The address of an OpenAI-compatible endpoint, with the API's version, and the model to ask there.
+
+        Endpoint(base_url="http://127.0.0.1:8000/v1", model="smollm2-135m-instruct", api_key="…")
 
     A user, a password and a query in the address become `credentials`: they are sent, and `base_url` is safe to show.
     """

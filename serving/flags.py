@@ -20,7 +20,10 @@ HOST = "127.0.0.1"  # loopback only; `serving.guard` stands behind it
 
 
 class VllmConfig(BaseModel):
-    """What decides how a server answers. Equal configurations share one server."""
+    """The settings of a vLLM server: model folder, served name, lengths, LoRA. Equal ones share one server.
+
+    VllmConfig(model="/models/smollm2", served_name="smollm2", max_model_len=2048, enable_lora=True)
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 

@@ -5,13 +5,13 @@ as a file, answers in), and a budget. Training rollouts do not pass here: they a
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Literal
 
 from serving.batch import BatchFile, write_batch
+from serving.blocking import run_blocking
 from serving.budget import Budget, Meter
 from serving.client import Client
 from serving.endpoint import ChatRequest, LlmCall, Message, ServedModel, call_id
@@ -27,7 +27,13 @@ _OnDone = Callable[[LlmCall], None]
 
 
 class Ledger:
-    """Answers of one model, or of one per stage, from the file where it has them and else from the endpoint.
+    """Answers of one model, or of one per stage, from an SQLite file where it has them and else from the endpoint.
+
+        ledger = Ledger(Path("calls.sqlite"), ServedModel("my-model", endpoint))
+        calls = ledger.ask_many(requests)  # one LlmCall per request, in order; stored ones are not asked again
+
+    `mode` is `live`, `replay` (a request that is not stored raises ReplayMiss) or `batch` (requests are written to a
+    file, AnswersPending). `ask_many` blocks, and may be called where an event loop runs, as in a notebook.
 
     Safe with several threads and processes of one machine on the same file: while one asks a question, the others wait
     for its answer. A killed process leaves every answer it got; what it was waiting for is asked again.
@@ -98,7 +104,7 @@ class Ledger:
                 raise self._miss(list(missing.values()), len(wanted))
             if self.mode == "batch":
                 raise AnswersPending(self._batches(missing))
-            for call in _run(self._ask_all(missing, on_done)):
+            for call in run_blocking(self._ask_all(missing, on_done)):
                 known[call.id] = call
         self.used.update(wanted)
         return [known[self._id(request)] for request in requests]
@@ -212,38 +218,3 @@ class Ledger:
 
 def _served(model: str | ServedModel) -> ServedModel:
     return ServedModel(model) if isinstance(model, str) else model
-
-
-def _run(asking: Coroutine[Any, Any, list[LlmCall]]) -> list[LlmCall]:
-    """Run a coroutine to its end, also where this thread already runs a loop (a notebook, an async asset)."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(asking)
-    with ThreadPoolExecutor(max_workers=1) as other_thread:
-        return _beside(asyncio.current_task(), asking, other_thread)
-
-
-def _beside(
-    here: asyncio.Task[Any] | None, asking: Coroutine[Any, Any, list[LlmCall]], other_thread: ThreadPoolExecutor
-) -> list[LlmCall]:
-    """The outcome of a coroutine in another thread. Ctrl-C in this one, and cancelling its task, end both."""
-    there: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]]] = []
-
-    async def known() -> list[LlmCall]:
-        task = asyncio.current_task()
-        assert task is not None  # a coroutine runs in one
-        there.append((asyncio.get_running_loop(), task))
-        return await asking
-
-    outcome = other_thread.submit(asyncio.run, known())
-    try:
-        while not wait([outcome], timeout=_POLL_S).done:
-            if here is not None and here.cancelling():  # a loop that is blocked cannot deliver it
-                raise asyncio.CancelledError
-    except BaseException:
-        with suppress(RuntimeError):  # it has ended meanwhile
-            for loop, task in there:
-                loop.call_soon_threadsafe(task.cancel)
-        raise
-    return outcome.result()

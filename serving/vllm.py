@@ -57,7 +57,11 @@ class _State(BaseModel):
 
 
 class VllmServer:
-    """One vLLM server, shared by every process with the same configuration and state folder.
+    """One vLLM server on this machine, shared by every process with the same configuration and state folder.
+
+        config = VllmConfig(model="/models/smollm2", served_name="smollm2")
+        server = VllmServer(config, Path("logs"), Path("state"))
+        endpoint = server.start()  # waits until it answers; raises VllmMissing, PortTaken or ServerDied
 
     `idle_timeout_s` after its last owner ended and its last request was served, the server ends too. It loads adapters
     from below `adapter_folders` only.

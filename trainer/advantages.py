@@ -36,9 +36,10 @@ def advantages_of(
     config: RewardConfig,
     untrainable: Set[str] = frozenset(),
 ) -> list[Advantage]:
-    """Advantages of all groups, sorted by group and rollout. `stop_reasons` is by rollout id, `untrainable` holds ids.
+    """Advantages of all rollouts of all groups, sorted by group and rollout: each reward minus its group's mean.
 
-    Rollouts that `config` masks are taken out before their group is compared.
+    `stop_reasons` is by rollout id, `untrainable` holds rollout ids. Rollouts that `config` masks are taken out before
+    their group is compared; an Advantage without a value names in `left_out` why the rollout is not trained on.
     """
     groups: dict[str, list[Reward]] = {}
     for reward in sorted(rewards, key=lambda reward: (reward.group_id, reward.rollout_id)):

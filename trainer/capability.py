@@ -1,12 +1,12 @@
 """What experts can do, as measured: each works alone on sample tasks, and what came of it is written for policies."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
 
 from envs.environment import Environment
 from envs.experts import Profile
 from envs.task import Task
 from envs.verdict import Outcome
+from serving.blocking import run_blocking
 from trainer.baselines import RULES, RulePolicy
 from trainer.collect import Collection, collect
 from trainer.conversation import Tokenizer
@@ -55,4 +55,4 @@ def _measure(
     who = Assignment(campaign="capability", iteration=0, purpose="evaluation", policy_id=profile.name, model="")
     policy = RulePolicy(RULES["cheapest_expert"], tokenizer)
     collection = Collection(tasks, environments, who, once, dialect="compact")
-    return capability_text(asyncio.run(collect(collection, policy, tokenizer)))
+    return capability_text(run_blocking(collect(collection, policy, tokenizer)))

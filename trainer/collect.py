@@ -14,6 +14,7 @@ from envs.environment import Environment
 from envs.record import content_id, derive_seed
 from envs.task import Preference, Task, Toolbox
 from envs.toolbox import sample_preference, sample_toolbox
+from serving.blocking import run_blocking
 from trainer.conversation import Conversation, Tokenizer
 from trainer.dialects.choice import dialect_for
 from trainer.dialects.protocol import DialectName
@@ -26,7 +27,10 @@ from trainer.users import user_for
 
 @dataclass(frozen=True)
 class Collection:
-    """What is to be rolled out, under which settings and on whose account; not with what."""
+    """The tasks to roll out, their environments by id, the settings, and the account that the rollouts belong to.
+
+    Collection(tasks, {environment.id: environment}, assignment, RolloutConfig(samples_per_task=4))
+    """
 
     tasks: Sequence[Task]
     environments: Mapping[str, Environment]
@@ -55,10 +59,12 @@ async def collect(
 ) -> list[Rollout]:
     """Roll the policy out `config.samples_per_task` times on each task; the new rollouts, sorted by id.
 
-    `on_rollout` is called with each rollout as it ends; what it has been called with survives an engine that dies,
-    whose error (`serving.errors.EndpointError`) ends the collection: restart the engine and collect what is left.
-    Raises KeyError for a task whose environment is missing, ToolboxUnavailable and KeyMissing for settings that ask
-    for what is not there.
+    A coroutine, to be awaited: `rollouts = await collect(collection, policy, tokenizer)`. `policy` answers tokens with
+    tokens (a `serving.Client`), `tokenizer` is the base model's, from transformers. `on_rollout` is called with each
+    rollout as it ends; what it has been called with survives an engine that dies, whose error
+    (`serving.errors.EndpointError`) ends the collection: restart the engine and collect what is left. Raises KeyError
+    for a task whose environment is missing, ToolboxUnavailable and KeyMissing for settings that ask for what is not
+    there.
     """
     tasks, environments, config = collection.tasks, collection.environments, collection.config
     room = asyncio.Semaphore(config.concurrency)
@@ -83,6 +89,22 @@ async def collect(
         # All of them met the same dying engine or the same bug: the first names it.
         raise several.exceptions[0] from None
     return sorted(finished, key=lambda rollout: rollout.id)
+
+
+def collect_sync(
+    collection: Collection,
+    policy: Policy,
+    tokenizer: Tokenizer,
+    on_rollout: Callable[[Rollout], None] = lambda _: None,
+) -> list[Rollout]:
+    """`collect` for code that is no coroutine: it blocks until the rollouts are there, sorted by id.
+
+    It may be called where an event loop runs, as in a notebook; the rollouts then run in another thread, where
+    `on_rollout` is called too. Ctrl-C ends it, and keeps what `on_rollout` was called with. Raises as `collect`.
+
+        rollouts = collect_sync(Collection(tasks, environments, assignment, RolloutConfig()), policy, tokenizer)
+    """
+    return run_blocking(collect(collection, policy, tokenizer, on_rollout))
 
 
 def planned(tasks: Sequence[Task], assignment: Assignment, config: RolloutConfig) -> dict[str, tuple[Task, int, int]]:

@@ -4,7 +4,6 @@ An engine that dies in the middle of a collection is restarted a bounded number 
 and never repeated. Which rollouts, and where they are stored, is the caller's.
 """
 
-import asyncio
 import logging
 import os
 import shutil
@@ -21,6 +20,7 @@ from typing import Literal
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
 from envs.record import Record
+from serving.blocking import run_blocking
 from serving.client import Client
 from serving.elsewhere import ServerElsewhere
 from serving.endpoint import Endpoint
@@ -170,7 +170,7 @@ class PolicyEngine:
 
         # the trainer's side takes as long as a good part of the engine's start: at the same time, then
         with self.serving(policy) as servers, self._trainer_logprobs(policy, conversation) as trainer:
-            engine = [asyncio.run(ask(server.start())) for server in servers]
+            engine = [run_blocking(ask(server.start())) for server in servers]
             expected = trainer()
             reports = [compare(logprobs, expected) for logprobs in engine]
         return max(reports, key=lambda report: report.largest_difference_nats)
@@ -189,7 +189,7 @@ class PolicyEngine:
 
         def play() -> None:
             endpoints = [server.start() for server in servers]
-            [name] = {asyncio.run(load(endpoint)) for endpoint in endpoints}
+            [name] = {run_blocking(load(endpoint)) for endpoint in endpoints}
             clients = [self._client(endpoint) for endpoint in endpoints]
             fan_out(collection.served_as(name), clients, self.tokenizer, sink, hear)
 

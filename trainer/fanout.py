@@ -14,6 +14,7 @@ from functools import partial
 from itertools import cycle
 from typing import NamedTuple, Protocol, TypeAlias
 
+from serving.blocking import run_blocking
 from trainer.collect import Collection, collect, planned
 from trainer.conversation import Tokenizer
 from trainer.player import Policy
@@ -121,7 +122,7 @@ def fan_out(
     parts = zip(deal(left, workers.count), cycle(policies), strict=False)
     shards = [Shard(part, policy, tokenizer, sink) for part, policy in parts]
     if shards:
-        asyncio.run(spread(shards, hear))
+        run_blocking(spread(shards, hear))
 
 
 def deal(collection: Collection, count: int) -> list[Collection]:

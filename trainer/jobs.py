@@ -54,7 +54,10 @@ class WarmStartJob(Job):
 
 
 class UpdateJob(Job):
-    """Trains on `rows_path`, the Parquet file that `trainer.rows.write_training_rows` writes."""
+    """The input of `update`: base model, parent checkpoint, training rows, settings and seed.
+
+    `rows_path` is the Parquet file that `trainer.rows.write_training_rows` writes. All paths are absolute.
+    """
 
     kind: Literal["update"] = "update"
     rows_path: str

@@ -36,7 +36,10 @@ class Policy(Protocol):
 
 
 class Assignment(Record):
-    """Which policy acts, and on whose account. Part of every rollout's identity, except the engine's name for it."""
+    """Which policy acts, and the campaign, iteration and purpose of its rollouts.
+
+    Part of every rollout's identity, except `model`, the vLLM server's name for the policy.
+    """
 
     campaign: str
     iteration: int

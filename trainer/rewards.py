@@ -73,7 +73,10 @@ class Reward(Record):
 
 
 def measures_of(rollout: Rollout, config: RewardConfig) -> Measures:
-    """What the reward sees of a rollout. Latency as `config.latency_from` says."""
+    """The part of a rollout that a reward depends on: outcome, calls per tool, cost in USD and latency in seconds.
+
+    Latency follows from the tokens, or is the measured one, as `config.latency_from` says.
+    """
     by_tokens = rollout.completion_tokens * config.seconds_per_completion_token
     of_experts = rollout.experts_latency_s
     return Measures(
@@ -94,9 +97,13 @@ def preference_or_default(stated: Preference, config: RewardConfig) -> Preferenc
 
 
 def score_group(group: Sequence[Measures], preference: Preference) -> list[Reward]:
-    """Rewards of one group, in its order. Masked rollouts get no reward and change nobody's.
+    """Rewards of one group, in its order: the normalized measures weighted by the preference, 0 where not solved.
 
-    Raises ValueError for a negative weight: it would turn the preference into its opposite.
+    `group` holds the measures of all attempts of one policy at one task. Masked rollouts get no reward (`value` is
+    None) and change no other reward. Raises ValueError for a negative weight: it would turn the preference into its
+    opposite.
+
+        rewards = score_group([measures_of(rollout, config) for rollout in group], Preference(accuracy=1, cost=0.2))
     """
     weights = {OUTCOME: preference.accuracy, COST: preference.cost, LATENCY: preference.latency}
     weights |= {_calls(tool): weight for tool, weight in preference.tools.items()}

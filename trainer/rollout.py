@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeAlias
 
 from pydantic import field_validator, model_validator
 
+from envs.display import count, one_line, short_id, table
 from envs.record import Record, canonical_json, content_id
 from envs.task import Preference, Toolbox, ToolCall
 from envs.tools import ToolResult
@@ -133,7 +134,12 @@ def rollout_identity(
 
 
 class Rollout(Record):
-    """One attempt of a policy at a task. Its `id` names who tried what, not how it went."""
+    """One attempt of a policy at a task, token by token, with its outcome and costs; `collect` returns them.
+
+    `turns` hold token ids and log-probabilities in nats, `cost_usd` and `latency_s` are sums over them. `id` names the
+    attempt (campaign, iteration, purpose, policy, task, sample, seed), not how it went. All samples of one policy at
+    one task share `group_id`.
+    """
 
     campaign: str
     iteration: int
@@ -166,6 +172,17 @@ class Rollout(Record):
             sample=self.sample,
             seed=self.seed,
         )
+
+    def __repr__(self) -> str:
+        turns, cost = count(len(self.turns), "turn"), f"{self.cost_usd:.6g} USD"
+        return one_line("Rollout", short_id(self), self.domain, str(self.outcome), turns, cost, *self.reasons)
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (turn.index, turn.text, [each.value if each.ok else each.error for each in turn.results], turn.cost_usd)
+            for turn in self.turns
+        ]
+        return table(repr(self), ("turn", "words and calls", "results", "USD"), rows)
 
     @property
     def group_id(self) -> str:

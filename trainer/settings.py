@@ -61,7 +61,11 @@ class WorkersConfig(Record):
 
 
 class RolloutConfig(Record):
-    """How rollouts are collected. Temperature and top_p of 1 keep the stored logprobs those of the policy itself."""
+    """How rollouts are collected: samples per task, limits of turns, tokens, seconds and dollars, and the toolbox.
+
+    Temperature and top_p of 1 keep the stored logprobs those of the policy itself. `RolloutConfig()` has defaults that
+    work; pydantic's ValidationError names a field out of its range.
+    """
 
     samples_per_task: int = Field(8, ge=1)
     max_turns: int = Field(6, ge=1)

@@ -29,7 +29,12 @@ Report = Callable[[str], None]
 
 
 def update(job: UpdateJob, report: Report = lambda _: None, state_path: Path | None = None) -> TrainingResult:
-    """Take the job's steps and seal the checkpoint. `report`, `state_path` and what is raised as in `learn`."""
+    """Take the job's optimizer steps, seal the checkpoint, and return its id, folder, manifest and figures by step.
+
+    The same job gives the same bytes on the same machine. `report` gets one line per step. Steps that a killed run left
+    at `state_path` are not repeated. Raises JobRefused, RowsUnreadable or CheckpointBroken before any work, and
+    TrainingStopped when the loss or the gradient is not usable.
+    """
     return seal_result(job, learn(job, report, state_path))
 
 

@@ -8,7 +8,7 @@ are taken in, in `intake`.
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import polars as pl
 import pyarrow as pa
 
 from envs.record import content_id
+from warehouse.batch import Batch
 from warehouse.connection import DatabaseFile
 from warehouse.errors import PartUnreadable, UnknownBatch, UnknownTable, naming_full_disk
 from warehouse.givens import Given
@@ -31,25 +32,15 @@ from warehouse.tables import RECORD_TABLES, TABLES, Table, table_named
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Batch:
-    """One materialisation of an asset: what it was made by, and the hash of what it holds."""
-
-    batch_id: str
-    asset: str
-    partition: str | None
-    data_version: str
-    code_version: str
-    run_id: str
-    created_at: datetime
-    """UTC."""
-    n_rows: int
-    runtime_id: str | None = None
-    """The row of `runtimes`; None where it was not told."""
-
-
 class Warehouse:
-    """One DuckDB file or lake, and the folder of parts that wait for it. Holds no connection between calls."""
+    """One DuckDB file or lake, and the folder of parts that wait for it. Holds no connection between calls.
+
+        warehouse = Warehouse(Path(".envloom/warehouse.duckdb"), Path(".envloom/parts"))
+        warehouse.query("SELECT domain, count(*) FROM tasks GROUP BY domain")  # a polars DataFrame
+
+    Any number of processes may read and write it: they wait for each other, and WarehouseBusy is raised when one waits
+    too long.
+    """
 
     def __init__(self, path: Path | Lake, parts_dir: Path, *, timeout_s: float = 120.0) -> None:
         """`timeout_s`: how long any call waits for other processes before it raises `WarehouseBusy`."""

@@ -7,6 +7,8 @@ from dagster_project.export.messages import Teller
 from dagster_project.export.run import Export, Exported, Wanted
 from dagster_project.home import Home
 from dagster_project.recorded_campaign import campaign_of
+from envs import taskset
+from envs.spec import EnvironmentSpec
 from envs.work_folder import work_folder
 from warehouse.export.quarantined import quarantined_tasks
 from warehouse.export.rollout_columns import INSTRUCTIONS, PAIRS, ROLLOUTS, TOKEN_COLUMNS
@@ -36,19 +38,23 @@ def export_tasks(home: Home, wanted: Wanted) -> Exported:
             place = places.get(exported.split, 0)
             folder.add("tasks", exported.split, exported.row)
             folder.add("verl", exported.split, verl_row(exported, place))
+            folder.add_line(taskset.TASKS, taskset.task_line(exported.task, exported.split))
             places[exported.split] = place + 1
             environments[exported.task.environment_id] = None
             task_ids.append(exported.row["id"])
         export.require_proven(task_ids)
         for row in environment_rows(export.warehouse, list(environments)):
             folder.add("environments", "train", row)
+            spec = EnvironmentSpec.model_validate_json(row["record"])
+            folder.add_line(taskset.ENVIRONMENTS, taskset.environment_line(spec))
         campaign = batch.asset == "task_dataset" and wanted.selection.batch_id is None
         return export.publish(
             folder,
             [batch.batch_id],
             title=f"EnvLoom tasks: {f'campaign {batch.partition}' if campaign else f'batch {batch.batch_id[:8]}'}",
             about="Requests to an assistant with tools, each in an executable environment, with a program that solves "
-            "it and a goal that can be checked without a model. A row of `environments` is enough to rebuild one.",
+            "it and a goal that can be checked without a model. A row of `environments` is enough to rebuild one; "
+            "`envs.load_taskset(folder)` reads tasks and environments from the `.jsonl` files.",
             tags=["reinforcement-learning", "trl", "verl"],
             nothing=f"batch {batch.batch_id} of {batch.asset} has no tasks to export. Name a batch of task_dataset.",
         )

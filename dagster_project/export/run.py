@@ -131,6 +131,7 @@ class Export:
             code_version=source_version(),
             licence=self.wanted.licence,
             model_licences=self.wanted.model_licences,
+            line_files=folder.line_files(),
         )
         origin = provenance(self.warehouse, batch_ids, self.wanted.selection.assets)
         folder.describe(render_card(description, self.configurations, written, origin))

@@ -4,7 +4,6 @@ With recorded tokens everything of a rollout is done again but the sampling: pro
 made, results are told, the verdict is reached. What comes out is compared with what was stored, turn by turn.
 """
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from dagster_project.campaign import Campaign
 from dagster_project.home import Home
 from dagster_project.resources import Engines
 from envs.record import derive_seed
+from serving.blocking import run_blocking
 from serving.endpoint import Completion, CompletionRequest
 from serving.models import ResolvedModel, resolve_model
 from trainer.canary import TOLERANCE_NATS, CanaryReport
@@ -87,7 +87,7 @@ class RecordedEngine:
         for identity in sorted(taken - set(collection.done)):
             end(recorded[identity])
         left = collection.without(taken).served_as(policy.policy_id)
-        asyncio.run(collect(left, _Tokens(recorded.values()), self.tokenizer, end))
+        run_blocking(collect(left, _Tokens(recorded.values()), self.tokenizer, end))
 
 
 def by_the_clock(rollout: Rollout) -> bool:

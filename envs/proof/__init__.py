@@ -6,6 +6,7 @@
 from contextlib import closing
 from typing import Literal, TypeAlias
 
+from envs.display import count, one_line, table
 from envs.environment import Environment
 from envs.proof.attempt import Subject
 from envs.proof.audit import Audit, Rate, audit
@@ -74,7 +75,11 @@ POLICY: dict[str, Severity] = {
 
 
 class Proof(Record):
-    """The results of all checks on one task."""
+    """The results of all checks on one task, as `prove` returns them.
+
+    `accepted` says whether the task may be used, `rejected_by` names the checks that forbid it, and `check(name)` gives
+    one result with its evidence.
+    """
 
     task_id: str
     checks: tuple[CheckResult, ...]
@@ -97,11 +102,24 @@ class Proof(Record):
                 return check
         raise KeyError(name)
 
+    def __repr__(self) -> str:
+        fate = "accepted" if self.accepted else f"failed {', '.join(self.rejected_by)}"
+        return one_line("Proof", self.task_id[:8], fate, count(len(self.checks), "check"))
+
+    def _repr_html_(self) -> str:
+        rows = [(check.name, check.outcome, check.evidence) for check in self.checks]
+        fate = "accepted" if self.accepted else "rejected"
+        return table(f"Proof of task {self.task_id}: {fate}", ("check", "outcome", "evidence"), rows)
+
 
 def prove(task: Task, environment: Environment, known: Known | None = None) -> Proof:
-    """Put every check to a task; `known` is what it must differ from. What is sampled is seeded by the task's id.
+    """Run every check on a task and return the results. What is sampled is seeded by the task's id.
 
-    Raises ValueError if the task belongs to another environment.
+    `environment` is the one the task was written for. `known` holds the accepted tasks and held-out requests that it
+    must differ from; None skips that comparison. Raises ValueError if the task belongs to another environment.
+
+        proof = prove(task, environment)
+        assert proof.accepted, proof.rejected_by
     """
     if task.environment_id != environment.id:
         raise ValueError(

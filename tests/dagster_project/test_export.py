@@ -23,6 +23,7 @@ from envs.environment import Environment
 from envs.proof import prove
 from envs.record import content_id
 from envs.task import Preference, Task
+from envs.taskset import load_taskset
 from serving.models import ResolvedModel
 from tests.dagster_project.test_rewards_explained import ROLLOUTS, mixed
 from tests.fixtures import shop_spec, shop_tasks
@@ -165,6 +166,16 @@ def test_the_same_history_gives_the_same_bytes(exported: dict[str, Path], tmp_pa
         again = export(kind, *options, "--out", str(tmp_path / kind))
         assert again.exit_code == 0, again.output
         assert (tmp_path / kind / SUMS).read_text() == (exported[kind] / SUMS).read_text()
+
+
+def test_tasks_and_environments_load_without_warehouse_and_are_those_of_the_rows(
+    exported: dict[str, Path], loaded: dict[str, Any]
+) -> None:
+    with load_taskset(exported["tasks"]) as taskset:
+        rows = {row["id"]: split for split, part in loaded["tasks"].items() for row in part}
+        assert taskset.splits == rows and [task.id for task in taskset.tasks] != []
+        assert list(taskset.environments) == loaded["environments"]["train"]["id"]
+        assert all(prove(task, taskset.environment_of(task)).accepted for task in taskset.tasks)
 
 
 def test_a_task_says_what_it_asks_how_it_was_proven_and_rebuilds(loaded: dict[str, Any]) -> None:

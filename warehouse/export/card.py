@@ -36,6 +36,8 @@ class Description:
     """Of the dataset, as the hub names licences."""
     model_licences: Mapping[str, str] = field(default_factory=dict)
     """Model name → licence, for models that are not packaged."""
+    line_files: Mapping[str, str] = field(default_factory=dict)
+    """File beside the Parquet ones → its sha256."""
 
 
 def render_card(
@@ -73,6 +75,7 @@ def render_card(
     for one in present:
         parts += [f"### Configuration `{one.name}`", columns_table(one)]
     files = [{"file": path, "sha256": sha} for of in written.values() for path, sha in of.files.items()]
+    files += [{"file": path, "sha256": sha} for path, sha in description.line_files.items()]
     parts += ["## Files", "`sha256sum -c SHA256SUMS` checks them all.", _table(files)]
     return f"---\n{header}---\n\n" + "\n\n".join(part for part in parts if part) + "\n"
 

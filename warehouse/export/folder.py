@@ -104,6 +104,7 @@ class DatasetFolder:
         if target.exists() and not (target / SUMS).is_file() and not (target.is_dir() and not any(target.iterdir())):
             raise ExportRefused(f"{target} holds something that is no export. Name a new or an empty folder.")
         self._shards: dict[tuple[str, str], _Shards] = {}
+        self._lines: dict[str, BinaryIO] = {}
 
     def __enter__(self) -> "DatasetFolder":
         self.target.parent.mkdir(parents=True, exist_ok=True)
@@ -118,6 +119,8 @@ class DatasetFolder:
             if error is None:
                 self._publish()
         finally:
+            for file in self._lines.values():
+                file.close()
             self._work.close()
 
     def add(self, configuration: str, split: str, row: Mapping[str, Any]) -> None:
@@ -129,12 +132,25 @@ class DatasetFolder:
         with naming_full_disk(self.target.parent):
             self._shards[key].add(row)
 
+    def add_line(self, file: str, line: bytes) -> None:
+        """One line more, with its line end, of a file beside the Parquet ones."""
+        with naming_full_disk(self.target.parent):
+            if file not in self._lines:
+                self._lines[file] = (self.root / file).open("wb")
+            self._lines[file].write(line)
+
     def finish(self) -> dict[tuple[str, str], Written]:
         """End every file: what was written, by configuration and split, in the order of the first row of each."""
-        for shards in self._shards.values():
-            with naming_full_disk(self.target.parent):
+        with naming_full_disk(self.target.parent):
+            for shards in self._shards.values():
                 shards.close()
+            for file in self._lines.values():
+                file.close()
         return {key: shards.written for key, shards in self._shards.items()}
+
+    def line_files(self) -> dict[str, str]:
+        """The finished files of lines, each with its sha256."""
+        return {name: _sha256(self.root / name) for name in self._lines}
 
     def describe(self, card: str) -> None:
         """Put the card beside the data."""
