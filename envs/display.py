@@ -20,6 +20,13 @@ LINE, PART, CELL, ROWS = 240, 100, 300, 30
 """The most characters of a line, of one of its parts and of a cell, and the most rows of a table."""
 
 
+class Shown:
+    """Base of records with a line of their own: `print` shows it too, instead of every field."""
+
+    def __str__(self) -> str:
+        return repr(self)
+
+
 def short(value: object, limit: int) -> str:
     """The text of a value on one line, at most `limit` characters long."""
     text = value if isinstance(value, str) else str(value)

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 from pydantic import JsonValue, StrictBool, StrictFloat, StrictInt, StrictStr
 
 from envs import display
-from envs.display import count, one_line
+from envs.display import Shown, count, one_line
 from envs.record import Record
 
 ColumnType: TypeAlias = Literal["text", "integer", "real", "boolean", "cents", "date", "datetime", "enum"]
@@ -151,7 +151,7 @@ class Handmade(Record):
     """The tools it declared."""
 
 
-class EnvironmentSpec(Record):
+class EnvironmentSpec(Shown, Record):
     """An environment as data: tables, rows, tools, policy and clock, closed over everything it needs.
 
     The same specification behaves the same on every machine, and `id` (32 hex digits) is the hash of its content.

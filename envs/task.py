@@ -4,7 +4,7 @@ from typing import Literal, TypeAlias
 
 from pydantic import Field, JsonValue
 
-from envs.display import count, one_line, short_id, table
+from envs.display import Shown, count, one_line, short_id, table
 from envs.record import Record
 
 FactKind: TypeAlias = Literal["text", "integer", "number", "cents", "date", "datetime", "boolean"]
@@ -105,7 +105,7 @@ class Scenario(Record):
     """Names of things that the user cannot tell; they are found with tools."""
 
 
-class Task(Record):
+class Task(Shown, Record):
     """A request in one environment, with the program that fulfills it and the goal it is judged by.
 
     `instruction` is the user's request, `golden` the tool calls that solve it, `goal` the changes and facts that a

@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-from envs.display import one_line, table
+from envs.display import Shown, one_line, table
 from envs.record import Record
 
 
@@ -13,7 +13,7 @@ class Outcome(StrEnum):
     """Masked from training and counted; never a zero reward."""
 
 
-class Verdict(Record):
+class Verdict(Shown, Record):
     """The outcome of an episode, `solved`, `failed` or `environment_error`, with reasons that a person can read.
 
     `Environment.judge` and `Episode.verdict` return it. An environment error is no failure of the policy: it is left

@@ -92,6 +92,7 @@ MAKERS = [spec, task, verdict, proof, rollout, batch]
 def test_hostile_text_makes_no_markup_and_no_control_characters_and_stays_short(maker: Callable[..., Any]) -> None:
     shown = maker(HOSTILE, 200)
     line, page = repr(shown), shown._repr_html_()
+    assert str(shown) == line
     assert line.isprintable() and len(line) <= LINE
     tags = Tags(page)
     assert tags.open == [] and {tag for tag, _ in tags.seen} == TAGS

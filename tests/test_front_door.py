@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import re
 import subprocess
 import sys
 from importlib import import_module
@@ -28,6 +29,14 @@ def test_an_offered_name_is_the_object_and_its_docstring_stands_alone(room: str,
     # Of its own: a class without a docstring would show its base class's.
     words = (offered.__dict__.get("__doc__") if inspect.isclass(offered) else offered.__doc__) or ""
     assert len(words.split()) >= 12, f"{room}.{name}: {words!r}"
+
+
+def test_the_documentation_lists_every_name() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (.*?) \|", (REPOSITORY / "docs" / "python.md").read_text(), re.MULTILINE)
+    assert [(room, name) for room, names in rows for name in re.findall(r"`(\w+)`", names)] == [
+        (room, name) for room in (room for room, _ in rows) for name in import_module(room).__all__
+    ]
+    assert {room for room, _ in rows} == {*ROOMS}
 
 
 @pytest.mark.parametrize("room", ROOMS)

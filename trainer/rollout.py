@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 
 from pydantic import field_validator, model_validator
 
-from envs.display import count, one_line, short_id, table
+from envs.display import Shown, count, one_line, short_id, table
 from envs.record import Record, canonical_json, content_id
 from envs.task import Preference, Toolbox, ToolCall
 from envs.tools import ToolResult
@@ -133,7 +133,7 @@ def rollout_identity(
     return content_id([campaign, iteration, purpose, policy_id, task_id, sample, seed])
 
 
-class Rollout(Record):
+class Rollout(Shown, Record):
     """One attempt of a policy at a task, token by token, with its outcome and costs; `collect` returns them.
 
     `turns` hold token ids and log-probabilities in nats, `cost_usd` and `latency_s` are sums over them. `id` names the

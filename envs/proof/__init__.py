@@ -6,7 +6,7 @@
 from contextlib import closing
 from typing import Literal, TypeAlias
 
-from envs.display import count, one_line, table
+from envs.display import Shown, count, one_line, table
 from envs.environment import Environment
 from envs.proof.attempt import Subject
 from envs.proof.audit import Audit, Rate, audit
@@ -74,7 +74,7 @@ POLICY: dict[str, Severity] = {
 """Per check what a failure does: `reject` the task, or `label` it (the result is kept with it, and it is used)."""
 
 
-class Proof(Record):
+class Proof(Shown, Record):
     """The results of all checks on one task, as `prove` returns them.
 
     `accepted` says whether the task may be used, `rejected_by` names the checks that forbid it, and `check(name)` gives
