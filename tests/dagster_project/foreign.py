@@ -33,6 +33,7 @@ from trainer.checkpoint import (
     seal_checkpoint,
     stable_adapter_config,
 )
+from trainer.settings import UpdateConfig
 from warehouse.givens import Given
 from warehouse.tables import TABLES
 from warehouse.warehouse import Batch, Warehouse
@@ -60,10 +61,11 @@ def small_bundle(folder: Path) -> Path:
     base_row = {"id": fingerprint, "kind": "base", "path": "/nowhere", "base_model": fingerprint, "config": {}}
     base = _record(warehouse, "base_policy", "demo", {"checkpoints": [base_row]}, givens=[settings, held_out])
     manifest = sealed_adapter(home.artefacts, fingerprint)
+    config = UpdateConfig.model_validate(manifest.config).model_dump(mode="json")
     row = {
         "id": manifest.id, "base_model": manifest.base_model, "kind": "update", "campaign": "demo", "iteration": 0,
         "path": str(home.artefacts / manifest.id), "adapter_sha256": manifest.adapter_sha256, "seed": manifest.seed,
-        "config": manifest.config, "code_version": manifest.code_version, "record": manifest.canonical(),
+        "config": config, "code_version": manifest.code_version, "record": manifest.canonical(),
     }  # fmt: skip
     more = {"data_version": manifest.adapter_sha256, "inputs": [brief, base], "givens": [settings]}
     _record(warehouse, "checkpoint", "demo-0000", {"checkpoints": [row]}, **more)

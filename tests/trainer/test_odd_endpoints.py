@@ -110,8 +110,8 @@ def test_a_wrong_request_setting_is_named_when_the_campaign_is_read() -> None:
 
 
 def test_request_settings_that_are_not_used_change_no_seed_and_no_id() -> None:
-    written = RolloutConfig(toolbox=ToolboxConfig(pool=(expert("http://x/v1"),), experts=1)).model_dump(mode="json")
-    assert "requests" not in written["user"] and "requests" not in written["toolbox"]["pool"][0]
+    written = RolloutConfig(toolbox=ToolboxConfig(pool=(expert("http://x/v1"),), experts=1)).canonical_fields()
+    assert "user" not in written and "requests" not in written["toolbox"]["pool"][0]
 
 
 @pytest.mark.parametrize(
