@@ -85,6 +85,7 @@ def _with_plain_parameters(tokens: Sequence[Token]) -> list[Token]:
     return plain
 
 
+@lru_cache(maxsize=1024)
 def is_ordered(sql: str) -> bool:
     """Whether the outermost SELECT has ORDER BY. Raises UnreadableSql."""
     depth = 0
