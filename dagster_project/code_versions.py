@@ -23,7 +23,7 @@ MADE_BY = {
     "environment": ("generators.domain.synthesise", "envs.environment.Environment"),
     "candidate_tasks": ("generators.candidates.propose_candidates",),
     "proven_tasks": (
-        "dagster_project.proving.prove_all",
+        "envs.proof.prove_all.prove_all",
         "generators.decontamination.read_held_out",
         "generators.diversity.diversity",
     ),

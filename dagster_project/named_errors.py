@@ -3,8 +3,8 @@
 from dagster_project.campaign import CampaignError
 from dagster_project.finding import NotFound
 from dagster_project.home import HeldOutMissing
-from dagster_project.lineage import NotMaterialised
 from dagster_project.quarantining import Quarantined
+from dagster_project.record import NotMaterialised
 from dagster_project.synthesist import SynthesistNotSet
 from dagster_project.training import NoAdapter, NothingToTrainOn
 from generators.brief import DomainError

@@ -11,7 +11,7 @@ import dagster as dg
 
 from dagster_project.campaign import Campaign
 from dagster_project.home import REPOSITORY, Home
-from dagster_project.lineage import source_version
+from dagster_project.record import source_version
 from envs.record import content_id
 from serving.models import ResolvedModel
 from trainer.advantages import Advantage, advantages_of, counts, reward_rows

@@ -11,8 +11,8 @@ from dagster_project.assets.policies import base_policy, warm_policy
 from dagster_project.campaign import CampaignError, load_campaign
 from dagster_project.code_versions import code_version
 from dagster_project.giving import given_campaign
-from dagster_project.lineage import consume, record
 from dagster_project.measuring import measure, reference_policy
+from dagster_project.record import consume, record
 from dagster_project.resources import Engines, Workshop
 
 

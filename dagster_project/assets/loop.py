@@ -18,10 +18,10 @@ from dagster_project.code_versions import code_version
 from dagster_project.evaluating import Evaluated, collect_into, evaluate
 from dagster_project.giving import given_campaign
 from dagster_project.html_report import write_report
-from dagster_project.lineage import consume, record, source_version
 from dagster_project.lineage_picture import shown_lineage
 from dagster_project.partitions import ITERATIONS
 from dagster_project.quarantining import counted, refuse_quarantined, sound_rollouts, training_tasks
+from dagster_project.record import consume, record, source_version
 from dagster_project.resources import Engines, Workshop
 from envs.task import Task
 from serving import models

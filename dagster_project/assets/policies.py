@@ -12,9 +12,9 @@ from dagster_project.campaign import Campaign, load_campaign
 from dagster_project.code_versions import code_version
 from dagster_project.evaluating import evaluate, evaluate_rules
 from dagster_project.giving import given_campaign
-from dagster_project.lineage import consume, record, source_version
 from dagster_project.lineage_picture import shown_lineage
 from dagster_project.quarantining import refuse_quarantined, training_tasks
+from dagster_project.record import consume, record, source_version
 from dagster_project.resources import Engines, Workshop
 from envs.record import content_id
 from serving import models

@@ -9,12 +9,12 @@ from dagster_project import dataset_report, funnel, report, stored
 from dagster_project.asset_tables import table_metadata
 from dagster_project.code_versions import code_version
 from dagster_project.giving import given_held_out
-from dagster_project.lineage import consume, record
 from dagster_project.partitions import DOMAINS
 from dagster_project.pending import waits_for_answers
-from dagster_project.proving import prove_all
+from dagster_project.record import consume, record
 from dagster_project.resources import Synthesist, Workshop
 from envs.environment import Environment
+from envs.proof.prove_all import prove_all
 from envs.record import content_id
 from generators import brief as briefs
 from generators import candidates, decontamination, diversity

@@ -9,10 +9,10 @@ from rich.console import Console
 from dagster_project.commands.console import AsJson, as_stored, echo, fail, terminal
 from dagster_project.commands.env import Name
 from dagster_project.home import Home
-from dagster_project.proving import Proven, prove_all
 from dagster_project.summary import table
 from envs.environment import Environment
 from envs.proof import POLICY, CheckOutcome
+from envs.proof.prove_all import Proven, prove_all
 from envs.task import Task
 from generators.decontamination import read_held_out
 

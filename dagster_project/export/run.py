@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dagster_project.home import Home
-from dagster_project.lineage import source_version
+from dagster_project.record import source_version
 from envs.work_folder import work_folder
 from warehouse.export.card import Description, render_card
 from warehouse.export.columns import Configuration

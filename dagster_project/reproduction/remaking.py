@@ -17,8 +17,8 @@ import dagster as dg
 
 from dagster_project.code_versions import MADE_BY
 from dagster_project.definitions import ASSETS
-from dagster_project.lineage import SOURCE_VERSION
 from dagster_project.partitions import ITERATIONS
+from dagster_project.record import SOURCE_VERSION
 from dagster_project.reproduction.containment import BundleBroken
 from dagster_project.reproduction.engines import RecordedEngines, SharedEngines
 from dagster_project.reproduction.naming import ITERATED

@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from dagster_project.home import REPOSITORY, Home
-from dagster_project.lineage import source_version
+from dagster_project.record import source_version
 from dagster_project.reproduction.bundles import open_bundle
 from dagster_project.reproduction.causes import Causes, explained
 from dagster_project.reproduction.containment import BundleBroken

@@ -15,18 +15,18 @@ from mcp import Client, MCPError, StdioServerParameters
 from typer.testing import CliRunner, Result
 
 from dagster_project.cli import app
-from dagster_project.commands.env_mcp import mcp_server
-from dagster_project.commands.env_play import Play
 from dagster_project.finding import find_environment, find_task
 from dagster_project.home import REPOSITORY, Home
-from dagster_project.lineage import consume
+from dagster_project.record import consume
 from dagster_project.stored import read_tasks
 from envs.environment import Environment
+from envs.mcp import mcp_server
+from envs.play import Notation, Play
 from envs.spec import Parameter, Returns, Tool
 from envs.task import Task, ToolCall
 from envs.tools import ToolResult
 from tests.fixtures import shop_spec
-from trainer.dialect import render_answer, render_call
+from trainer.dialect import parse_turn, render_answer, render_call, signature, user_message
 from warehouse.warehouse import Warehouse
 
 ENVLOOM = Path(sys.executable).with_name("envloom")
@@ -202,7 +202,9 @@ def test_words_of_python_are_names_by_hand_and_over_mcp() -> None:
             return await text(client, KEYWORDS)
 
     assert json.loads(asyncio.run(by_client())) == KEYWORDS.arguments
-    [result] = Play(environment).reply(render_call(KEYWORDS)).content["results"]
+    [result] = (
+        Play(environment, Notation(parse_turn, signature, user_message)).reply(render_call(KEYWORDS)).content["results"]
+    )
     assert result == {"ok": True, "value": KEYWORDS.arguments}
 
 
@@ -305,8 +307,15 @@ def test_a_client_of_the_protocol_without_sessions_is_told_to_shake_hands(librar
     asyncio.run(without_session())
 
 
+def test_serving_without_the_library_of_the_protocol_says_what_to_install() -> None:
+    """In a process of its own, which cannot import `mcp`; the rest of `envs` does without it."""
+    code = "import sys; sys.modules['mcp'] = None; import envs.environment, envs.play; import envs.mcp"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=REPOSITORY)
+    assert ran.returncode == 1 and "pip install mcp uvicorn" in ran.stderr.splitlines()[-1]
+
+
 def test_a_taken_port_is_wrong_use() -> None:
-    from dagster_project.commands.env_mcp import listen
+    from envs.mcp import listen
 
     with listen(0) as taken:
         port = str(taken.getsockname()[1])

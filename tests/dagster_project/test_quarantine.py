@@ -12,7 +12,6 @@ from dagster_project import stored
 from dagster_project.assets.loop import parent_batch
 from dagster_project.cli import app
 from dagster_project.home import Home
-from dagster_project.lineage import consume
 from dagster_project.quarantining import (
     Quarantined,
     counted,
@@ -20,6 +19,7 @@ from dagster_project.quarantining import (
     sound_rollouts,
     training_tasks,
 )
+from dagster_project.record import consume
 from dagster_project.runner import Step, run_steps
 from tests.dagster_project.played import store
 from trainer.rollout import Rollout
