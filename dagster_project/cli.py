@@ -5,7 +5,7 @@ import os
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import dagster
 import typer
@@ -27,6 +27,9 @@ from dagster_project.commands.reproduce import bundle, reproduce
 from dagster_project.commands.reward import reward_app
 from dagster_project.home import Home
 from dagster_project.toolscale import toolscale
+
+if TYPE_CHECKING:
+    from serving.ledger import Ledger
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 domain_app = typer.Typer(cls=Commands, no_args_is_help=True, help="Add a domain, or see what is wrong with one.")
@@ -204,12 +207,18 @@ def domain_check(
     as_json: AsJson = False,
 ) -> None:
     """Read the brief, synthesise, prove five tasks; say what is wrong with the brief, and what was not checked."""
-    from dagster_project.checking import check_domain
+    from dagster_project.synthesist import synthesist_here
     from generators.brief import DomainError
+    from generators.domain_check import check_domain
 
+    home = Home.here().prepare()
     settings = {key: value for key, value in (("model", model), ("base_url", base_url)) if value}
+
+    def ledger() -> "Ledger":
+        return synthesist_here(mode="live" if live else "recorded", **settings).ledger(name, home)
+
     try:
-        report = check_domain(name, Home.here().prepare(), live=live, **settings)
+        report = check_domain(name, ledger, live=live)
     except DomainError as error:
         raise fail(error, 2) from error
     if as_json:

@@ -5,11 +5,10 @@ from dagster_project.finding import NotFound
 from dagster_project.home import HeldOutMissing
 from dagster_project.quarantining import Quarantined
 from dagster_project.record import NotMaterialised
-from dagster_project.synthesist import SynthesistNotSet
 from dagster_project.training import NoAdapter, NothingToTrainOn
 from generators.brief import DomainError
 from generators.decontamination import HeldOutError
-from generators.stage import StageFailed
+from generators.stage import StageFailed, SynthesistNotSet
 from serving.errors import ServingError
 from warehouse.errors import LakeMisconfigured, WarehouseError
 

@@ -87,8 +87,7 @@ def toolscale(
 
 def recorded_domains() -> Iterator[str]:
     """The domains that a recording can answer for, sorted."""
-    from dagster_project.resources import RECORDING
-    from generators.discovery import domain_folders
+    from generators.discovery import RECORDING, domain_folders
 
     return (name for name, folder in sorted(domain_folders().items()) if (folder / RECORDING).is_file())
 

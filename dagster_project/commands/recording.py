@@ -9,14 +9,14 @@ import typer
 
 from dagster_project.commands.console import AsJson, as_stored, echo, echo_json, fail, json_text, stderr
 from dagster_project.home import Home
-from dagster_project.synthesist import RECORDING, Synthesist, SynthesistNotSet, synthesist_here
+from dagster_project.synthesist import Synthesist, synthesist_here
 from envs.environment import Environment
 from generators.brief import DomainError, load_brief
 from generators.candidates import propose_candidates
-from generators.discovery import domain_folder
+from generators.discovery import RECORDING, domain_folder
 from generators.domain import synthesise
 from generators.hooked import load_hooks
-from generators.stage import StageFailed
+from generators.stage import StageFailed, SynthesistNotSet
 from serving.batch import BatchFile, import_answers
 from serving.credentials import published
 from serving.errors import AnswersPending, ServingError
