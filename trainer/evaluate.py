@@ -5,14 +5,15 @@ Environment errors are counted beside the result and never enter it. No torch.
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from statistics import fmean
 
 from envs.intervals import bootstrap_interval, wilson_interval
 from envs.record import Record
 from envs.verdict import Outcome
-from trainer.adherence import Adherence
+from trainer.adherence import Adherence, adherence
 from trainer.rollout import Rollout
+from trainer.settings import RewardConfig
 
 ALL = "all"
 """The scope of a whole split."""
@@ -63,6 +64,29 @@ def summarise(rollouts: Sequence[Rollout], confidence: float = 0.95, split: str 
         _summary(split, ALL, rollouts, confidence),
         *(_summary(split, domain, part, confidence) for domain, part in zip(domains, parts, strict=True)),
     ]
+
+
+def summarise_splits(
+    rollouts: Sequence[Rollout],
+    base: Sequence[Rollout],
+    splits: Mapping[str, Set[str]],
+    rewards: RewardConfig,
+    confidence: float,
+) -> list[tuple[Summary, list[Rollout]]]:
+    """Per split its summary and those of its domains, each with the rollouts that count in it.
+
+    `splits` holds task ids by split. `base` are the base policy's rollouts on the same tasks; without them adherence
+    to preferences is not measured.
+    """
+    counted: list[tuple[Summary, list[Rollout]]] = []
+    for split, task_ids in splits.items():
+        part = [rollout for rollout in rollouts if rollout.task_id in task_ids]
+        whole, *domains = summarise(part, confidence, split)
+        met = adherence(part, base, rewards, confidence)
+        counted.append((whole.model_copy(update={"adherence": met}), part))
+        for summary in domains:
+            counted.append((summary, [rollout for rollout in part if rollout.domain == summary.scope]))
+    return counted
 
 
 def _summary(split: str, scope: str, rollouts: Sequence[Rollout], confidence: float) -> Summary:

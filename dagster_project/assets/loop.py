@@ -25,8 +25,9 @@ from dagster_project.record import consume, record, source_version
 from dagster_project.resources import Engines, Workshop
 from envs.task import Task
 from serving import models
-from trainer import draw, jobs
+from trainer import jobs
 from trainer.difficulty import sampling_weights
+from trainer.redraw import roll_out_until_signal
 from trainer.rollout import Rollout
 from warehouse.warehouse import Batch, Warehouse
 
@@ -67,22 +68,15 @@ def rollouts(context: dg.AssetExecutionContext, workshop: Workshop, engines: Eng
     policy = training.served(warehouse, parent)
     canary = engine.check(policy)
     trained_on, quarantined = training_tasks(warehouse, data)
-    left = {task.id: task for task in trained_on}
     measured = [consume(warehouse, "difficulty", name)] if campaign.difficulty else []
     found = [one for batch in measured for one in stored.read_difficulties(warehouse, batch)]
-    weights = sampling_weights(found, left)
-    lenders = {task.environment_id for task in left.values()}  # no distractors from held-out domains
-    drawn: list[Task] = []
-    collected: list[Rollout] = []
-    for _ in range(1 + campaign.redraws):
-        tasks = draw.draw_tasks(list(left.values()), campaign.tasks_per_iteration, campaign.seed, iteration, weights)
-        collected += collect_into(
-            warehouse, engine, tasks, policy, campaign.rollouts, name, iteration, "training", lenders
-        )
-        drawn += [left.pop(task.id) for task in tasks]
-        if training.carries_signal(collected, campaign) or not left:
-            break
-        context.log.warning("no signal in the rollouts of %d tasks; drawing more", len(drawn))
+    weights = sampling_weights(found, [task.id for task in trained_on])
+    lenders = {task.environment_id for task in trained_on}  # no distractors from held-out domains
+
+    def roll_out(tasks: list[Task]) -> list[Rollout]:
+        return collect_into(warehouse, engine, tasks, policy, campaign.rollouts, name, iteration, "training", lenders)
+
+    drawn, collected = roll_out_until_signal(trained_on, campaign, iteration, weights, roll_out, context.log)
     rows, turns = stored.rollout_rows(collected)
     return record(
         context,
@@ -140,7 +134,7 @@ def checkpoint(
     )
     result = training.run_job(context, pipes, job, home)
     update_id, tables = training.checkpoint_tables(
-        result, name, iteration, job, policy.policy_id, rollouts_batch=used, fates=fates
+        result, name, iteration, job, policy.policy_id, rollouts_batch_id=used.batch_id, fates=fates
     )
     tables["rewards"] = [{**row, "update_id": update_id} for row in scored.reward_rows]
     recorded = record(

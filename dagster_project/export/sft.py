@@ -7,7 +7,6 @@ from pathlib import Path
 
 from dagster_project import stored
 from dagster_project.campaign import Campaign
-from dagster_project.export.examples import Example, Overheard, golden_examples, solved_example
 from dagster_project.export.run import Export, Exported, Wanted
 from dagster_project.export.settings import campaign_of
 from dagster_project.home import Home
@@ -18,6 +17,7 @@ from serving.models import resolve_model
 from trainer.checkpoint import CheckpointManifest
 from trainer.conversation import load_tokenizer
 from trainer.dialects.choice import dialect_for
+from trainer.examples import Example, Overheard, golden_examples, solved_example
 from trainer.golden import Equipment
 from trainer.rollout import from_rows
 from trainer.rows import TrainingRow, rows_sha256
