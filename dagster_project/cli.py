@@ -238,10 +238,10 @@ def domain_check(
 @domain_app.command("make")
 def domain_make(name: str, as_json: AsJson = False) -> None:
     """Materialise one domain, anew: brief, environment, candidate tasks, proven tasks."""
-    from dagster_project.finding import newest_environments
     from dagster_project.runner import SYNTHESIS, Step, StepFailed, run_steps
     from generators.brief import DomainError
     from generators.discovery import domain_folder
+    from warehouse.queries.lookup import newest_environments
     from warehouse.warehouse import Warehouse
 
     home = Home.here().prepare()

@@ -8,12 +8,13 @@ from dagster_project import stored
 from dagster_project.campaign import Campaign, iteration_key
 from dagster_project.training import served
 from envs.record import content_id
+from envs.summary import ALL, Summary
 from envs.task import Task
 from trainer.baselines import RULES, RuleEngine, rule_policy
 from trainer.collect import Assignment, Collection, planned
 from trainer.conversation import Tokenizer
 from trainer.engine import ServedPolicy
-from trainer.evaluate import ALL, Summary, summarise_splits
+from trainer.evaluate import summarise_splits
 from trainer.fanout import Hear, Sink
 from trainer.progress import watched
 from trainer.rollout import Purpose, Rollout

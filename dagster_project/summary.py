@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from dagster_project import history
 from dagster_project.campaign import Campaign
 from dagster_project.commands.console import as_stored
 from dagster_project.home import Home
+from warehouse.queries import history
 from warehouse.warehouse import Warehouse
 
 if TYPE_CHECKING:  # the assets' partitions are read when they are imported: a campaign written after is none of them

@@ -9,51 +9,11 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from statistics import fmean
 
 from envs.intervals import bootstrap_interval, wilson_interval
-from envs.record import Record
+from envs.summary import ALL, Summary
 from envs.verdict import Outcome
-from trainer.adherence import Adherence, adherence
+from trainer.adherence import adherence
 from trainer.rollout import Rollout
 from trainer.settings import RewardConfig
-
-ALL = "all"
-"""The scope of a whole split."""
-
-
-class Summary(Record):
-    """One policy on one set of tasks. Intervals of means are None for fewer than two tasks."""
-
-    split: str = "test"
-    """The part of the dataset: `test`, or what was kept from training (`unseen_tool`, …)."""
-    scope: str
-    """`all` or a domain."""
-    simulated_experts: bool
-    """Whether an expert was simulated: then success and cost are those of a declaration, and must be shown as such."""
-    n: int
-    """Rollouts judged, environment errors left out."""
-    solved: int
-    success: float
-    success_low: float
-    success_high: float
-    """Wilson score interval; 0 to 1 when nothing was judged."""
-    environment_errors: int
-    cost_usd_mean: float
-    cost_usd_interval: tuple[float, float] | None = None
-    """Of the mean; as the others below a seeded bootstrap over tasks."""
-    cost_per_solved_usd: float | None
-    latency_s_mean: float
-    latency_s_interval: tuple[float, float] | None = None
-    turns_mean: float
-    turns_interval: tuple[float, float] | None = None
-    calls_mean: float
-    completion_tokens_mean: float
-    stop_reasons: dict[str, int]
-    adherence: Adherence | None = None
-    """How well stated preferences were met, where the base policy was rolled out on the same tasks."""
-
-    @property
-    def empty(self) -> bool:
-        """Whether there was no task at all."""
-        return self.n + self.environment_errors == 0
 
 
 def summarise(rollouts: Sequence[Rollout], confidence: float = 0.95, split: str = "test") -> list[Summary]:

@@ -12,11 +12,11 @@ from dagster_project.campaign import load_campaign
 from dagster_project.code_versions import code_version
 from dagster_project.giving import given_campaign, given_held_out
 from dagster_project.partitions import CAMPAIGNS, DOMAINS_OF_CAMPAIGN
-from dagster_project.quarantining import sound_tasks
 from dagster_project.record import consume, record
 from dagster_project.resources import Workshop
 from envs.proof import HeldOut
 from generators import dataset, decontamination, diversity
+from warehouse.soundness import sound_tasks
 
 PER_CAMPAIGN: dict[str, Any] = {"partitions_def": CAMPAIGNS, "owners": ["team:environments"]}
 

@@ -17,18 +17,18 @@ from dagster_project.campaign import iteration_key, load_campaign, parse_iterati
 from dagster_project.code_versions import code_version
 from dagster_project.evaluating import Evaluated, collect_into, evaluate
 from dagster_project.giving import given_campaign
-from dagster_project.html_report import write_report
 from dagster_project.lineage_picture import shown_lineage
 from dagster_project.partitions import ITERATIONS
-from dagster_project.quarantining import counted, refuse_quarantined, sound_rollouts, training_tasks
 from dagster_project.record import consume, record, source_version
 from dagster_project.resources import Engines, Workshop
+from dagster_project.transcripts import write_report
 from envs.task import Task
 from serving import models
 from trainer import jobs
 from trainer.difficulty import sampling_weights
 from trainer.redraw import roll_out_until_signal
 from trainer.rollout import Rollout
+from warehouse.soundness import counted, refuse_quarantined, sound_rollouts, training_tasks
 from warehouse.warehouse import Batch, Warehouse
 
 LOOP: dict[str, Any] = {"group_name": "loop", "partitions_def": ITERATIONS, "owners": ["team:training"]}
@@ -67,7 +67,7 @@ def rollouts(context: dg.AssetExecutionContext, workshop: Workshop, engines: Eng
     engine = engines.policy(campaign, workshop.home)
     policy = training.served(warehouse, parent)
     canary = engine.check(policy)
-    trained_on, quarantined = training_tasks(warehouse, data)
+    trained_on, quarantined = training_tasks(warehouse, stored.split_of(warehouse, data, "train"))
     measured = [consume(warehouse, "difficulty", name)] if campaign.difficulty else []
     found = [one for batch in measured for one in stored.read_difficulties(warehouse, batch)]
     weights = sampling_weights(found, [task.id for task in trained_on])

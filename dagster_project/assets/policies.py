@@ -13,13 +13,13 @@ from dagster_project.code_versions import code_version
 from dagster_project.evaluating import evaluate, evaluate_rules
 from dagster_project.giving import given_campaign
 from dagster_project.lineage_picture import shown_lineage
-from dagster_project.quarantining import refuse_quarantined, training_tasks
 from dagster_project.record import consume, record, source_version
 from dagster_project.resources import Engines, Workshop
 from envs.record import content_id
 from serving import models
 from trainer import jobs
 from warehouse.lineage import Edge
+from warehouse.soundness import refuse_quarantined, training_tasks
 
 BASELINE = -1
 """The iteration under which policies are evaluated before the loop begins."""
@@ -69,7 +69,7 @@ def warm_policy(
     campaign = load_campaign(context.partition_key)
     data = consume(warehouse, "task_dataset", context.partition_key)
     base = consume(warehouse, "base_policy", context.partition_key)
-    tasks, quarantined = training_tasks(warehouse, data)
+    tasks, quarantined = training_tasks(warehouse, stored.split_of(warehouse, data, "train"))
     toolbox = campaign.rollouts.toolbox
     worlds = stored.golden_environments(warehouse, data, (task.environment_id for task in tasks), toolbox)
     model = models.resolve_model(campaign.policy, home.models, campaign.revision)

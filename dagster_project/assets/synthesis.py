@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from dagster_project import dataset_report, funnel, report, stored
+from dagster_project import dataset_report, report, stored
 from dagster_project.asset_tables import table_metadata
 from dagster_project.code_versions import code_version
 from dagster_project.giving import given_held_out
@@ -173,6 +173,6 @@ def proven_tasks(context: dg.AssetExecutionContext, workshop: Workshop):  # type
         givens=given_held_out(files),
     )
     return result._replace(
-        metadata={**(result.metadata or {}), **funnel.metadata(warehouse, context.partition_key)},
+        metadata={**(result.metadata or {}), **dataset_report.funnel(warehouse, context.partition_key)},
         check_results=report.proof_checks(loaded.spec, found.accepted, found.audit),
     )

@@ -32,8 +32,8 @@ class Transport(StrEnum):
 @env_app.command("list")
 def env_list(as_json: AsJson = False) -> None:
     """The newest environment of each domain."""
-    from dagster_project.finding import newest_environments
     from generators.discovery import unusable
+    from warehouse.queries.lookup import newest_environments
 
     for problem in unusable().values():
         stderr.print(f"[yellow]warning[/yellow] {as_stored(problem)}", soft_wrap=True)
@@ -76,8 +76,8 @@ def env_play(
     Reads lines from a pipe as well; `--json` prints one object per line. Exits with 1 if the last verdict was not
     `solved`.
     """
-    from dagster_project.finding import NotFound, find_task
     from envs.play import Play
+    from warehouse.queries.lookup import NotFound, find_task
 
     warehouse = _warehouse()
     with _environment(warehouse, name) as environment:
@@ -142,9 +142,9 @@ def _warehouse() -> "Warehouse":
 
 def _environment(warehouse: "Warehouse", name: str) -> "Environment":
     """The environment of that name, loaded; an unknown name, or one that loads no more, ends the command with 2."""
-    from dagster_project.finding import NotFound, find_environment
     from envs.environment import Environment
     from envs.errors import SpecError
+    from warehouse.queries.lookup import NotFound, find_environment
 
     try:
         return Environment.load(find_environment(warehouse, name))

@@ -24,7 +24,7 @@ WHERE b.asset = 'candidate_tasks' AND t.environment_id = ? ORDER BY t.id
 
 def prove(name: Name, as_json: AsJson = False) -> None:
     """Prove an environment's candidate tasks and audit their verifiers; exits with 1 if they do not discriminate."""
-    from dagster_project.finding import NotFound, find_environment
+    from warehouse.queries.lookup import NotFound, find_environment
     from warehouse.warehouse import Warehouse
 
     home = Home.here()

@@ -32,8 +32,8 @@ def explain_reward(
     """The arithmetic of one rollout's reward; exits with 1 if what is stored is not what it gives."""
     from dagster_project import stored
     from dagster_project.campaign import CampaignError, load_campaign
-    from dagster_project.finding import NotFound
     from trainer.explanation import explanation
+    from warehouse.queries.lookup import NotFound
     from warehouse.warehouse import Warehouse
 
     home = Home.here()
@@ -63,7 +63,7 @@ def explain_reward(
 def _find_rollout(warehouse: "Warehouse", name: str) -> "Rollout":
     """The rollout whose id starts with `name`. Raises NotFound."""
     from dagster_project import stored
-    from dagster_project.finding import NotFound
+    from warehouse.queries.lookup import NotFound
 
     ids = warehouse.query("SELECT id FROM rollouts WHERE starts_with(id, ?)", [name])["id"].to_list()
     if len(ids) != 1:

@@ -15,13 +15,14 @@ from envs.environment import Environment
 from envs.proof import Audit
 from envs.proof.check import CheckOutcome
 from envs.spec import EnvironmentSpec
+from envs.summary import ALL, Summary
 from envs.task import Rejection, Task
 from generators.diversity import Diversity
 from serving.endpoint import LlmCall
 from trainer.advantages import reward_rows
 from trainer.checkpoint import CheckpointManifest
 from trainer.difficulty import difficulties
-from trainer.evaluate import ALL, Summary, summarise
+from trainer.evaluate import summarise
 from trainer.rollout import Rollout, rollouts_from
 from warehouse.copying import inputs_of
 from warehouse.warehouse import Batch, Warehouse

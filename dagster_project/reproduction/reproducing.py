@@ -19,10 +19,10 @@ from dagster_project.reproduction.naming import require_names
 from dagster_project.reproduction.outcome import Finding, Status
 from dagster_project.reproduction.plan import Mode, Plan
 from dagster_project.reproduction.scratch import Inputs, environment_of, give_inputs, make_scratch
-from dagster_project.reproduction.target import Target, find_target
 from dagster_project.reproduction.trust import Permission, environment_for, require_permission
 from dagster_project.reproduction.verifying import verify
 from warehouse.errors import UnknownBatch
+from warehouse.queries.checkpoint_history import Target, find_target
 from warehouse.warehouse import Batch, Warehouse
 
 

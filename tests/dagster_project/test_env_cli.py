@@ -15,7 +15,6 @@ from mcp import Client, MCPError, StdioServerParameters
 from typer.testing import CliRunner, Result
 
 from dagster_project.cli import app
-from dagster_project.finding import find_environment, find_task
 from dagster_project.home import REPOSITORY, Home
 from dagster_project.record import consume
 from dagster_project.stored import read_tasks
@@ -27,6 +26,7 @@ from envs.task import Task, ToolCall
 from envs.tools import ToolResult
 from tests.fixtures import shop_spec
 from trainer.dialect import parse_turn, render_answer, render_call, signature, user_message
+from warehouse.queries.lookup import find_environment, find_task
 from warehouse.warehouse import Warehouse
 
 ENVLOOM = Path(sys.executable).with_name("envloom")
