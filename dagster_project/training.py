@@ -2,14 +2,19 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
+from dagster_project.campaign import Campaign
 from dagster_project.home import REPOSITORY, Home
 from dagster_project.record import source_version
-from serving.models import ResolvedModel
+from envs.record import content_id
+from envs.spec import EnvironmentSpec
+from envs.task import Task
+from serving.models import ResolvedModel, resolve_model
 from trainer.engine import ServedPolicy
 from trainer.jobs import TrainingResult, UpdateJob, WarmStartJob
 from trainer.process import RESULT, ending_with_us
@@ -31,6 +36,8 @@ __all__ = [
     "served",
     "stored_path",
     "update_identity",
+    "update_job",
+    "warm_start_job",
 ]
 
 
@@ -50,6 +57,53 @@ def base_row(model: ResolvedModel, campaign: str, home: Home) -> dict[str, Any]:
         "code_version": source_version(),
         "record": json.dumps({"name": model.name, "fingerprint": model.fingerprint}),
     }
+
+
+def warm_start_job(
+    campaign: Campaign,
+    model: ResolvedModel,
+    home: Home,
+    data: Batch,
+    tasks: Sequence[Task],
+    specs: Sequence[EnvironmentSpec],
+) -> WarmStartJob:
+    """The warm start on these tasks; they and the specifications are written into the home for the process to read."""
+    tasks_path = home.jobs / f"tasks-{content_id([task.id for task in tasks])}.json"
+    tasks_path.write_text(json.dumps([task.model_dump(mode="json") for task in tasks]))
+    environments_path = home.jobs / f"environments-{data.batch_id}.json"
+    environments_path.write_text(json.dumps([spec.model_dump(mode="json") for spec in specs]))
+    return WarmStartJob(
+        base_model_name=model.name,
+        base_model_path=str(model.path),
+        base_model_fingerprint=model.fingerprint,
+        seed=campaign.seed,
+        tasks_path=str(tasks_path),
+        environments_path=str(environments_path),
+        artefacts_dir=str(home.artefacts),
+        batch_ids=(data.batch_id,),
+        code_version=source_version(),
+        dialect=campaign.rollouts.dialect,
+        toolbox=campaign.rollouts.toolbox,
+        config=campaign.warm_start,
+    )
+
+
+def update_job(campaign: Campaign, home: Home, parent: ServedPolicy, rows_path: Path, rollouts: Batch) -> UpdateJob:
+    """One update of `parent` on the training rows of a batch of rollouts. Raises ServingError as `resolve_model`."""
+    model = resolve_model(campaign.policy, home.models, campaign.revision)
+    return UpdateJob(
+        base_model_name=model.name,
+        base_model_path=str(model.path),
+        base_model_fingerprint=model.fingerprint,
+        parent_checkpoint_id=parent.policy_id,
+        parent_adapter_path=parent.adapter_path,
+        seed=campaign.seed,
+        rows_path=str(rows_path),
+        artefacts_dir=str(home.artefacts),
+        batch_ids=(rollouts.batch_id,),
+        code_version=source_version(),
+        config=campaign.update,
+    )
 
 
 def run_job(
