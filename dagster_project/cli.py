@@ -25,8 +25,8 @@ from dagster_project.commands.recording import answers_app, record
 from dagster_project.commands.report import campaign_report
 from dagster_project.commands.reproduce import bundle, reproduce
 from dagster_project.commands.reward import reward_app
+from dagster_project.commands.toolscale import toolscale
 from dagster_project.home import Home
-from dagster_project.toolscale import toolscale
 
 if TYPE_CHECKING:
     from serving.ledger import Ledger
@@ -80,8 +80,8 @@ def _run_campaign(name: str, *, steps: int, again: bool, as_json: bool) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     warnings.simplefilter("ignore", dagster.PreviewWarning)  # about Dagster's own use of its own parts
     from dagster_project.campaign import load_campaign, require_domains
+    from dagster_project.commands.summary import gather, show
     from dagster_project.runner import Step, StepFailed, iteration_steps, preparation_steps, run_steps
-    from dagster_project.summary import gather, show
 
     campaign = load_campaign(name)
     require_domains(name, campaign)

@@ -8,8 +8,8 @@ from rich.console import Console
 
 from dagster_project.commands.console import AsJson, as_stored, echo, fail, terminal
 from dagster_project.commands.env import Name
+from dagster_project.commands.summary import table
 from dagster_project.home import Home
-from dagster_project.summary import table
 from envs.environment import Environment
 from envs.proof import POLICY, CheckOutcome
 from envs.proof.prove_all import Proven, prove_all
