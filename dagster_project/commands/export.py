@@ -2,6 +2,7 @@
 
 import re
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +12,7 @@ from dagster_project.commands.console import AsJson, as_stored, echo, echo_json,
 from dagster_project.home import Home
 
 if TYPE_CHECKING:
-    from dagster_project.export.run import Exported, Wanted
+    from warehouse.export.run import Exported, Wanted
 
 
 class Dataset(StrEnum):
@@ -50,7 +51,8 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write a folder that `datasets.load_dataset` reads, with a card that says what is in it and where it is from."""
-    from dagster_project.export.run import Wanted
+    from dagster_project.record import source_version
+    from warehouse.export.run import Wanted
     from warehouse.export.selection import Selection
 
     own = {Dataset.ROLLOUTS: no_tokens, Dataset.SFT: solved_rollouts}
@@ -66,6 +68,7 @@ def export(
     wanted = Wanted(
         selection=Selection(campaign or None, batch or None),
         out=(out or home.root / "exports" / _folder_name(dataset, campaign or batch)).resolve(),
+        code_version=source_version(),
         licence=licence,
         model_licences={name: of for name, _, of in told},
         unproven_too=unproven,
@@ -94,23 +97,29 @@ def export(
 def _export(
     dataset: Dataset, home: Home, wanted: "Wanted", no_tokens: bool, solved: bool, pairs: Pairs, min_margin: float
 ) -> "Exported":
-    from dagster_project.export.datasets import export_preferences, export_rollouts, export_tasks
+    from dagster_project.export.messages import Teller
+    from dagster_project.export.settings import default_weights
     from dagster_project.export.sft import export_sft
     from serving.errors import ServingError
     from trainer.golden import GoldenFailed
     from warehouse.errors import WarehouseError
+    from warehouse.export.datasets import export_preferences, export_rollouts, export_tasks
     from warehouse.export.rollouts import Pairing
+    from warehouse.warehouse import Warehouse
 
+    warehouse = Warehouse(home.warehouse, home.parts)
+    teller = Teller(warehouse)
     try:
         match dataset:
             case Dataset.TASKS:
-                return export_tasks(home, wanted)
+                return export_tasks(warehouse, wanted, teller)
             case Dataset.ROLLOUTS:
-                return export_rollouts(home, wanted, tokens=not no_tokens)
+                return export_rollouts(warehouse, wanted, teller, tokens=not no_tokens)
             case Dataset.SFT:
                 return export_sft(home, wanted, solved_rollouts=solved)
             case Dataset.PREFERENCES:
-                return export_preferences(home, wanted, Pairing("all" if pairs is Pairs.ALL else "best", min_margin))
+                pairing = Pairing("all" if pairs is Pairs.ALL else "best", min_margin)
+                return export_preferences(warehouse, wanted, teller, pairing, partial(default_weights, warehouse))
     except (WarehouseError, ServingError, GoldenFailed) as error:
         raise fail(error) from error
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from dagster_project import stored
 from dagster_project.campaign import Campaign
-from dagster_project.export.run import Export, Exported, Wanted
 from dagster_project.export.settings import campaign_of
 from dagster_project.home import Home
 from envs.spec import EnvironmentSpec
@@ -24,9 +23,10 @@ from trainer.rows import TrainingRow, rows_sha256
 from warehouse.export.folder import DatasetFolder, ExportRefused
 from warehouse.export.quarantined import quarantined_tasks
 from warehouse.export.rollout_columns import COMPLETIONS, EXAMPLES, TOKENS
+from warehouse.export.run import Export, Exported, Wanted
 from warehouse.export.staging import rows, stage
 from warehouse.export.tasks import specs_of
-from warehouse.warehouse import Batch
+from warehouse.warehouse import Batch, Warehouse
 
 _TRAIN_TASKS = """
 SELECT t.id, t.environment_id, t.record
@@ -56,7 +56,7 @@ def export_sft(home: Home, wanted: Wanted, *, solved_rollouts: bool = False) -> 
 
     Raises ExportRefused, WarehouseError, ServingError (the policy's tokenizer cannot be had) and GoldenFailed.
     """
-    export = Export(home, wanted, EXAMPLES, COMPLETIONS, TOKENS)
+    export = Export(Warehouse(home.warehouse, home.parts), wanted, EXAMPLES, COMPLETIONS, TOKENS)
     batch = wanted.selection.dataset(export.warehouse)
     rendering = _rendering(export, batch, home)
     bad = quarantined_tasks(export.warehouse, [batch.batch_id])
