@@ -10,7 +10,7 @@ import dagster as dg
 
 from dagster_project.campaign import Campaign
 from dagster_project.home import REPOSITORY, Home
-from dagster_project.record import source_version
+from dagster_project.runtime import source_version
 from envs.record import content_id
 from envs.spec import EnvironmentSpec
 from envs.task import Task

@@ -51,7 +51,7 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write a folder that `datasets.load_dataset` reads, with a card that says what is in it and where it is from."""
-    from dagster_project.record import source_version
+    from dagster_project.runtime import source_version
     from warehouse.export.run import Wanted
     from warehouse.export.selection import Selection
 
