@@ -107,9 +107,9 @@ def _export(
     from warehouse.export.rollouts import Pairing
     from warehouse.warehouse import Warehouse
 
-    warehouse = Warehouse(home.warehouse, home.parts)
-    teller = Teller(warehouse)
     try:
+        warehouse = Warehouse(home.warehouse, home.parts)
+        teller = Teller(warehouse)
         match dataset:
             case Dataset.TASKS:
                 return export_tasks(warehouse, wanted, teller)

@@ -33,7 +33,7 @@ def library(home: Home, monkeypatch: pytest.MonkeyPatch) -> Path:
     copy = home.root / "library"
     shutil.copytree(domain_folder("library"), copy)
     (copy / "calls.jsonl").unlink()
-    monkeypatch.setattr("dagster_project.commands.recording.domain_folder", lambda _: copy)
+    monkeypatch.setattr("generators.recording.domain_folder", lambda _: copy)
     return copy
 
 
