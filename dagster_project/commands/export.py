@@ -1,6 +1,7 @@
 """`envloom export`: tasks, rollouts, examples and preferences as Hugging Face datasets."""
 
 import re
+from collections.abc import Sequence
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from dagster_project.home import Home
 
 if TYPE_CHECKING:
     from warehouse.export.run import Exported, Wanted
+    from warehouse.warehouse import Warehouse
 
 
 class Dataset(StrEnum):
@@ -98,7 +100,6 @@ def _export(
     dataset: Dataset, home: Home, wanted: "Wanted", no_tokens: bool, solved: bool, pairs: Pairs, min_margin: float
 ) -> "Exported":
     from dagster_project.export.messages import Teller
-    from dagster_project.export.settings import default_weights
     from dagster_project.export.sft import export_sft
     from serving.errors import ServingError
     from trainer.golden import GoldenFailed
@@ -119,9 +120,19 @@ def _export(
                 return export_sft(home, wanted, solved_rollouts=solved)
             case Dataset.PREFERENCES:
                 pairing = Pairing("all" if pairs is Pairs.ALL else "best", min_margin)
-                return export_preferences(warehouse, wanted, teller, pairing, partial(default_weights, warehouse))
+                return export_preferences(warehouse, wanted, teller, pairing, partial(_default_weights, warehouse))
     except (WarehouseError, ServingError, GoldenFailed) as error:
         raise fail(error) from error
+
+
+def _default_weights(warehouse: "Warehouse", batch_ids: Sequence[str]) -> dict[str, float] | None:
+    """What counts where a user states no preference; None where nothing tells the campaign's settings."""
+    from dagster_project.export.settings import campaign_of
+
+    campaign = campaign_of(warehouse, batch_ids)
+    if campaign is None:
+        return None
+    return {name: getattr(campaign.rewards, name) for name in ("accuracy", "cost", "latency")}
 
 
 def _token(variable: str) -> str:

@@ -25,11 +25,3 @@ def campaign_of(warehouse: Warehouse, batch_ids: Sequence[str], name: str | None
         return load_campaign(names[0]) if len(names) == 1 else None
     except CampaignError:
         return None
-
-
-def default_weights(warehouse: Warehouse, batch_ids: Sequence[str]) -> dict[str, float] | None:
-    """What counts where a user states no preference; None where nothing tells the settings."""
-    campaign = campaign_of(warehouse, batch_ids)
-    if campaign is None:
-        return None
-    return {name: getattr(campaign.rewards, name) for name in ("accuracy", "cost", "latency")}
