@@ -5,7 +5,7 @@ import os
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import dagster
 import typer
@@ -25,8 +25,11 @@ from dagster_project.commands.recording import answers_app, record
 from dagster_project.commands.report import campaign_report
 from dagster_project.commands.reproduce import bundle, reproduce
 from dagster_project.commands.reward import reward_app
+from dagster_project.commands.toolscale import toolscale
 from dagster_project.home import Home
-from dagster_project.toolscale import toolscale
+
+if TYPE_CHECKING:
+    from serving.ledger import Ledger
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 domain_app = typer.Typer(cls=Commands, no_args_is_help=True, help="Add a domain, or see what is wrong with one.")
@@ -77,8 +80,8 @@ def _run_campaign(name: str, *, steps: int, again: bool, as_json: bool) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     warnings.simplefilter("ignore", dagster.PreviewWarning)  # about Dagster's own use of its own parts
     from dagster_project.campaign import load_campaign, require_domains
+    from dagster_project.commands.summary import gather, show
     from dagster_project.runner import Step, StepFailed, iteration_steps, preparation_steps, run_steps
-    from dagster_project.summary import gather, show
 
     campaign = load_campaign(name)
     require_domains(name, campaign)
@@ -204,12 +207,18 @@ def domain_check(
     as_json: AsJson = False,
 ) -> None:
     """Read the brief, synthesise, prove five tasks; say what is wrong with the brief, and what was not checked."""
-    from dagster_project.checking import check_domain
+    from dagster_project.synthesist import synthesist_here
     from generators.brief import DomainError
+    from generators.domain_check import check_domain
 
+    home = Home.here().prepare()
     settings = {key: value for key, value in (("model", model), ("base_url", base_url)) if value}
+
+    def ledger() -> "Ledger":
+        return synthesist_here(mode="live" if live else "recorded", **settings).ledger(name, home)
+
     try:
-        report = check_domain(name, Home.here().prepare(), live=live, **settings)
+        report = check_domain(name, ledger, live=live)
     except DomainError as error:
         raise fail(error, 2) from error
     if as_json:
@@ -229,10 +238,10 @@ def domain_check(
 @domain_app.command("make")
 def domain_make(name: str, as_json: AsJson = False) -> None:
     """Materialise one domain, anew: brief, environment, candidate tasks, proven tasks."""
-    from dagster_project.finding import newest_environments
     from dagster_project.runner import SYNTHESIS, Step, StepFailed, run_steps
     from generators.brief import DomainError
     from generators.discovery import domain_folder
+    from warehouse.queries.lookup import newest_environments
     from warehouse.warehouse import Warehouse
 
     home = Home.here().prepare()

@@ -23,7 +23,7 @@ MADE_BY = {
     "environment": ("generators.domain.synthesise", "envs.environment.Environment"),
     "candidate_tasks": ("generators.candidates.propose_candidates",),
     "proven_tasks": (
-        "dagster_project.proving.prove_all",
+        "envs.proof.prove_all.prove_all",
         "generators.decontamination.read_held_out",
         "generators.diversity.diversity",
     ),
@@ -38,12 +38,11 @@ MADE_BY = {
     "baseline": ("dagster_project.evaluating.evaluate", "dagster_project.evaluating.evaluate_rules", *ENGINE),
     "rollouts": (
         "dagster_project.evaluating.collect_into",
-        "dagster_project.training.carries_signal",
         "trainer.difficulty.sampling_weights",
-        "trainer.draw.draw_tasks",
+        "trainer.redraw.roll_out_until_signal",
         *ENGINE,
     ),
-    "checkpoint": ("dagster_project.training.score", "trainer.update.learn", "trainer.result.seal_result"),
+    "checkpoint": ("trainer.scoring.score", "trainer.update.learn", "trainer.result.seal_result"),
     "evaluation": ("dagster_project.evaluating.evaluate", *ENGINE),
 }
 """Per asset what makes its data: its own function resolves inputs, records and shows, and is not counted."""

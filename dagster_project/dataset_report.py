@@ -15,6 +15,8 @@ from envs.diversity import Diversity
 from envs.task import Task
 from generators.dataset import Dataset
 from generators.splits import UNSEEN
+from warehouse.queries.funnel import measure
+from warehouse.warehouse import Warehouse
 
 MINIMUM_TRAIN_TASKS = 8
 
@@ -88,6 +90,22 @@ def diversity(measured: Sequence[Diversity]) -> dict[str, Any]:
             ]
         ),
     }
+
+
+def funnel(warehouse: Warehouse, domain: str) -> dict[str, Any]:
+    """What `proven_tasks` shows of the way to its tasks, once its own batch is stored."""
+    found = measure(warehouse, [domain])
+    cost = found["costs"][0] if found["costs"] else {}
+    shown = {f"per task/{name}": cost.get(f"{name}_per_task") for name in ("calls", "tokens", "seconds", "usd")}
+    return {
+        "funnel": table(_without_domain(found["stages"])),
+        "rejected": table(_without_domain(found["reasons"])),
+        **{name: "unknown" if value is None else value for name, value in shown.items()},
+    }
+
+
+def _without_domain(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{name: value for name, value in row.items() if name != "domain"} for row in rows]
 
 
 def difficulty(measured: Sequence[Difficulty], tasks: Sequence[Task]) -> dict[str, Any]:

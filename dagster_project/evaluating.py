@@ -6,21 +6,21 @@ from typing import Any, Protocol
 
 from dagster_project import stored
 from dagster_project.campaign import Campaign, iteration_key
-from dagster_project.keeping import PartSink
 from dagster_project.training import served
-from dagster_project.watching import watched
 from envs.record import content_id
+from envs.summary import ALL, Summary
 from envs.task import Task
-from trainer.adherence import adherence
 from trainer.baselines import RULES, RuleEngine, rule_policy
 from trainer.collect import Assignment, Collection, planned
 from trainer.conversation import Tokenizer
 from trainer.engine import ServedPolicy
-from trainer.evaluate import ALL, Summary, summarise
+from trainer.evaluate import summarise_splits
 from trainer.fanout import Hear, Sink
+from trainer.progress import watched
 from trainer.rollout import Purpose, Rollout
 from trainer.settings import RolloutConfig
 from warehouse.lineage import Edge
+from warehouse.rollout_sink import PartSink
 from warehouse.rows.environments import environment_ids, environments_of
 from warehouse.rows.tasks import split_of
 from warehouse.warehouse import Batch, Warehouse
@@ -130,23 +130,16 @@ def _evaluated(
     config = settings.rollout_config(campaign.rollouts)
     lenders = environment_ids(warehouse, data)
     rollouts = collect_into(warehouse, engine, tasks, policy, config, name, iteration, "evaluation", lenders)
-    summaries: list[Summary] = []
-    judged: list[list[Rollout]] = []
-    for split, part in splits.items():
-        ids = {task.id for task in part}
-        found = [rollout for rollout in rollouts if rollout.task_id in ids]
-        whole, *domains = summarise(found, settings.confidence, split)
-        met = adherence(found, base, campaign.rewards, settings.confidence)
-        summaries += [whole.model_copy(update={"adherence": met}), *domains]
-        judged += [found, *([one for one in found if one.domain == each.scope] for each in domains)]
+    ids = {split: {task.id for task in part} for split, part in splits.items()}
+    counted = summarise_splits(rollouts, base, ids, campaign.rewards, settings.confidence)
     rows, turns = stored.rollout_rows(rollouts)
-    evaluations = [evaluation_row(each, name, iteration, policy.policy_id, data.batch_id) for each in summaries]
-    edges = [
-        Edge("rollout", rollout.id, "evaluation", row["id"], "judged_in")
-        for row, found in zip(evaluations, judged, strict=True)
-        for rollout in found
-    ]
-    return Evaluated(rollouts, summaries, {"evaluations": evaluations, "rollouts": rows, "turns": turns}, edges)
+    evaluations: list[dict[str, Any]] = []
+    edges: list[Edge] = []
+    for summary, part in counted:
+        evaluations.append(evaluation_row(summary, name, iteration, policy.policy_id, data.batch_id))
+        edges += [Edge("rollout", rollout.id, "evaluation", evaluations[-1]["id"], "judged_in") for rollout in part]
+    tables = {"evaluations": evaluations, "rollouts": rows, "turns": turns}
+    return Evaluated(rollouts, [summary for summary, _ in counted], tables, edges)
 
 
 def evaluation_row(summary: Summary, name: str, iteration: int, policy_id: str, data_id: str) -> dict[str, Any]:

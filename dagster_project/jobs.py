@@ -6,9 +6,9 @@ import dagster as dg
 
 from dagster_project.assets.policies import preparation_of
 from dagster_project.campaign import iteration_key, load_campaign, parse_iteration_key
-from dagster_project.lineage import consume
 from dagster_project.orphans import fail_orphans
 from dagster_project.partitions import CAMPAIGNS, ITERATIONS
+from dagster_project.record import consume
 from dagster_project.resources import Workshop
 from warehouse.warehouse import Warehouse
 

@@ -3,7 +3,7 @@
 Dagster's UI does not: there `dagster_project.lineage_picture` shows an image.
 """
 
-from dagster_project.lineage_fold import Folded
+from warehouse.queries.lineage_fold import Folded
 
 _CODES = {'"': "#quot;", "#": "#35;", "&": "#amp;", "<": "#lt;", ">": "#gt;", "`": "#96;", "\\": "#92;"}
 _ESCAPED = str.maketrans(_CODES)

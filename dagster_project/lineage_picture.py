@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import dagster as dg
 
-from dagster_project.lineage_fold import Folded, Group, fold_to_fit
 from dagster_project.lineage_mermaid import mermaid, mermaid_markdown
-from dagster_project.plots import as_png
 from envs.record import content_id
 from warehouse.lineage import trace
+from warehouse.queries.lineage_fold import Folded, Group, fold_to_fit
+from warehouse.reports.plots import as_png
 from warehouse.warehouse import Warehouse
 
 if TYPE_CHECKING:

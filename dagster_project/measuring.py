@@ -8,7 +8,7 @@ from dagster_project import stored, training
 from dagster_project.campaign import Campaign
 from dagster_project.evaluating import Collector, collect_into
 from dagster_project.home import Home
-from dagster_project.lineage import consume
+from dagster_project.record import consume
 from dagster_project.resources import Engines
 from envs.difficulty import Difficulty
 from envs.task import Task

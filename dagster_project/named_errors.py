@@ -1,17 +1,16 @@
 """Errors whose message names the fault, where it is, and the remedy: people need no traceback of them."""
 
 from dagster_project.campaign import CampaignError
-from dagster_project.finding import NotFound
 from dagster_project.home import HeldOutMissing
-from dagster_project.lineage import NotMaterialised
-from dagster_project.quarantining import Quarantined
-from dagster_project.synthesist import SynthesistNotSet
+from dagster_project.record import NotMaterialised
 from dagster_project.training import NoAdapter, NothingToTrainOn
 from generators.brief import DomainError
 from generators.decontamination import HeldOutError
-from generators.stage import StageFailed
+from generators.stage import StageFailed, SynthesistNotSet
 from serving.errors import ServingError
 from warehouse.errors import LakeMisconfigured, WarehouseError
+from warehouse.queries.lookup import NotFound
+from warehouse.soundness import Quarantined
 
 WRONG_SETTINGS = (CampaignError, DomainError, HeldOutError, HeldOutMissing, LakeMisconfigured, SynthesistNotSet)
 """Of files and variables that a person wrote."""

@@ -6,8 +6,6 @@ from typing import Any
 
 import dagster as dg
 
-from dagster_project import history, plots
-from dagster_project.history import Evaluation
 from envs.proof import Audit, CheckOutcome, Proof, Rate
 from envs.proof.audit import BOUND
 from envs.spec import EnvironmentSpec
@@ -17,6 +15,9 @@ from generators.phrases import Phrasing
 from serving.amounts import total
 from serving.models import ResolvedModel
 from trainer.rollout import Rollout
+from warehouse.queries import history
+from warehouse.queries.history import Evaluation
+from warehouse.reports import plots
 from warehouse.warehouse import Warehouse
 
 

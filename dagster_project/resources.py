@@ -9,7 +9,7 @@ import dagster as dg
 from dagster_project.campaign import Campaign
 from dagster_project.home import Home
 from dagster_project.orphans import alive
-from dagster_project.synthesist import RECORDING, Synthesist, SynthesistNotSet, synthesist_here
+from dagster_project.synthesist import Synthesist, synthesist_here
 from serving.models import resolve_model
 from serving.vllm import VllmConfig
 from trainer.conversation import load_tokenizer
@@ -17,7 +17,7 @@ from trainer.engine import EngineFolders, PolicyEngine, merges
 from trainer.experts import endpoint_at
 from warehouse.warehouse import Warehouse
 
-__all__ = ["RECORDING", "Engines", "Synthesist", "SynthesistNotSet", "Workshop", "resources"]
+__all__ = ["Engines", "Synthesist", "Workshop", "resources"]
 
 
 class Workshop(dg.ConfigurableResource):

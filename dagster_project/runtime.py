@@ -7,6 +7,7 @@ import hashlib
 import os
 import platform
 import re
+import subprocess
 import tomllib
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -63,3 +64,29 @@ def _gpus() -> list[str]:
     """The models that NVIDIA's driver lists."""
     told = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
     return [model for file in told for model in re.findall(r"^Model:\s*(.+)$", file.read_text(), flags=re.MULTILINE)]
+
+
+SOURCE_VERSION = "ENVLOOM_SOURCE_VERSION"
+"""Says what this code is where git cannot, and what a reproduction calls itself so as to make the same ids."""
+
+
+def source_version() -> str:
+    """The commit this code is at, with `+dirty` when files differ from it; the release outside a repository."""
+    return os.environ.get(SOURCE_VERSION) or _source_version()
+
+
+@cache
+def _source_version() -> str:
+
+    def git(*words: str) -> str:
+        return subprocess.run(
+            ["git", *words], cwd=REPOSITORY, capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("+dirty" if git("status", "--porcelain", "-uno") else "")
+    except (OSError, subprocess.CalledProcessError):
+        try:
+            return f"envloom-{version('envloom')}"
+        except PackageNotFoundError:
+            return "unknown"

@@ -9,8 +9,9 @@ import dagster as dg
 from pydantic import ValidationError
 
 from dagster_project.home import Home
-from generators.discovery import domain_folder
+from generators.discovery import RECORDING, domain_folder
 from generators.prompts import FOLDER as PROMPTS
+from generators.stage import SynthesistNotSet
 from serving.budget import Budget
 from serving.credentials import is_variable, kept_apart, with_credentials
 from serving.endpoint import Endpoint, Price, ServedModel, Waits
@@ -20,13 +21,7 @@ from serving.models import resolve_model
 from serving.request_format import REFERENCE, VLLM, RequestFormat
 from serving.vllm import VllmConfig, VllmServer
 
-RECORDING = "calls.jsonl"
-"""The recorded synthesis in a domain's folder."""
 DEFAULT_MODEL = "qwen2.5-coder-1.5b-instruct"
-
-
-class SynthesistNotSet(RuntimeError):
-    """No way to answer a synthesis call: which setting is missing or wrong."""
 
 
 class StageModel(dg.Config):

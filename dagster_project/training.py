@@ -3,7 +3,6 @@
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,35 +10,39 @@ import dagster as dg
 
 from dagster_project.campaign import Campaign
 from dagster_project.home import REPOSITORY, Home
-from dagster_project.lineage import source_version
+from dagster_project.runtime import source_version
 from envs.record import content_id
-from serving.models import ResolvedModel
-from trainer.advantages import Advantage, advantages_of, counts, reward_rows
+from envs.spec import EnvironmentSpec
+from envs.task import Task
+from serving.models import ResolvedModel, resolve_model
 from trainer.engine import ServedPolicy
 from trainer.jobs import TrainingResult, UpdateJob, WarmStartJob
 from trainer.process import RESULT, ending_with_us
-from trainer.rewards import Reward, measures_of, preference_or_default, score_group
-from trainer.rollout import Rollout
-from trainer.rows import training_rows, write_training_rows
+from trainer.scoring import NothingToTrainOn, Scored, carries_signal, judge, score
+from trainer.update_rows import checkpoint_tables, stored_path, update_identity
 from warehouse.warehouse import Batch, Warehouse
 
-
-class NothingToTrainOn(RuntimeError):
-    """No rollout of the batch carries a signal: why, by count."""
+__all__ = [
+    "NoAdapter",
+    "NothingToTrainOn",
+    "Scored",
+    "base_row",
+    "carries_signal",
+    "checkpoint_tables",
+    "facts",
+    "judge",
+    "run_job",
+    "score",
+    "served",
+    "stored_path",
+    "update_identity",
+    "update_job",
+    "warm_start_job",
+]
 
 
 class NoAdapter(RuntimeError):
     """A trained checkpoint whose row names no adapter: which, and how to make it again."""
-
-
-@dataclass(frozen=True)
-class Scored:
-    """A batch of rollouts with what the update needs and what the warehouse keeps."""
-
-    rewards: list[Reward]
-    reward_rows: list[dict[str, object]]
-    counts: dict[str, int]
-    rows_path: Path
 
 
 def base_row(model: ResolvedModel, campaign: str, home: Home) -> dict[str, Any]:
@@ -56,44 +59,51 @@ def base_row(model: ResolvedModel, campaign: str, home: Home) -> dict[str, Any]:
     }
 
 
-def judge(rollouts: Sequence[Rollout], campaign: Campaign) -> tuple[list[Reward], list[Advantage]]:
-    """Rewards and advantages of a batch."""
-    groups: dict[str, list[Rollout]] = {}
-    for rollout in rollouts:
-        groups.setdefault(rollout.group_id, []).append(rollout)
-    rewards = [
-        reward
-        for _, group in sorted(groups.items())
-        for reward in score_group(
-            [measures_of(rollout, campaign.rewards) for rollout in group],
-            preference_or_default(group[0].preference, campaign.rewards),
-        )
-    ]
-    stops = {rollout.id: rollout.stop_reason for rollout in rollouts}
-    untrainable = {rollout.id for rollout in rollouts if not rollout.trainable}
-    return rewards, advantages_of(rewards, stops, campaign.rewards, untrainable)
+def warm_start_job(
+    campaign: Campaign,
+    model: ResolvedModel,
+    home: Home,
+    data: Batch,
+    tasks: Sequence[Task],
+    specs: Sequence[EnvironmentSpec],
+) -> WarmStartJob:
+    """The warm start on these tasks; they and the specifications are written into the home for the process to read."""
+    tasks_path = home.jobs / f"tasks-{content_id([task.id for task in tasks])}.json"
+    tasks_path.write_text(json.dumps([task.model_dump(mode="json") for task in tasks]))
+    environments_path = home.jobs / f"environments-{data.batch_id}.json"
+    environments_path.write_text(json.dumps([spec.model_dump(mode="json") for spec in specs]))
+    return WarmStartJob(
+        base_model_name=model.name,
+        base_model_path=str(model.path),
+        base_model_fingerprint=model.fingerprint,
+        seed=campaign.seed,
+        tasks_path=str(tasks_path),
+        environments_path=str(environments_path),
+        artefacts_dir=str(home.artefacts),
+        batch_ids=(data.batch_id,),
+        code_version=source_version(),
+        dialect=campaign.rollouts.dialect,
+        toolbox=campaign.rollouts.toolbox,
+        config=campaign.warm_start,
+    )
 
 
-def carries_signal(rollouts: Sequence[Rollout], campaign: Campaign) -> bool:
-    """Whether an update could learn anything from these rollouts."""
-    return any(not advantage.left_out for advantage in judge(rollouts, campaign)[1])
-
-
-def score(rollouts: Sequence[Rollout], campaign: Campaign, folder: Path) -> Scored:
-    """`judge`, and the Parquet file that the update reads. It is named by its content: no finished job answers for
-    other rewards. Raises NothingToTrainOn."""
-    rewards, advantages = judge(rollouts, campaign)
-    rows = training_rows(rollouts, [advantage for advantage in advantages if not advantage.left_out])
-    if not rows:
-        raise NothingToTrainOn(
-            f"none of {len(rollouts)} rollouts carries a signal: {counts(advantages)}. Roll out more tasks, or tasks "
-            "that the policy sometimes solves (campaign: tasks_per_iteration, redraws, rollouts.samples_per_task)."
-        )
-    told = reward_rows(rewards, advantages)
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{content_id(told)}.parquet"
-    write_training_rows(path, rows)
-    return Scored(rewards, told, counts(advantages), path)
+def update_job(campaign: Campaign, home: Home, parent: ServedPolicy, rows_path: Path, rollouts: Batch) -> UpdateJob:
+    """One update of `parent` on the training rows of a batch of rollouts. Raises ServingError as `resolve_model`."""
+    model = resolve_model(campaign.policy, home.models, campaign.revision)
+    return UpdateJob(
+        base_model_name=model.name,
+        base_model_path=str(model.path),
+        base_model_fingerprint=model.fingerprint,
+        parent_checkpoint_id=parent.policy_id,
+        parent_adapter_path=parent.adapter_path,
+        seed=campaign.seed,
+        rows_path=str(rows_path),
+        artefacts_dir=str(home.artefacts),
+        batch_ids=(rollouts.batch_id,),
+        code_version=source_version(),
+        config=campaign.update,
+    )
 
 
 def run_job(
@@ -123,65 +133,6 @@ def served(warehouse: Warehouse, batch: Batch) -> ServedPolicy:
         )
     adapter = Home.here().artefacts / Path(row["path"]).name  # older rows name the folder where the home was then
     return ServedPolicy(policy_id=row["id"], adapter_path=str(adapter))
-
-
-def checkpoint_tables(
-    result: TrainingResult,
-    campaign: str,
-    iteration: int | None,
-    job: WarmStartJob | UpdateJob,
-    parent_id: str,
-    *,
-    rollouts_batch: Batch | None = None,
-    fates: dict[str, int] | None = None,
-) -> tuple[str, dict[str, list[dict[str, Any]]]]:
-    """(update id, rows of `updates` and `checkpoints`) of a finished job."""
-    update_id = update_identity(result.checkpoint_id, campaign, iteration)
-    config = job.config.model_dump(mode="json")
-    last = result.steps[-1] if result.steps else {}
-    update = {
-        "id": update_id,
-        "campaign": campaign,
-        "iteration": iteration,
-        "kind": "grpo" if job.kind == "update" else job.kind,
-        "parent_checkpoint": parent_id,
-        "checkpoint_id": result.checkpoint_id,
-        "loss": last.get("loss"),
-        "grad_norm": last.get("grad_norm"),
-        "n_tokens": result.trained_tokens,
-        "n_rollouts": result.n_rows,
-        "counts": fates or {},
-        "statistics": list(result.steps),
-        "seconds": result.seconds,
-        "config": config,
-        "seed": job.seed,
-    }
-    checkpoint = {
-        "id": result.checkpoint_id,
-        "parent_id": parent_id,
-        "base_model": job.base_model_fingerprint,
-        "kind": job.kind,
-        "campaign": campaign,
-        "iteration": iteration,
-        "rollouts_batch_id": rollouts_batch.batch_id if rollouts_batch else None,
-        "config": config,
-        "seed": job.seed,
-        "code_version": job.code_version,
-        "path": stored_path(result),
-        "adapter_sha256": result.manifest.adapter_sha256,
-        "record": result.manifest.canonical(),
-    }
-    return update_id, {"updates": [update], "checkpoints": [checkpoint]}
-
-
-def update_identity(checkpoint_id: str, campaign: str, iteration: int | None) -> str:
-    """The id of the update that made a checkpoint; the iteration is None for a warm start."""
-    return content_id(["update", checkpoint_id, campaign, iteration])
-
-
-def stored_path(result: TrainingResult) -> str:
-    """The checkpoint's folder from the home on."""
-    return f"artefacts/{Path(result.checkpoint_path).name}"
 
 
 def facts(result: TrainingResult) -> dict[str, Any]:

@@ -1,14 +1,17 @@
-"""Rollouts as people read them: who said what, which calls were made, what came back, what it cost, and the verdict."""
+"""Rollouts as people read them: words, calls, results, costs, the verdict; and the campaign's page that shows them."""
 
 from itertools import zip_longest
+from pathlib import Path
 from typing import Any
 
 from dagster_project import stored
+from dagster_project.home import Home
 from envs.record import canonical_json
 from envs.task import Task, Toolbox
 from envs.tools import ToolResult
 from trainer.dialect import render_call
 from trainer.rollout import Charge, Rollout, Turn
+from warehouse.reports import page
 from warehouse.warehouse import Warehouse
 
 CHOSEN = """
@@ -22,6 +25,12 @@ SELECT id FROM placed QUALIFY row_number() OVER (PARTITION BY outcome ORDER BY p
 """Of each outcome every domain and end once, before any twice."""
 TASKS = "SELECT DISTINCT id, record FROM tasks WHERE id IN (SELECT unnest(?))"
 _LIMIT_CHARS = 1500
+
+
+def write_report(home: Home, campaign: str, to: Path | None = None) -> Path:
+    """Write the report of a campaign and say where: by default `reports/<campaign>.html`. Raises NotFound."""
+    file = to or home.reports / f"{campaign}.html"
+    return page.write_report(Warehouse(home.warehouse, home.parts), campaign, file, transcripts)
 
 
 def transcripts(

@@ -25,6 +25,8 @@ ALONE = "ENVLOOM_DOMAINS_ALONE"
 """Set to anything: these folders are all there is, as where a history is made again from what it recorded."""
 GROUP = "envloom.domains"
 PAGE = "domain.yaml"
+RECORDING = "calls.jsonl"
+"""The recorded synthesis in a domain's folder."""
 _log = logging.getLogger(__name__)
 
 

@@ -35,6 +35,10 @@ _REMEDIES = {
 """By why most answers of a stage could not be used."""
 
 
+class SynthesistNotSet(RuntimeError):
+    """No way to answer a synthesis call: which setting is missing or wrong."""
+
+
 class Llm(Protocol):
     """What a stage needs of the synthesist: answers to many requests, in order. `serving.ledger.Ledger` is one."""
 

@@ -9,7 +9,7 @@ from math import fsum
 from statistics import fmean
 
 from envs.intervals import bootstrap_interval, wilson_interval
-from envs.record import Record
+from envs.summary import Adherence
 from envs.task import Preference
 from envs.verdict import Outcome
 from trainer.rewards import Measures, measures_of
@@ -23,30 +23,6 @@ LATENCY_UNIT_S = 1.0
 
 class OtherPreference(ValueError):
     """A rollout and its baseline were told different preferences: their scores cannot be compared."""
-
-
-class Adherence(Record):
-    """One policy on the tasks of one split whose users state a preference. Intervals: None for fewer than two tasks."""
-
-    n: int
-    """Rollouts judged that have a judged baseline rollout of the same task and sample."""
-    unpaired: int
-    """Rollouts of such tasks that have none, or that were not judged; they enter nothing here."""
-    solved: int
-    success: float
-    success_low: float
-    success_high: float
-    cost_usd_mean: float
-    latency_s_mean: float
-    """As rewards take it (`RewardConfig.latency_from`)."""
-    score_mean: float
-    """Of R_e: see `preference_score`."""
-    score_interval: tuple[float, float] | None
-    base_score_mean: float
-    """The baseline's own rollouts, scored in the same way."""
-    gain_mean: float
-    """Score minus the baseline's score, task by task."""
-    gain_interval: tuple[float, float] | None
 
 
 def preference_score(policy: Measures, base: Measures, preference: Preference) -> float:

@@ -5,54 +5,15 @@ Environment errors are counted beside the result and never enter it. No torch.
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from statistics import fmean
 
 from envs.intervals import bootstrap_interval, wilson_interval
-from envs.record import Record
+from envs.summary import ALL, Summary
 from envs.verdict import Outcome
-from trainer.adherence import Adherence
+from trainer.adherence import adherence
 from trainer.rollout import Rollout
-
-ALL = "all"
-"""The scope of a whole split."""
-
-
-class Summary(Record):
-    """One policy on one set of tasks. Intervals of means are None for fewer than two tasks."""
-
-    split: str = "test"
-    """The part of the dataset: `test`, or what was kept from training (`unseen_tool`, …)."""
-    scope: str
-    """`all` or a domain."""
-    simulated_experts: bool
-    """Whether an expert was simulated: then success and cost are those of a declaration, and must be shown as such."""
-    n: int
-    """Rollouts judged, environment errors left out."""
-    solved: int
-    success: float
-    success_low: float
-    success_high: float
-    """Wilson score interval; 0 to 1 when nothing was judged."""
-    environment_errors: int
-    cost_usd_mean: float
-    cost_usd_interval: tuple[float, float] | None = None
-    """Of the mean; as the others below a seeded bootstrap over tasks."""
-    cost_per_solved_usd: float | None
-    latency_s_mean: float
-    latency_s_interval: tuple[float, float] | None = None
-    turns_mean: float
-    turns_interval: tuple[float, float] | None = None
-    calls_mean: float
-    completion_tokens_mean: float
-    stop_reasons: dict[str, int]
-    adherence: Adherence | None = None
-    """How well stated preferences were met, where the base policy was rolled out on the same tasks."""
-
-    @property
-    def empty(self) -> bool:
-        """Whether there was no task at all."""
-        return self.n + self.environment_errors == 0
+from trainer.settings import RewardConfig
 
 
 def summarise(rollouts: Sequence[Rollout], confidence: float = 0.95, split: str = "test") -> list[Summary]:
@@ -63,6 +24,29 @@ def summarise(rollouts: Sequence[Rollout], confidence: float = 0.95, split: str 
         _summary(split, ALL, rollouts, confidence),
         *(_summary(split, domain, part, confidence) for domain, part in zip(domains, parts, strict=True)),
     ]
+
+
+def summarise_splits(
+    rollouts: Sequence[Rollout],
+    base: Sequence[Rollout],
+    splits: Mapping[str, Set[str]],
+    rewards: RewardConfig,
+    confidence: float,
+) -> list[tuple[Summary, list[Rollout]]]:
+    """Per split its summary and those of its domains, each with the rollouts that count in it.
+
+    `splits` holds task ids by split. `base` are the base policy's rollouts on the same tasks; without them adherence
+    to preferences is not measured.
+    """
+    counted: list[tuple[Summary, list[Rollout]]] = []
+    for split, task_ids in splits.items():
+        part = [rollout for rollout in rollouts if rollout.task_id in task_ids]
+        whole, *domains = summarise(part, confidence, split)
+        met = adherence(part, base, rewards, confidence)
+        counted.append((whole.model_copy(update={"adherence": met}), part))
+        for summary in domains:
+            counted.append((summary, [rollout for rollout in part if rollout.domain == summary.scope]))
+    return counted
 
 
 def _summary(split: str, scope: str, rollouts: Sequence[Rollout], confidence: float) -> Summary:

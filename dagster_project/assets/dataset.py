@@ -1,6 +1,8 @@
 """The dataset of a campaign: the proven tasks of its domains, decontaminated and split, and how hard they are."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -8,12 +10,11 @@ import dagster as dg
 from dagster_project import dataset_report
 from dagster_project.asset_tables import table_metadata
 from dagster_project.assets.synthesis import proven_tasks
-from dagster_project.campaign import load_campaign
+from dagster_project.campaign import Campaign, load_campaign
 from dagster_project.code_versions import code_version
 from dagster_project.giving import given_campaign, given_held_out
-from dagster_project.lineage import consume, record
 from dagster_project.partitions import CAMPAIGNS, DOMAINS_OF_CAMPAIGN
-from dagster_project.quarantining import sound_tasks
+from dagster_project.record import consume, record
 from dagster_project.resources import Workshop
 from envs.proof import HeldOut
 from generators import dataset, decontamination, diversity
@@ -21,6 +22,8 @@ from warehouse.proven import unproven
 from warehouse.rows.environments import tools_of
 from warehouse.rows.measures import diversity_rows
 from warehouse.rows.tasks import read_tasks, rejection_rows, task_rows
+from warehouse.soundness import sound_tasks
+from warehouse.warehouse import Batch, Warehouse
 
 PER_CAMPAIGN: dict[str, Any] = {"partitions_def": CAMPAIGNS, "owners": ["team:environments"]}
 
@@ -43,13 +46,26 @@ PER_CAMPAIGN: dict[str, Any] = {"partitions_def": CAMPAIGNS, "owners": ["team:en
 )
 def task_dataset(context: dg.AssetExecutionContext, workshop: Workshop):  # type: ignore[no-untyped-def]
     """The campaign's proven tasks in splits; those left out are stored with their reason."""
-    warehouse = workshop.warehouse()
-    campaign = load_campaign(context.partition_key)
+    warehouse, name = workshop.warehouse(), context.partition_key
+    campaign = load_campaign(name)
     used = [consume(warehouse, "proven_tasks", domain) for domain in campaign.domains]
+    files = workshop.home.held_out_files(campaign.held_out)
+    found, measured = _composed(warehouse, campaign, used, files)
+    shown = dataset_report.dataset(found) | dataset_report.diversity(measured) | dataset_report.held_out(files)
+    givens = [given_campaign(name, campaign), *given_held_out(files)]
+    tables = _tables(found, measured)
+    result = record(context, warehouse, tables, inputs=used, metadata=shown, givens=givens)
+    doubtful = unproven(warehouse, (task.id for task in found.tasks))
+    return result._replace(check_results=[dataset_report.dataset_check(found, doubtful)])
+
+
+def _composed(
+    warehouse: Warehouse, campaign: Campaign, used: Sequence[Batch], files: Sequence[Path]
+) -> tuple[dataset.Dataset, list[diversity.Diversity]]:
+    """The dataset of the proven tasks that are not under quarantine, and how diverse it is."""
     proposed = (task for batch in used for task in read_tasks(warehouse, batch))
     proven, quarantined = sound_tasks(warehouse, proposed)
     tools = tools_of(warehouse, {task.environment_id for task in proven})
-    files = workshop.home.held_out_files(campaign.held_out)
     found = dataset.compose(
         proven,
         tools,
@@ -59,23 +75,13 @@ def task_dataset(context: dg.AssetExecutionContext, workshop: Workshop):  # type
         unseen=campaign.unseen,
     )
     found = replace(found, rejections=(*found.rejections, *quarantined))
-    measured = diversity.diversity_by_domain(found.tasks, tools, (task.domain for task in found.repeated))
-    result = record(
-        context,
-        warehouse,
-        {
-            "tasks": task_rows(found.tasks),
-            "splits": [split.model_dump() for split in found.splits],
-            "rejections": rejection_rows(found.rejections),
-            "diversity": diversity_rows(measured, found.tasks),
-        },
-        inputs=used,
-        metadata={
-            **dataset_report.dataset(found),
-            **dataset_report.diversity(measured),
-            **dataset_report.held_out(files),
-        },
-        givens=[given_campaign(context.partition_key, campaign), *given_held_out(files)],
-    )
-    doubtful = unproven(warehouse, (task.id for task in found.tasks))
-    return result._replace(check_results=[dataset_report.dataset_check(found, doubtful)])
+    return found, diversity.diversity_by_domain(found.tasks, tools, (task.domain for task in found.repeated))
+
+
+def _tables(found: dataset.Dataset, measured: Sequence[diversity.Diversity]) -> dict[str, list[dict[str, Any]]]:
+    return {
+        "tasks": task_rows(found.tasks),
+        "splits": [split.model_dump() for split in found.splits],
+        "rejections": rejection_rows(found.rejections),
+        "diversity": diversity_rows(measured, found.tasks),
+    }

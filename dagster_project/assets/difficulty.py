@@ -8,12 +8,13 @@ from dagster_project import dataset_report
 from dagster_project.asset_tables import table_metadata
 from dagster_project.assets.dataset import PER_CAMPAIGN, task_dataset
 from dagster_project.assets.policies import base_policy, warm_policy
-from dagster_project.campaign import CampaignError, load_campaign
+from dagster_project.campaign import Campaign, CampaignError, load_campaign
 from dagster_project.code_versions import code_version
 from dagster_project.giving import given_campaign
-from dagster_project.lineage import consume, record
 from dagster_project.measuring import measure, reference_policy
+from dagster_project.record import consume, record
 from dagster_project.resources import Engines, Workshop
+from trainer.difficulty import DifficultyConfig
 from warehouse.rows.tasks import split_of
 
 
@@ -28,15 +29,12 @@ from warehouse.rows.tasks import split_of
 )
 def difficulty(context: dg.AssetExecutionContext, workshop: Workshop, engines: Engines) -> dg.MaterializeResult[Any]:
     """pass@k of the reference policy per training task: what decides how often the loop draws it."""
-    warehouse, home = workshop.warehouse(), workshop.home
-    name = context.partition_key
-    campaign = load_campaign(name)
-    if campaign.difficulty is None:
-        raise CampaignError(f"campaign {name} measures no difficulty. Add to its file: difficulty: {{ policy: warm }}.")
+    warehouse, name = workshop.warehouse(), context.partition_key
+    campaign, settings = _measuring(name)
     data = consume(warehouse, "task_dataset", name)
-    reference = reference_policy(warehouse, engines, home, campaign, name, campaign.difficulty)
-    tasks = split_of(warehouse, data, "train")[: campaign.difficulty.max_tasks]
-    found = measure(warehouse, reference, campaign, name, campaign.difficulty, tasks)
+    reference = reference_policy(warehouse, engines, workshop.home, campaign, name, settings)
+    tasks = split_of(warehouse, data, "train")[: settings.max_tasks]
+    found = measure(warehouse, reference, campaign, name, settings, tasks)
     return record(
         context,
         warehouse,
@@ -45,3 +43,11 @@ def difficulty(context: dg.AssetExecutionContext, workshop: Workshop, engines: E
         metadata={"policy": reference.policy.policy_id, **dataset_report.difficulty(found.difficulties, tasks)},
         givens=[given_campaign(name, campaign)],
     )
+
+
+def _measuring(name: str) -> tuple[Campaign, DifficultyConfig]:
+    """A campaign, and how it measures difficulty. Raises CampaignError for one that does not."""
+    campaign = load_campaign(name)
+    if campaign.difficulty is None:
+        raise CampaignError(f"campaign {name} measures no difficulty. Add to its file: difficulty: {{ policy: warm }}.")
+    return campaign, campaign.difficulty

@@ -4,6 +4,7 @@ The previous checkpoint is resolved explicitly and is no dependency in Dagster's
 partition is refused, and a cycle hidden in a multi-asset breaks backfills.
 """
 
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -12,23 +13,23 @@ from dagster_project import report, stored, training
 from dagster_project.asset_tables import table_metadata
 from dagster_project.assets.dataset import task_dataset
 from dagster_project.assets.difficulty import difficulty
-from dagster_project.assets.policies import baseline, warm_policy
-from dagster_project.campaign import iteration_key, load_campaign, parse_iteration_key
+from dagster_project.assets.policies import baseline, record_checkpoint, warm_policy
+from dagster_project.campaign import Campaign, iteration_key, load_campaign, parse_iteration_key
 from dagster_project.code_versions import code_version
 from dagster_project.evaluating import Evaluated, collect_into, evaluate
 from dagster_project.giving import given_campaign
-from dagster_project.html_report import write_report
-from dagster_project.lineage import consume, record, source_version
-from dagster_project.lineage_picture import shown_lineage
 from dagster_project.partitions import ITERATIONS
-from dagster_project.quarantining import counted, refuse_quarantined, sound_rollouts, training_tasks
+from dagster_project.record import consume, record
 from dagster_project.resources import Engines, Workshop
+from dagster_project.transcripts import write_report
 from envs.task import Task
-from serving import models
-from trainer import draw, jobs
 from trainer.difficulty import sampling_weights
+from trainer.engine import PolicyEngine, ServedPolicy
+from trainer.redraw import roll_out_until_signal
 from trainer.rollout import Rollout
 from warehouse.rows.measures import read_difficulties
+from warehouse.rows.tasks import split_of
+from warehouse.soundness import counted, refuse_quarantined, sound_rollouts, training_tasks
 from warehouse.warehouse import Batch, Warehouse
 
 LOOP: dict[str, Any] = {"group_name": "loop", "partitions_def": ITERATIONS, "owners": ["team:training"]}
@@ -59,48 +60,46 @@ def parent_batch(warehouse: Warehouse, campaign: str, iteration: int) -> Batch:
 )
 def rollouts(context: dg.AssetExecutionContext, workshop: Workshop, engines: Engines) -> dg.MaterializeResult[Any]:
     """Attempts of the current policy at training tasks, in groups, after the canary found the right policy served."""
-    warehouse = workshop.warehouse()
     name, iteration = parse_iteration_key(context.partition_key)
-    campaign = load_campaign(name)
-    data = consume(warehouse, "task_dataset", name)
-    parent = parent_batch(warehouse, name, iteration)
-    engine = engines.policy(campaign, workshop.home)
-    policy = training.served(warehouse, parent)
-    canary = engine.check(policy)
-    trained_on, quarantined = training_tasks(warehouse, data)
-    left = {task.id: task for task in trained_on}
+    warehouse, campaign = workshop.warehouse(), load_campaign(name)
+    data, parent = consume(warehouse, "task_dataset", name), parent_batch(warehouse, name, iteration)
     measured = [consume(warehouse, "difficulty", name)] if campaign.difficulty else []
-    found = [one for batch in measured for one in read_difficulties(warehouse, batch)]
-    weights = sampling_weights(found, left)
-    lenders = {task.environment_id for task in left.values()}  # no distractors from held-out domains
-    drawn: list[Task] = []
-    collected: list[Rollout] = []
-    for _ in range(1 + campaign.redraws):
-        tasks = draw.draw_tasks(list(left.values()), campaign.tasks_per_iteration, campaign.seed, iteration, weights)
-        collected += collect_into(
-            warehouse, engine, tasks, policy, campaign.rollouts, name, iteration, "training", lenders
-        )
-        drawn += [left.pop(task.id) for task in tasks]
-        if training.carries_signal(collected, campaign) or not left:
-            break
-        context.log.warning("no signal in the rollouts of %d tasks; drawing more", len(drawn))
-    rows, turns = stored.rollout_rows(collected)
-    return record(
-        context,
-        warehouse,
-        {"rollouts": rows, "turns": turns},
-        inputs=[data, parent, *measured],
-        metadata=report.rollouts(
-            collected,
-            {
-                "policy": policy.policy_id,
-                "canary": canary.model_dump(mode="json"),
-                "tasks_drawn": len(drawn),
-                "tasks_quarantined": quarantined,
-            },
-        ),
-        givens=[given_campaign(name, campaign)],
-    )
+    engine, policy = engines.policy(campaign, workshop.home), training.served(warehouse, parent)
+    canary = engine.check(policy)
+    tasks, quarantined = training_tasks(warehouse, split_of(warehouse, data, "train"))
+    weights = _weights(warehouse, measured, tasks)
+    roll_out = _collecting(warehouse, engine, policy, campaign, context.partition_key, tasks)
+    drawn, collected = roll_out_until_signal(tasks, campaign, iteration, weights, roll_out, context.log)
+    figures = {"tasks_drawn": len(drawn), "tasks_quarantined": quarantined}
+    facts = {"policy": policy.policy_id, "canary": canary.model_dump(mode="json"), **figures}
+    shown = report.rollouts(collected, facts)
+    used, givens = [data, parent, *measured], [given_campaign(name, campaign)]
+    return record(context, warehouse, _rollout_tables(collected), inputs=used, metadata=shown, givens=givens)
+
+
+def _weights(warehouse: Warehouse, measured: Sequence[Batch], tasks: Sequence[Task]) -> Mapping[str, float]:
+    """How often each task is drawn, by what batches of `difficulty` measured."""
+    difficulties = [one for batch in measured for one in read_difficulties(warehouse, batch)]
+    return sampling_weights(difficulties, [task.id for task in tasks])
+
+
+def _collecting(
+    warehouse: Warehouse,
+    engine: PolicyEngine,
+    policy: ServedPolicy,
+    campaign: Campaign,
+    iteration: str,
+    tasks: Sequence[Task],
+) -> Callable[[list[Task]], list[Rollout]]:
+    """Collects training rollouts on some of the tasks. Held-out domains lend no distractors."""
+    lenders = {task.environment_id for task in tasks}
+    key = parse_iteration_key(iteration)
+    return lambda drawn: collect_into(warehouse, engine, drawn, policy, campaign.rollouts, *key, "training", lenders)
+
+
+def _rollout_tables(rollouts: Sequence[Rollout]) -> dict[str, list[dict[str, Any]]]:
+    rows, turns = stored.rollout_rows(rollouts)
+    return {"rollouts": rows, "turns": turns}
 
 
 @dg.asset(
@@ -115,45 +114,21 @@ def checkpoint(
     context: dg.AssetExecutionContext, workshop: Workshop, pipes: dg.PipesSubprocessClient
 ) -> dg.MaterializeResult[Any]:
     """The policy after one update: rewards, group advantages, a clipped step, an adapter with its manifest."""
-    warehouse, home = workshop.warehouse(), workshop.home
     name, iteration = parse_iteration_key(context.partition_key)
-    campaign = load_campaign(name)
+    warehouse, home, campaign = workshop.warehouse(), workshop.home, load_campaign(name)
     used = consume(warehouse, "rollouts", context.partition_key)
-    parent = parent_batch(warehouse, name, iteration)
-    data = consume(warehouse, "task_dataset", name)
+    parent, data = parent_batch(warehouse, name, iteration), consume(warehouse, "task_dataset", name)
     policy = training.served(warehouse, parent)
-    model = models.resolve_model(campaign.policy, home.models, campaign.revision)
     collected, left_out = sound_rollouts(warehouse, stored.read_rollouts(warehouse, used))
     scored = training.score(collected, campaign, home.jobs / f"rows-{used.batch_id}")
-    fates = scored.counts | counted(left_out)
-    job = jobs.UpdateJob(
-        base_model_name=model.name,
-        base_model_path=str(model.path),
-        base_model_fingerprint=model.fingerprint,
-        parent_checkpoint_id=policy.policy_id,
-        parent_adapter_path=policy.adapter_path,
-        seed=campaign.seed,
-        rows_path=str(scored.rows_path),
-        artefacts_dir=str(home.artefacts),
-        batch_ids=(used.batch_id,),
-        code_version=source_version(),
-        config=campaign.update,
-    )
+    job = training.update_job(campaign, home, policy, scored.rows_path, used)
     result = training.run_job(context, pipes, job, home)
+    fates = scored.counts | counted(left_out)
     update_id, tables = training.checkpoint_tables(
-        result, name, iteration, job, policy.policy_id, rollouts_batch=used, fates=fates
+        result, name, iteration, job, policy.policy_id, rollouts_batch_id=used.batch_id, fates=fates
     )
     tables["rewards"] = [{**row, "update_id": update_id} for row in scored.reward_rows]
-    recorded = record(
-        context,
-        warehouse,
-        tables,
-        inputs=[used, parent, data],
-        data_version=result.manifest.adapter_sha256,
-        metadata=report.training_run(result.steps, {**training.facts(result), **fates}),
-        givens=[given_campaign(name, campaign)],
-    )
-    return recorded._replace(metadata={**(recorded.metadata or {}), **shown_lineage(warehouse, result.checkpoint_id)})
+    return record_checkpoint(context, warehouse, (name, campaign), result, tables, [used, parent, data], [], fates)
 
 
 @dg.asset(
@@ -172,10 +147,9 @@ def evaluation(context: dg.AssetExecutionContext, workshop: Workshop, engines: E
     warehouse = workshop.warehouse()
     name, iteration = parse_iteration_key(context.partition_key)
     campaign = load_campaign(name)
-    data = consume(warehouse, "task_dataset", name)
+    data, begun = (consume(warehouse, asset, name) for asset in ("task_dataset", "baseline"))
     policy = consume(warehouse, "checkpoint", context.partition_key)
     engine = engines.policy(campaign, workshop.home)
-    begun = consume(warehouse, "baseline", name)
     base = [each for each in stored.read_rollouts(warehouse, begun) if each.policy_id == engine.model.fingerprint]
     due = campaign.evaluation.due(iteration)
     found = evaluate(warehouse, engine, campaign, name, iteration, data, policy, base) if due else Evaluated.nothing()

@@ -14,8 +14,8 @@ from dagster_project.commands.console import AsJson, as_stored, echo, echo_json,
 from dagster_project.home import Home
 
 if TYPE_CHECKING:
-    from dagster_project.commands.env_play import Play, Reply
     from envs.environment import Environment
+    from envs.play import Notation, Play, Reply
     from warehouse.warehouse import Warehouse
 
 env_app = typer.Typer(no_args_is_help=True, help="List environments, play one by hand, serve one over MCP.")
@@ -32,8 +32,8 @@ class Transport(StrEnum):
 @env_app.command("list")
 def env_list(as_json: AsJson = False) -> None:
     """The newest environment of each domain."""
-    from dagster_project.finding import newest_environments
     from generators.discovery import unusable
+    from warehouse.queries.lookup import newest_environments
 
     for problem in unusable().values():
         stderr.print(f"[yellow]warning[/yellow] {as_stored(problem)}", soft_wrap=True)
@@ -52,7 +52,7 @@ def env_list(as_json: AsJson = False) -> None:
 @env_app.command("show")
 def env_show(name: Name, as_json: AsJson = False) -> None:
     """What an environment says of itself; with --json its whole specification, which `Environment.open` reads."""
-    from dagster_project.commands.env_play import Play
+    from envs.play import Play
 
     environment = _environment(_warehouse(), name)
     if as_json:
@@ -62,7 +62,7 @@ def env_show(name: Name, as_json: AsJson = False) -> None:
         f"{table.name}({', '.join(['id', *(column.name for column in table.columns)])})"
         for table in environment.spec.tables
     ]
-    echo("\n\n".join([Play(environment).opening().text, "\n".join(tables)]))
+    echo("\n\n".join([Play(environment, _notation()).opening().text, "\n".join(tables)]))
 
 
 @env_app.command("play")
@@ -76,13 +76,13 @@ def env_play(
     Reads lines from a pipe as well; `--json` prints one object per line. Exits with 1 if the last verdict was not
     `solved`.
     """
-    from dagster_project.commands.env_play import Play
-    from dagster_project.finding import NotFound, find_task
+    from envs.play import Play
+    from warehouse.queries.lookup import NotFound, find_task
 
     warehouse = _warehouse()
     with _environment(warehouse, name) as environment:
         try:
-            play = Play(environment, find_task(warehouse, environment.id, task) if task else None)
+            play = Play(environment, _notation(), find_task(warehouse, environment.id, task) if task else None)
         except NotFound as error:
             raise fail(error, 2) from error
         _show(play.opening(), as_json)
@@ -106,23 +106,31 @@ def env_serve(
     as_json: AsJson = False,
 ) -> None:
     """Serve the environment's tools over MCP; each session is an episode of its own, rolled back at its end."""
-    from dagster_project.commands import env_mcp
+    from envs import mcp
 
     environment = _environment(_warehouse(), name)
     if transport is Transport.STDIO:
         stderr.print(f"{environment.spec.domain} {environment.id}: MCP on stdin and stdout", highlight=False)
         with suppress(KeyboardInterrupt):
-            env_mcp.serve_stdio(environment)
+            mcp.serve_stdio(environment)
         return
     try:
-        listening = env_mcp.listen(port)
+        listening = mcp.listen(port)
     except OSError as error:
         stderr.print(f"port {port} cannot be listened on ({error.strerror}). Choose another, or 0 for a free one.")
         raise typer.Exit(2) from error
-    told = {"url": env_mcp.address(listening), "environment": environment.id}
+    told = {"url": mcp.address(listening), "environment": environment.id}
     echo(json_text(told) if as_json else told["url"])
     with suppress(KeyboardInterrupt):
-        env_mcp.serve_http(environment, listening, max_sessions)
+        mcp.serve_http(environment, listening, max_sessions)
+
+
+def _notation() -> "Notation":
+    """That of small policies."""
+    from envs.play import Notation
+    from trainer.dialect import parse_turn, signature, user_message
+
+    return Notation(parse_turn, signature, user_message)
 
 
 def _warehouse() -> "Warehouse":
@@ -134,9 +142,9 @@ def _warehouse() -> "Warehouse":
 
 def _environment(warehouse: "Warehouse", name: str) -> "Environment":
     """The environment of that name, loaded; an unknown name, or one that loads no more, ends the command with 2."""
-    from dagster_project.finding import NotFound, find_environment
     from envs.environment import Environment
     from envs.errors import SpecError
+    from warehouse.queries.lookup import NotFound, find_environment
 
     try:
         return Environment.load(find_environment(warehouse, name))

@@ -1,7 +1,9 @@
 """`envloom export`: tasks, rollouts, examples and preferences as Hugging Face datasets."""
 
 import re
+from collections.abc import Sequence
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +13,8 @@ from dagster_project.commands.console import AsJson, as_stored, echo, echo_json,
 from dagster_project.home import Home
 
 if TYPE_CHECKING:
-    from dagster_project.export.run import Exported, Wanted
+    from warehouse.export.run import Exported, Wanted
+    from warehouse.warehouse import Warehouse
 
 
 class Dataset(StrEnum):
@@ -51,7 +54,8 @@ def export(
 ) -> None:
     """Write a folder that `datasets.load_dataset` reads, with a card that says what is in it and where it is from."""
     from dagster_project.asset_names import ASSET_NAMES
-    from dagster_project.export.run import Wanted
+    from dagster_project.runtime import source_version
+    from warehouse.export.run import Wanted
     from warehouse.export.selection import Selection
 
     own = {Dataset.ROLLOUTS: no_tokens, Dataset.SFT: solved_rollouts}
@@ -67,6 +71,7 @@ def export(
     wanted = Wanted(
         selection=Selection(ASSET_NAMES, campaign or None, batch or None),
         out=(out or home.root / "exports" / _folder_name(dataset, campaign or batch)).resolve(),
+        code_version=source_version(),
         licence=licence,
         model_licences={name: of for name, _, of in told},
         unproven_too=unproven,
@@ -95,25 +100,42 @@ def export(
 def _export(
     dataset: Dataset, home: Home, wanted: "Wanted", no_tokens: bool, solved: bool, pairs: Pairs, min_margin: float
 ) -> "Exported":
-    from dagster_project.export.datasets import export_preferences, export_rollouts, export_tasks
+    from dagster_project.export.messages import Teller
     from dagster_project.export.sft import export_sft
     from serving.errors import ServingError
     from trainer.golden import GoldenFailed
     from warehouse.errors import WarehouseError
+    from warehouse.export.datasets import export_preferences, export_rollouts, export_tasks
     from warehouse.export.rollouts import Pairing
+    from warehouse.warehouse import Warehouse
 
     try:
+        warehouse = Warehouse(home.warehouse, home.parts)
+        teller = Teller(warehouse)
         match dataset:
             case Dataset.TASKS:
-                return export_tasks(home, wanted)
+                return export_tasks(warehouse, wanted, teller)
             case Dataset.ROLLOUTS:
-                return export_rollouts(home, wanted, tokens=not no_tokens)
+                return export_rollouts(warehouse, wanted, teller, tokens=not no_tokens)
             case Dataset.SFT:
                 return export_sft(home, wanted, solved_rollouts=solved)
             case Dataset.PREFERENCES:
-                return export_preferences(home, wanted, Pairing("all" if pairs is Pairs.ALL else "best", min_margin))
+                pairing = Pairing("all" if pairs is Pairs.ALL else "best", min_margin)
+                return export_preferences(warehouse, wanted, teller, pairing, partial(_default_weights, warehouse))
     except (WarehouseError, ServingError, GoldenFailed) as error:
         raise fail(error) from error
+
+
+def _default_weights(warehouse: "Warehouse", batch_ids: Sequence[str]) -> dict[str, float] | None:
+    """What counts where a user states no preference; None where nothing tells the campaign's settings."""
+    from dagster_project.campaign import CampaignError
+    from dagster_project.recorded_campaign import campaign_of
+
+    try:
+        campaign = campaign_of(warehouse, [warehouse.batch(batch_id) for batch_id in batch_ids])
+    except CampaignError:
+        return None
+    return {name: getattr(campaign.rewards, name) for name in ("accuracy", "cost", "latency")}
 
 
 def _token(variable: str) -> str:

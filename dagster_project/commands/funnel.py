@@ -5,10 +5,10 @@ from typing import Annotated, Any
 import typer
 
 from dagster_project.commands.console import AsJson, as_stored, echo_json, stderr, terminal
-from dagster_project.funnel import measure
+from dagster_project.commands.summary import table
 from dagster_project.home import Home
-from dagster_project.summary import table
 from serving.amounts import token_cost
+from warehouse.queries.funnel import measure
 from warehouse.warehouse import Warehouse
 
 

@@ -10,9 +10,9 @@ from rich.tree import Tree
 
 from dagster_project.commands.console import AsJson, as_stored, echo, echo_json, fail, stderr, terminal
 from dagster_project.home import Home
-from dagster_project.lineage_fold import SINGLES, Folded, fold, fold_to_fit
 from warehouse.errors import UnknownRecord
 from warehouse.lineage import Lineage, made_in, trace
+from warehouse.queries.lineage_fold import SINGLES, Folded, fold, fold_to_fit
 from warehouse.warehouse import Warehouse
 
 

@@ -8,23 +8,17 @@ from rich.console import Console
 
 from dagster_project.commands.console import AsJson, as_stored, echo, fail, terminal
 from dagster_project.commands.env import Name
+from dagster_project.commands.summary import table
 from dagster_project.home import Home
-from dagster_project.proving import Proven, prove_all
-from dagster_project.summary import table
 from envs.environment import Environment
 from envs.proof import POLICY, CheckOutcome
-from envs.task import Task
+from envs.proof.prove_all import Proven, prove_all
 from generators.decontamination import read_held_out
-
-_CANDIDATES = """
-SELECT DISTINCT t.id, t.record FROM batch_tasks t JOIN batches b USING (batch_id)
-WHERE b.asset = 'candidate_tasks' AND t.environment_id = ? ORDER BY t.id
-"""
 
 
 def prove(name: Name, as_json: AsJson = False) -> None:
     """Prove an environment's candidate tasks and audit their verifiers; exits with 1 if they do not discriminate."""
-    from dagster_project.finding import NotFound, find_environment
+    from warehouse.queries.lookup import NotFound, candidate_tasks, find_environment
     from warehouse.warehouse import Warehouse
 
     home = Home.here()
@@ -33,9 +27,7 @@ def prove(name: Name, as_json: AsJson = False) -> None:
         environment = Environment.load(find_environment(warehouse, name))
     except NotFound as error:
         raise fail(error, 2) from error
-    records = warehouse.query(_CANDIDATES, [environment.id])["record"]
-    candidates = [Task.model_validate_json(record) for record in records]
-    found = prove_all(environment, candidates, read_held_out(home.held_out_files()))
+    found = prove_all(environment, candidate_tasks(warehouse, environment.id), read_held_out(home.held_out_files()))
     if as_json:
         echo(found.audit.model_dump_json())
     else:

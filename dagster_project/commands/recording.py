@@ -1,7 +1,6 @@
 """Recording a domain: its synthesis by a live model or by batches, kept as a file for machines without a model."""
 
 from dataclasses import asdict
-from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,14 +8,10 @@ import typer
 
 from dagster_project.commands.console import AsJson, as_stored, echo, echo_json, fail, json_text, stderr
 from dagster_project.home import Home
-from dagster_project.synthesist import RECORDING, Synthesist, SynthesistNotSet, synthesist_here
-from envs.environment import Environment
-from generators.brief import DomainError, load_brief
-from generators.candidates import propose_candidates
-from generators.discovery import domain_folder
-from generators.domain import synthesise
-from generators.hooked import load_hooks
-from generators.stage import StageFailed
+from dagster_project.synthesist import Synthesist, synthesist_here
+from generators.brief import DomainError
+from generators.recording import record_domain
+from generators.stage import StageFailed, SynthesistNotSet
 from serving.batch import BatchFile, import_answers
 from serving.credentials import published
 from serving.errors import AnswersPending, ServingError
@@ -26,32 +21,11 @@ from serving.store import CallStore
 answers_app = typer.Typer(no_args_is_help=True, help="Bring in the answers of a batch.")
 
 
-def record_domain(name: str, home: Home, synthesist: Synthesist) -> dict[str, Any]:
-    """Synthesise and write every call into the domain's folder. What the ledger holds is not asked again.
-
-    Raises AnswersPending in batch mode, until every answer has been imported.
-    """
-    folder = domain_folder(name)
-    ledger = synthesist.ledger(name, home)
-    brief, hooks = load_brief(folder), load_hooks(name)
-    made = synthesise(brief, name, ledger, hooks)
-    wording = propose_candidates(brief, Environment.load(made.spec), ledger, hooks).wording
-    engine = "batch" if synthesist.mode == "batch" else installed_vllm()
+def _asked(synthesist: Synthesist) -> str:
+    """What the calls are answered by, for the recording's header."""
     if synthesist.base_url:
-        engine = published(f"{synthesist.model}@{synthesist.base_url}").removeprefix(f"{synthesist.model}@")
-    header = {
-        "model": ledger.model,
-        "engine": engine,
-        "recorded": date.today().isoformat(),
-        "prompts": {call.request.template: call.request.template_sha256 for call in ledger.calls(ledger.used)},
-    }
-    ledger.export_extract(folder / RECORDING, ledger.used, header)
-    return {
-        "recording": str(folder / RECORDING),
-        "calls": len(ledger.used),
-        "tools": len(made.spec.tools),
-        "phrased": sum(phrasing.call_id is not None for phrasing in wording.phrasings.values()),
-    }
+        return published(f"{synthesist.model}@{synthesist.base_url}").removeprefix(f"{synthesist.model}@")
+    return "batch" if synthesist.mode == "batch" else installed_vllm()
 
 
 def record(
@@ -69,7 +43,8 @@ def record(
         raise fail(ValueError(f"--mode {mode}: use live or batch"), 2)
     chosen = {key: value for key, value in (("model", model), ("base_url", base_url)) if value}
     try:
-        told = record_domain(name, Home.here().prepare(), synthesist_here(mode=mode, **chosen))
+        home, synthesist = Home.here().prepare(), synthesist_here(mode=mode, **chosen)
+        told = record_domain(name, lambda: synthesist.ledger(name, home), _asked(synthesist))
     except AnswersPending as pending:
         if as_json:
             echo_json({"pending": [_told(batch) for batch in pending.batches]})

@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from dagster_project.commands.console import AsJson, echo, fail, json_text
-from dagster_project.finding import NotFound
 from dagster_project.home import Home
+from warehouse.queries.lookup import NotFound
 
 
 def campaign_report(
@@ -16,7 +16,7 @@ def campaign_report(
     as_json: AsJson = False,
 ) -> None:
     """Write a campaign's figures, plots and transcripts as one page that opens without a network; say where it is."""
-    from dagster_project.html_report import write_report
+    from dagster_project.transcripts import write_report
 
     try:
         file = write_report(Home.here(), campaign, to)

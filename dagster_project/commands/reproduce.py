@@ -11,9 +11,9 @@ import typer
 from rich.console import Console
 
 from dagster_project.commands.console import AsJson, as_stored, echo, echo_json, fail, json_text, stderr, terminal
-from dagster_project.finding import NotFound
 from dagster_project.home import Home
 from dagster_project.named_errors import NAMED
+from warehouse.queries.lookup import NotFound
 
 _COLOURS = {"identical": "green", "different": "red", "not reproducible here": "yellow", "taken over": "dim"}
 
@@ -133,7 +133,7 @@ def bundle(
     """One archive with everything that a checkpoint was made from; `envloom reproduce` takes it on another machine."""
     from dagster_project.reproduction.bundles import BundleBroken, write_bundle
     from dagster_project.reproduction.scratch import NotHere
-    from dagster_project.reproduction.target import find_target
+    from warehouse.queries.checkpoint_history import find_target
     from warehouse.warehouse import Warehouse
 
     home = Home.here()

@@ -1,1 +1,1 @@
-"""What `envloom export` writes: tasks, rollouts, preferences and examples, for other tools to read."""
+"""What exports need of campaigns and the trainer beside the warehouse: words, settings, supervised examples."""

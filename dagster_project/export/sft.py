@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dagster_project.campaign import Campaign, CampaignError
-from dagster_project.export.examples import Example, Overheard, golden_examples, solved_example
-from dagster_project.export.run import Export, Exported, Wanted
 from dagster_project.home import Home
 from dagster_project.recorded_campaign import campaign_of
 from envs.spec import EnvironmentSpec
@@ -17,16 +15,18 @@ from serving.models import resolve_model
 from trainer.checkpoint import CheckpointManifest
 from trainer.conversation import load_tokenizer
 from trainer.dialects.choice import dialect_for
+from trainer.examples import Example, Overheard, golden_examples, solved_example
 from trainer.golden import Equipment
 from trainer.rollout import from_rows
 from trainer.rows import TrainingRow, rows_sha256
 from warehouse.export.folder import DatasetFolder, ExportRefused
 from warehouse.export.quarantined import quarantined_tasks
 from warehouse.export.rollout_columns import COMPLETIONS, EXAMPLES, TOKENS
+from warehouse.export.run import Export, Exported, Wanted
 from warehouse.export.staging import rows, stage
 from warehouse.export.tasks import specs_of
 from warehouse.rows.environments import golden_environments
-from warehouse.warehouse import Batch
+from warehouse.warehouse import Batch, Warehouse
 
 _TRAIN_TASKS = """
 SELECT t.id, t.environment_id, t.record
@@ -56,7 +56,7 @@ def export_sft(home: Home, wanted: Wanted, *, solved_rollouts: bool = False) -> 
 
     Raises ExportRefused, WarehouseError, ServingError (the policy's tokenizer cannot be had) and GoldenFailed.
     """
-    export = Export(home, wanted, EXAMPLES, COMPLETIONS, TOKENS)
+    export = Export(Warehouse(home.warehouse, home.parts), wanted, EXAMPLES, COMPLETIONS, TOKENS)
     batch = wanted.selection.dataset(export.warehouse)
     rendering = _rendering(export, batch, home)
     bad = quarantined_tasks(export.warehouse, [batch.batch_id])

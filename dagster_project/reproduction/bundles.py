@@ -25,7 +25,6 @@ from dagster_project.home import Home
 from dagster_project.reproduction.containment import BundleBroken, path_inside
 from dagster_project.reproduction.header import HEADER, VERSION, BundledBatch, BundleHeader
 from dagster_project.reproduction.scratch import NotHere, hooks_file, page_file
-from dagster_project.reproduction.target import Target
 from dagster_project.reproduction.unpacking import default_most_bytes, unpack
 from envs.record import canonical_json, content_id
 from warehouse.copying import edges_of, givens_of, inputs_of, runtime_of
@@ -33,6 +32,7 @@ from warehouse.errors import DiskFull, WarehouseBusy, WarehouseError
 from warehouse.givens import Given
 from warehouse.lineage import Edge
 from warehouse.parts import to_arrow
+from warehouse.queries.checkpoint_history import Target
 from warehouse.tables import TABLES
 from warehouse.warehouse import Batch, Warehouse
 

@@ -18,12 +18,13 @@ from envs.environment import Environment
 from envs.proof import Audit
 from envs.proof.check import CheckOutcome
 from envs.spec import EnvironmentSpec
+from envs.summary import ALL, Summary
 from envs.task import Rejection, Task
 from serving.endpoint import LlmCall
 from trainer.advantages import reward_rows
 from trainer.checkpoint import CheckpointManifest
 from trainer.difficulty import difficulties
-from trainer.evaluate import ALL, Summary, summarise
+from trainer.evaluate import summarise
 from trainer.rollout import Rollout, rollouts_from
 from trainer.settings import UpdateConfig, WarmStartConfig
 from warehouse.copying import inputs_of

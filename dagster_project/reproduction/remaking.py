@@ -17,7 +17,6 @@ import dagster as dg
 
 from dagster_project.code_versions import MADE_BY
 from dagster_project.definitions import ASSETS
-from dagster_project.lineage import SOURCE_VERSION
 from dagster_project.partitions import ITERATIONS
 from dagster_project.reproduction.containment import BundleBroken
 from dagster_project.reproduction.engines import RecordedEngines, SharedEngines
@@ -33,6 +32,7 @@ from dagster_project.reproduction.scratch import (
 )
 from dagster_project.resources import Synthesist, Workshop
 from dagster_project.runner import QUIET
+from dagster_project.runtime import SOURCE_VERSION
 from warehouse.compare import Comparison, Leeway, compare
 from warehouse.copying import inputs_of
 from warehouse.warehouse import Batch

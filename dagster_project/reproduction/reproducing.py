@@ -11,7 +11,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from dagster_project.home import REPOSITORY, Home
-from dagster_project.lineage import source_version
 from dagster_project.reproduction.bundles import open_bundle
 from dagster_project.reproduction.causes import Causes, explained
 from dagster_project.reproduction.containment import BundleBroken
@@ -19,10 +18,11 @@ from dagster_project.reproduction.naming import require_names
 from dagster_project.reproduction.outcome import Finding, Status
 from dagster_project.reproduction.plan import Mode, Plan
 from dagster_project.reproduction.scratch import Inputs, environment_of, give_inputs, make_scratch
-from dagster_project.reproduction.target import Target, find_target
 from dagster_project.reproduction.trust import Permission, environment_for, require_permission
 from dagster_project.reproduction.verifying import verify
+from dagster_project.runtime import source_version
 from warehouse.errors import UnknownBatch
+from warehouse.queries.checkpoint_history import Target, find_target
 from warehouse.warehouse import Batch, Warehouse
 
 

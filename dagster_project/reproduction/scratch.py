@@ -20,10 +20,9 @@ from dagster_project.home import Home
 from dagster_project.recorded_campaign import recorded_settings
 from dagster_project.reproduction.containment import BundleBroken, path_inside, shortened, write_inside
 from dagster_project.reproduction.naming import campaign_name
-from dagster_project.resources import RECORDING
 from envs.record import content_id
 from generators.brief import Brief
-from generators.discovery import ALONE, VARIABLE, domain_folder
+from generators.discovery import ALONE, RECORDING, VARIABLE, domain_folder
 from generators.hooks import FILE
 from generators.yaml_documents import yaml_text
 from serving.endpoint import LlmCall

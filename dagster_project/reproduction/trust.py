@@ -17,9 +17,9 @@ from dagster_project.home import Home
 from dagster_project.recorded_campaign import recorded_settings
 from dagster_project.reproduction.plan import Mode
 from dagster_project.reproduction.scratch import Inputs, hooks_of
-from dagster_project.reproduction.target import Target
 from serving.errors import ServingError
 from serving.models import fingerprint_here, is_hub_id
+from warehouse.queries.checkpoint_history import Target
 from warehouse.warehouse import Batch, Warehouse
 
 ADDRESSES = ("base_url", "base_urls", "address")

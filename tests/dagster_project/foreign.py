@@ -20,7 +20,6 @@ from dagster_project.cli import app
 from dagster_project.giving import given_campaign
 from dagster_project.home import Home
 from dagster_project.reproduction.bundles import write_bundle
-from dagster_project.reproduction.target import find_target
 from envs.record import canonical_json, content_id
 from generators.brief import Brief
 from serving.models import fingerprint_here
@@ -35,6 +34,7 @@ from trainer.checkpoint import (
 )
 from trainer.settings import UpdateConfig
 from warehouse.givens import Given
+from warehouse.queries.checkpoint_history import find_target
 from warehouse.tables import TABLES
 from warehouse.warehouse import Batch, Warehouse
 

@@ -13,9 +13,9 @@ import pytest
 from dagster_project.code_versions import MADE_BY, code_version
 from dagster_project.definitions import defs
 from dagster_project.home import REPOSITORY
-from dagster_project.proving import prove_all
 from dagster_project.sources import FOLLOWED, Sources, UnknownCode
 from envs.environment import Environment
+from envs.proof.prove_all import prove_all
 from generators.brief import load_brief
 from generators.candidates import propose_candidates
 from generators.domain import synthesise

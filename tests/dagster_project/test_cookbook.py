@@ -18,7 +18,6 @@ from typer.testing import CliRunner
 from dagster_project.cli import app
 from dagster_project.commands import query
 from dagster_project.home import Home
-from dagster_project.lineage_fold import fold, fold_to_fit
 from dagster_project.lineage_mermaid import mermaid
 from dagster_project.lineage_picture import shown_lineage
 from dagster_project.runtime import runtime_row
@@ -26,6 +25,7 @@ from serving.models import ResolvedModel
 from tests.dagster_project.played import play, store
 from trainer.conversation import load_tokenizer
 from warehouse.lineage import Edge, Lineage, Link, Node, trace
+from warehouse.queries.lineage_fold import fold, fold_to_fit
 from warehouse.tables import TABLES
 from warehouse.warehouse import Warehouse
 

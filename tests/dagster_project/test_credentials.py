@@ -9,8 +9,9 @@ import pytest
 
 from dagster_project.campaign import CampaignError, load_campaign
 from dagster_project.home import Home
-from dagster_project.synthesist import StageModel, Synthesist, SynthesistNotSet, synthesist_here
+from dagster_project.synthesist import StageModel, Synthesist, synthesist_here
 from generators.discovery import domain_folder
+from generators.stage import SynthesistNotSet
 from tests.command import run_envloom
 from tests.serving.provider import Provider, ProviderError, Recorded, request, serving, shouting
 from warehouse.warehouse import Warehouse

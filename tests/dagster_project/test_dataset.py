@@ -12,11 +12,11 @@ from dagster_project import campaign as campaigns
 from dagster_project.campaign import CampaignError, load_campaign
 from dagster_project.definitions import ASSETS
 from dagster_project.home import REPOSITORY, Home
-from dagster_project.lineage import consume
-from dagster_project.proving import prove_all
+from dagster_project.record import consume
 from dagster_project.resources import resources
 from envs.environment import Environment
 from envs.proof import HeldOutRequest
+from envs.proof.prove_all import prove_all
 from envs.task import Fact, Task
 from tests.fixtures import call, make_task, shop_spec, shop_tasks
 from warehouse.rows.environments import environment_row, tool_rows

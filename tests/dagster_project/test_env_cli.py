@@ -15,17 +15,17 @@ from mcp import Client, MCPError, StdioServerParameters
 from typer.testing import CliRunner, Result
 
 from dagster_project.cli import app
-from dagster_project.commands.env_mcp import mcp_server
-from dagster_project.commands.env_play import Play
-from dagster_project.finding import find_environment, find_task
 from dagster_project.home import REPOSITORY, Home
-from dagster_project.lineage import consume
+from dagster_project.record import consume
 from envs.environment import Environment
+from envs.mcp import mcp_server
+from envs.play import Notation, Play
 from envs.spec import Parameter, Returns, Tool
 from envs.task import Task, ToolCall
 from envs.tools import ToolResult
 from tests.fixtures import shop_spec
-from trainer.dialect import render_answer, render_call
+from trainer.dialect import parse_turn, render_answer, render_call, signature, user_message
+from warehouse.queries.lookup import find_environment, find_task
 from warehouse.rows.tasks import read_tasks
 from warehouse.warehouse import Warehouse
 
@@ -202,7 +202,9 @@ def test_words_of_python_are_names_by_hand_and_over_mcp() -> None:
             return await text(client, KEYWORDS)
 
     assert json.loads(asyncio.run(by_client())) == KEYWORDS.arguments
-    [result] = Play(environment).reply(render_call(KEYWORDS)).content["results"]
+    [result] = (
+        Play(environment, Notation(parse_turn, signature, user_message)).reply(render_call(KEYWORDS)).content["results"]
+    )
     assert result == {"ok": True, "value": KEYWORDS.arguments}
 
 
@@ -246,20 +248,6 @@ def test_nothing_about_tasks_or_verdicts_is_served(library: Environment, warehou
     assert not re.search("golden|verdict|goal|proof|proven", seen, re.IGNORECASE)
     for instruction in warehouse.query("SELECT instruction FROM tasks")["instruction"]:
         assert instruction not in seen
-
-
-def test_a_broken_environment_is_a_protocol_error_for_its_session_only() -> None:
-    overflow = Tool(name="breaks", description="", returns=Returns(sql="SELECT abs(-9223372036854775807 - 1) AS x"))
-    server = mcp_server(Environment.load(shop_spec(tools=(*shop_spec().tools, overflow))))
-
-    async def break_one() -> None:
-        async with Client(server, mode="legacy") as one, Client(server, mode="legacy") as other:
-            for tool, arguments in (("breaks", {}), ("get_order", {"order_id": "ORD-1"})):
-                with pytest.raises(MCPError, match=r"environment broken: tool breaks: .*Open another session"):
-                    await one.call_tool(tool, arguments)
-            assert not (await other.call_tool("get_order", {"order_id": "ORD-1"})).is_error
-
-    asyncio.run(break_one())
 
 
 def test_sessions_over_http_do_not_see_each_other(library: Environment, write: ToolCall) -> None:
@@ -306,7 +294,7 @@ def test_a_client_of_the_protocol_without_sessions_is_told_to_shake_hands(librar
 
 
 def test_a_taken_port_is_wrong_use() -> None:
-    from dagster_project.commands.env_mcp import listen
+    from envs.mcp import listen
 
     with listen(0) as taken:
         port = str(taken.getsockname()[1])

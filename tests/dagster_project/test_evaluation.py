@@ -6,15 +6,16 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from dagster_project import history, report
+from dagster_project import report
 from dagster_project.campaign import Campaign
+from dagster_project.commands.summary import gather
 from dagster_project.home import Home
-from dagster_project.plots import Point, pareto_front
-from dagster_project.summary import gather
 from serving.models import ResolvedModel
 from tests.dagster_project.played import CAMPAIGN, WISH, play
 from trainer.conversation import Tokenizer, load_tokenizer
 from trainer.settings import EvaluationConfig
+from warehouse.queries import history
+from warehouse.reports.plots import Point, pareto_front
 from warehouse.warehouse import Warehouse
 
 

@@ -16,7 +16,6 @@ from dagster_project import stored
 from dagster_project.campaign import Campaign, load_campaign
 from dagster_project.cli import app
 from dagster_project.evaluating import collect_into, evaluate
-from dagster_project.export.examples import IGNORED
 from dagster_project.home import Home
 from dagster_project.training import judge
 from envs.environment import Environment
@@ -31,6 +30,7 @@ from tests.trainer.staging import library_spec, talking_task
 from trainer.advantages import reward_rows
 from trainer.baselines import RULES, RuleEngine, rule_policy
 from trainer.conversation import load_tokenizer
+from trainer.examples import IGNORED
 from trainer.jobs import WarmStartJob
 from trainer.warm_start import load_examples
 from warehouse.export.folder import SUMS

@@ -12,9 +12,9 @@ from dagster_project.campaign import load_campaign
 from dagster_project.definitions import ASSETS, defs
 from dagster_project.home import Home
 from dagster_project.jobs import LAST_ITERATION, NEXT_ITERATION, next_iteration, rl_iteration, train
-from dagster_project.lineage import NotMaterialised
 from dagster_project.partitions import ITERATIONS
 from dagster_project.pools import set_limits
+from dagster_project.record import NotMaterialised
 from dagster_project.resources import Workshop
 from warehouse.warehouse import Warehouse
 

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from dagster_project.cli import app
 from dagster_project.home import Home
-from dagster_project.html_report import write_report
+from dagster_project.transcripts import write_report
 from serving.models import ResolvedModel
 from tests.dagster_project.played import HOSTILE, play
 from trainer.conversation import load_tokenizer

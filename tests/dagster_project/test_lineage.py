@@ -11,7 +11,7 @@ import pytest
 
 from dagster_project.definitions import ASSETS
 from dagster_project.home import REPOSITORY, Home
-from dagster_project.lineage import NotMaterialised, consume
+from dagster_project.record import NotMaterialised, consume
 from dagster_project.resources import resources
 from dagster_project.runner import Step, StepFailed, run_steps
 from envs.spec import EnvironmentSpec

@@ -7,16 +7,16 @@ import pytest
 from typer.testing import CliRunner
 
 from dagster_project.cli import app
-from dagster_project.finding import find_environment
 from dagster_project.home import Home
-from dagster_project.lineage import consume
-from dagster_project.proving import prove_all
+from dagster_project.record import consume
 from dagster_project.report import proof_checks
 from envs.environment import Environment
 from envs.proof import POLICY, Audit, audit
+from envs.proof.prove_all import prove_all
 from envs.task import Task, ToolCall
 from envs.verdict import Verdict
 from tests.fixtures import shop_spec, shop_tasks
+from warehouse.queries.lookup import find_environment
 from warehouse.rows.tasks import read_tasks
 from warehouse.warehouse import Warehouse
 

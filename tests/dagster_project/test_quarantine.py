@@ -11,20 +11,20 @@ from typer.testing import CliRunner
 from dagster_project.assets.loop import parent_batch
 from dagster_project.cli import app
 from dagster_project.home import Home
-from dagster_project.lineage import consume
-from dagster_project.quarantining import (
-    Quarantined,
-    counted,
-    refuse_quarantined,
-    sound_rollouts,
-    training_tasks,
-)
+from dagster_project.record import consume
 from dagster_project.runner import Step, run_steps
 from tests.dagster_project.played import store
 from trainer.rollout import Rollout
 from warehouse.lineage import Edge
 from warehouse.quarantine import lift, marks, quarantine
 from warehouse.rows.tasks import split_of
+from warehouse.soundness import (
+    Quarantined,
+    counted,
+    refuse_quarantined,
+    sound_rollouts,
+    training_tasks,
+)
 from warehouse.warehouse import Warehouse
 
 runner = CliRunner()
@@ -90,13 +90,13 @@ def test_tasks_of_a_quarantined_call_vanish_from_the_next_dataset_and_old_batche
 def test_an_old_dataset_is_trained_on_without_what_was_marked_since(home: Home) -> None:
     warehouse = Warehouse(home.warehouse, home.parts)
     data = consume(warehouse, "task_dataset", "smoke")
-    tasks, none = training_tasks(warehouse, data)
+    tasks, none = training_tasks(warehouse, split_of(warehouse, data, "train"))
     assert none == 0
     bad = tasks[0]
     played = [_rollout(f"r{number}", task.id) for number, task in enumerate(tasks[:3])]
     quarantine(warehouse, ("task", bad.id), "ambiguous")
     quarantine(warehouse, ("rollout", "r2"), "cut by hand")
-    left, quarantined = training_tasks(warehouse, data)
+    left, quarantined = training_tasks(warehouse, split_of(warehouse, data, "train"))
     assert quarantined == 1 and bad.id not in {task.id for task in left} and len(left) == len(tasks) - 1
     kept, left_out = sound_rollouts(warehouse, played)
     assert [rollout.id for rollout in kept] == ["r1"] and counted(left_out) == {"quarantined": 2}
@@ -104,7 +104,7 @@ def test_an_old_dataset_is_trained_on_without_what_was_marked_since(home: Home) 
         sound_rollouts(warehouse, left_out)
     quarantine(warehouse, ("environment", bad.environment_id), "nonsense")
     with pytest.raises(Quarantined, match=rf"all {len(tasks)} training tasks"):
-        training_tasks(warehouse, data)
+        training_tasks(warehouse, split_of(warehouse, data, "train"))
     assert len(split_of(warehouse, data, "train")) == len(tasks)
 
 

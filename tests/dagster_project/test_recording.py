@@ -10,8 +10,9 @@ from typer.testing import CliRunner, Result
 
 from dagster_project.cli import app
 from dagster_project.home import Home
-from dagster_project.synthesist import StageModel, SynthesistNotSet, synthesist_here
+from dagster_project.synthesist import StageModel, synthesist_here
 from generators.discovery import domain_folder
+from generators.stage import SynthesistNotSet
 from serving.errors import AnswersPending, PriceMissing
 from serving.ledger import read_header
 from tests.serving.provider import Provider, Recorded, completion, request, serving
@@ -32,7 +33,7 @@ def library(home: Home, monkeypatch: pytest.MonkeyPatch) -> Path:
     copy = home.root / "library"
     shutil.copytree(domain_folder("library"), copy)
     (copy / "calls.jsonl").unlink()
-    monkeypatch.setattr("dagster_project.commands.recording.domain_folder", lambda _: copy)
+    monkeypatch.setattr("generators.recording.domain_folder", lambda _: copy)
     return copy
 
 

@@ -23,7 +23,6 @@ from dagster_project.home import REPOSITORY, Home
 from dagster_project.jobs import finished_iterations
 from dagster_project.reproduction.bundles import BundleBroken, open_bundle, write_bundle
 from dagster_project.reproduction.outcome import Status
-from dagster_project.reproduction.target import Target, find_target
 from dagster_project.reproduction.verifying import verify
 from dagster_project.runner import Step, run_steps
 from serving.models import ResolvedModel
@@ -33,6 +32,7 @@ from trainer.checkpoint import ADAPTER
 from warehouse.copying import copy_batch
 from warehouse.lake import Lake
 from warehouse.lake_connection import LakeDatabase
+from warehouse.queries.checkpoint_history import Target, find_target
 from warehouse.warehouse import Warehouse
 
 ITERATION = f"{NAME}-0000"

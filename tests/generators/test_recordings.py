@@ -5,13 +5,12 @@ from pathlib import Path
 import pytest
 
 from dagster_project.home import Home
-from dagster_project.resources import RECORDING
 from dagster_project.synthesist import Synthesist
 from envs.environment import Environment
 from envs.proof import prove
 from generators.brief import Brief, load_brief
 from generators.candidates import Candidates, propose_candidates
-from generators.discovery import BUILT_IN
+from generators.discovery import BUILT_IN, RECORDING
 from generators.documents import document_tasks
 from generators.domain import Synthesis, synthesise
 from generators.hooked import DomainHooks

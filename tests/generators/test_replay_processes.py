@@ -14,7 +14,7 @@ REPLAY = """
 import sys
 from pathlib import Path
 from dagster_project.home import Home
-from dagster_project.proving import prove_all
+from envs.proof.prove_all import prove_all
 from dagster_project.synthesist import Synthesist
 from envs.environment import Environment
 from generators.brief import load_brief

@@ -3,9 +3,10 @@
 import pytest
 
 from envs.intervals import wilson_interval
+from envs.summary import Summary
 from envs.task import Toolbox
 from envs.verdict import Outcome
-from trainer.evaluate import Summary, summarise
+from trainer.evaluate import summarise
 from trainer.rollout import Rollout, StopReason, Turn
 
 TOOLBOX = Toolbox(tools=(), call_prices_usd={}, input_usd_per_mtok=0.0, output_usd_per_mtok=0.0)

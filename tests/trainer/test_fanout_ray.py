@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from dagster_project import stored
-from dagster_project.keeping import PartSink
 from envs.environment import Environment
 from envs.task import Task
 from serving.endpoint import Completion, CompletionRequest
@@ -25,6 +24,7 @@ from trainer.conversation import Tokenizer
 from trainer.fanout import Ended, WorkersLost, fan_out
 from trainer.rollout import Rollout
 from trainer.settings import RolloutConfig, WorkersConfig
+from warehouse.rollout_sink import PartSink
 from warehouse.warehouse import Warehouse
 
 pytest.importorskip("ray")

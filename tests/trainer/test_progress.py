@@ -4,8 +4,8 @@ import io
 
 from rich.console import Console
 
-from dagster_project.watching import watched
 from trainer.fanout import Ended
+from trainer.progress import watched
 
 
 def test_the_line_counts_what_ends_now_and_how_fast() -> None:

@@ -4,15 +4,15 @@ import json
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from envs.environment import Environment
 from envs.episode import describe
 from envs.errors import EnvironmentBroken
+from envs.spec import Tool
 from envs.task import Task, ToolCall
 from envs.tools import ToolResult
 from envs.verdict import Outcome, Verdict
-from trainer.dialect import parse_turn, signature, user_message
 
 HELP = """\
 name(key="value")   call a tool, as a policy writes it
@@ -21,6 +21,26 @@ diff                what the calls have changed so far
 tools, task         the tools; the request
 undo all, restart   begin again
 help, quit"""
+
+
+class Line(Protocol):
+    """A line as the notation reads it: calls, an answer, or the reason why it is neither."""
+
+    @property
+    def calls(self) -> tuple[ToolCall, ...]: ...
+    @property
+    def answer(self) -> str | None: ...
+    @property
+    def malformed(self) -> str | None: ...
+
+
+@dataclass(frozen=True)
+class Notation:
+    """How calls are written, tools listed and a request worded, for people as for a policy."""
+
+    read: Callable[[str], Line]
+    signature: Callable[[Tool], str]
+    request: Callable[[Task], str]
 
 
 @dataclass(frozen=True)
@@ -34,8 +54,9 @@ class Reply:
 class Play:
     """One environment, maybe one task, and the episode at hand. `close` rolls it back."""
 
-    def __init__(self, environment: Environment, task: Task | None = None) -> None:
+    def __init__(self, environment: Environment, notation: Notation, task: Task | None = None) -> None:
         self.environment = environment
+        self.notation = notation
         self.task = task
         self.verdict: Verdict | None = None
         """The last one reached."""
@@ -71,7 +92,7 @@ class Play:
         word, _, rest = line.partition(" ")
         if word == "judge":
             return self._judge(rest.strip())
-        turn = parse_turn(line)
+        turn = self.notation.read(line)
         if turn.answer is not None:
             return self._judge(turn.answer)
         if turn.malformed is not None:
@@ -108,13 +129,13 @@ class Play:
         return Reply(text, {"changes": [change.model_dump() for change in changes]})
 
     def _tools(self) -> Reply:
-        signatures = [signature(tool) for tool in self.environment.spec.tools]
+        signatures = [self.notation.signature(tool) for tool in self.environment.spec.tools]
         return Reply("\n".join(signatures), {"tools": signatures})
 
     def _task(self) -> Reply:
         if self.task is None:
             return Reply("no task", {"task": None})
-        request = user_message(self.task)
+        request = self.notation.request(self.task)
         return Reply(f"Task {self.task.id}:\n{request}", {"task": {"id": self.task.id, "request": request}})
 
     def _restart(self) -> Reply:

@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import Any
 
 from envs.intervals import bootstrap_interval
-from trainer.evaluate import ALL, Summary
+from envs.summary import ALL, Summary
 from warehouse.warehouse import Warehouse
 
 EVALUATIONS = """

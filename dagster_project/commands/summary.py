@@ -6,36 +6,14 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from dagster_project import history
 from dagster_project.campaign import Campaign
 from dagster_project.commands.console import as_stored
 from dagster_project.home import Home
+from warehouse.queries import campaign_summary, history
 from warehouse.warehouse import Warehouse
 
 if TYPE_CHECKING:  # the assets' partitions are read when they are imported: a campaign written after is none of them
     from dagster_project.runner import Ran
-
-REJECTIONS = """
-SELECT domain, stage, reason, count(*) AS rejected FROM current_rejections
-WHERE domain IN (SELECT unnest(?)) GROUP BY ALL ORDER BY domain, rejected DESC, stage, reason
-"""
-TRAINING = """
-SELECT u.iteration, u.parent_checkpoint AS parent, u.checkpoint_id AS checkpoint, u.n_rollouts AS rows,
-  u.n_tokens AS trained_tokens, u.loss, u.grad_norm, u.counts
-FROM current_updates u WHERE u.campaign = ? ORDER BY u.iteration NULLS FIRST
-"""
-TOKENS = """
-SELECT 'synthesis' AS stage, count(*) AS requests,
-  CASE WHEN count(*) = count(prompt_tokens) THEN sum(prompt_tokens) END AS prompt,
-  CASE WHEN count(*) = count(completion_tokens) THEN sum(completion_tokens) END AS completion
-FROM (SELECT DISTINCT id, prompt_tokens, completion_tokens FROM current_llm_calls
-      WHERE partition IN (SELECT unnest($domains)))
-UNION ALL
-SELECT purpose, sum(n_turns), sum(prompt_tokens), sum(completion_tokens)
-FROM (SELECT DISTINCT id, purpose, n_turns, prompt_tokens, completion_tokens FROM current_rollouts
-      WHERE campaign = $campaign)
-GROUP BY purpose ORDER BY stage
-"""
 
 
 def gather(home: Home, name: str, campaign: Campaign, ran: "Sequence[Ran]") -> dict[str, Any]:
@@ -45,10 +23,10 @@ def gather(home: Home, name: str, campaign: Campaign, ran: "Sequence[Ran]") -> d
     return {
         "campaign": name,
         "funnel": history.funnel(warehouse, domains),
-        "rejections": warehouse.query(REJECTIONS, [domains]).to_dicts(),
+        "rejections": campaign_summary.rejections(warehouse, domains),
         "held_out": [_standing(one) for one in history.whole(history.evaluations(warehouse, name))],
-        "training": warehouse.query(TRAINING, [name]).to_dicts(),
-        "tokens": warehouse.query(TOKENS, {"domains": domains, "campaign": name}).to_dicts(),
+        "training": campaign_summary.training(warehouse, name),
+        "tokens": campaign_summary.tokens(warehouse, domains, name),
         "seconds": [{"stage": str(done.step), "seconds": done.seconds} for done in ran],
         "where": {
             "warehouse": str(home.warehouse),

@@ -3,12 +3,10 @@
 Whatever needs no model is checked in any case; what could not be checked is said.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from dagster_project.home import Home
-from dagster_project.synthesist import RECORDING, SynthesistNotSet, synthesist_here
 from envs.environment import Environment
 from envs.proof import Known, Proof, prove
 from envs.spec import EnvironmentSpec
@@ -17,12 +15,12 @@ from generators import diagnosis
 from generators.brief import Brief, DomainError, load_brief
 from generators.candidates import propose_candidates
 from generators.diagnosis import Finding
-from generators.discovery import UnknownDomain, domain_folder
+from generators.discovery import RECORDING, UnknownDomain, domain_folder
 from generators.domain import Synthesis, synthesise
 from generators.hooked import DomainHooks, load_hooks
 from generators.own_tasks import own_tasks
 from generators.phrases import is_drawn
-from generators.stage import Llm, StageFailed
+from generators.stage import Llm, StageFailed, SynthesistNotSet
 from generators.wording import Wording
 from serving.errors import ReplayMiss, ServingError
 
@@ -65,8 +63,11 @@ class Report:
         return {**kept, **told}
 
 
-def check_domain(name: str, home: Home, *, live: bool = False, **settings: str) -> Report:
-    """The report on a domain; `settings` are those of the live synthesist. Raises UnknownDomain."""
+def check_domain(name: str, synthesist: Callable[[], Llm], *, live: bool = False) -> Report:
+    """The report on a domain. `synthesist` gives the model that answers, or the recording if not `live`.
+
+    `synthesist` may raise SynthesistNotSet, which is a problem of the report. Raises UnknownDomain.
+    """
     report = Report(name)
     try:
         folder = domain_folder(name)
@@ -87,8 +88,7 @@ def check_domain(name: str, home: Home, *, live: bool = False, **settings: str) 
         report.not_checked += [{"what": stage, "why": why} for stage in _left_out(hooks)]
         return report
     try:
-        ledger = synthesist_here(mode="live" if live else "recorded", **settings).ledger(name, home)
-        _try_out(report, brief, hooks, ledger)
+        _try_out(report, brief, hooks, synthesist())
     except ReplayMiss as error:
         remedy = f"Record again with `envloom record {name}`: only what is new is asked"
         report.findings.append(Finding(RECORDING, f"does not answer all that is asked: {error}", remedy, "problem"))

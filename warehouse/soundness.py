@@ -4,20 +4,31 @@ Evaluations keep the tasks of their dataset, so that policies stay comparable: a
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Protocol, TypeVar
 
 from envs.task import Rejection, Task
-from trainer.rollout import Rollout
 from warehouse.quarantine import (
     Mark,
     checkpoints_under_quarantine,
     rollouts_under_quarantine,
     tasks_under_quarantine,
 )
-from warehouse.rows.tasks import split_of
-from warehouse.warehouse import Batch, Warehouse
+from warehouse.warehouse import Warehouse
 
 QUARANTINED = "quarantined"
 """The reason of a rejection, and the name under which rollouts left out of an update are counted."""
+
+
+class Attempt(Protocol):
+    """A rollout, as far as quarantine looks at it."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def task_id(self) -> str: ...
+
+
+AttemptType = TypeVar("AttemptType", bound=Attempt)
 
 
 class Quarantined(RuntimeError):
@@ -46,14 +57,16 @@ def _rejection(task: Task, mark: Mark) -> Rejection:
     )
 
 
-def sound_rollouts(warehouse: Warehouse, rollouts: Iterable[Rollout]) -> tuple[list[Rollout], list[Rollout]]:
+def sound_rollouts(
+    warehouse: Warehouse, rollouts: Iterable[AttemptType]
+) -> tuple[list[AttemptType], list[AttemptType]]:
     """(kept, left out): those that are marked, or whose task is under quarantine, are left out.
 
     Raises Quarantined if none is left.
     """
     tasks, marked = tasks_under_quarantine(warehouse), rollouts_under_quarantine(warehouse)
-    kept: list[Rollout] = []
-    left_out: list[Rollout] = []
+    kept: list[AttemptType] = []
+    left_out: list[AttemptType] = []
     for rollout in rollouts:
         (left_out if rollout.id in marked or rollout.task_id in tasks else kept).append(rollout)
     if left_out and not kept:
@@ -71,14 +84,14 @@ def refuse_quarantined(warehouse: Warehouse, policy_id: str) -> None:
         )
 
 
-def training_tasks(warehouse: Warehouse, data: Batch) -> tuple[list[Task], int]:
-    """The train split without tasks under quarantine, and how many these are. Raises Quarantined if none is left."""
-    tasks, rejections = sound_tasks(warehouse, split_of(warehouse, data, "train"))
+def training_tasks(warehouse: Warehouse, train: Iterable[Task]) -> tuple[list[Task], int]:
+    """The tasks of a split that are not under quarantine, and how many are. Raises Quarantined if none is left."""
+    tasks, rejections = sound_tasks(warehouse, train)
     if rejections and not tasks:
         raise Quarantined(f"all {len(rejections)} training tasks are quarantined, such as {rejections[0].detail}.")
     return tasks, len(rejections)
 
 
-def counted(left_out: Sequence[Rollout]) -> dict[str, int]:
+def counted(left_out: Sequence[object]) -> dict[str, int]:
     """Their number by name, as an update counts what became of its rollouts; nothing if there are none."""
     return {QUARANTINED: len(left_out)} if left_out else {}

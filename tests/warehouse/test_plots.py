@@ -1,6 +1,6 @@
 """The Pareto front of cost and success."""
 
-from dagster_project.plots import Point, pareto_front
+from warehouse.reports.plots import Point, pareto_front
 
 
 def point(name: str, cost_usd: float, success: float) -> Point:

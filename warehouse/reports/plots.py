@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dagster_project.history import Evaluation, Mean, Training
 from serving.amounts import levels
+from warehouse.queries.history import Evaluation, Mean, Training
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

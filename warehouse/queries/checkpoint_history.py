@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from dagster_project.finding import NotFound
+from warehouse.queries.lookup import NotFound
 from warehouse.warehouse import Batch, Warehouse
 
 _OF_ITERATION = "SELECT batch_id FROM current_batches WHERE asset = 'checkpoint' AND partition = ?"

@@ -1,33 +1,42 @@
 """Tasks, rollouts and preferences as datasets: what is chosen, how it is told. Rows are the warehouse's affair."""
 
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
-from dagster_project.campaign import CampaignError
-from dagster_project.export.messages import Teller
-from dagster_project.export.run import Export, Exported, Wanted
-from dagster_project.home import Home
-from dagster_project.recorded_campaign import campaign_of
 from envs import taskset
 from envs.spec import EnvironmentSpec
+from envs.task import Task
 from envs.work_folder import work_folder
 from warehouse.export.quarantined import quarantined_tasks
 from warehouse.export.rollout_columns import INSTRUCTIONS, PAIRS, ROLLOUTS, TOKEN_COLUMNS
-from warehouse.export.rollouts import SPLITS, Pairing, Wishes, pair_row, rollout_row
+from warehouse.export.rollouts import SPLITS, Pairing, StoredRollout, Talk, Wishes, pair_row, rollout_row
+from warehouse.export.run import Export, Exported, Wanted
 from warehouse.export.staging import stage
 from warehouse.export.task_columns import ENVIRONMENTS, TASKS, VERL
 from warehouse.export.tasks import STAGED_TASKS, environment_rows, exported_tasks, verl_row
+from warehouse.warehouse import Warehouse
+
+DefaultWeights = Callable[[Sequence[str]], Mapping[str, float] | None]
+"""Ids of batches of rollouts → what counts where a user states no preference; None where the settings are unknown."""
 
 
-def export_tasks(home: Home, wanted: Wanted) -> Exported:
+class Teller(Protocol):
+    """Puts tasks and rollouts into the form of chat APIs: messages, and tools as JSON text."""
+
+    def opening(self, task: Task) -> tuple[list[dict[str, Any]], list[str]]: ...
+
+    def rollout(self, rollout: StoredRollout) -> Talk: ...
+
+
+def export_tasks(warehouse: Warehouse, wanted: Wanted, teller: Teller) -> Exported:
     """The tasks of a dataset with their environments, and once more as verl reads them.
 
     Raises ExportRefused, and WarehouseError for a batch that is not there.
     """
-    export = Export(home, wanted, TASKS, ENVIRONMENTS, VERL)
+    export = Export(warehouse, wanted, TASKS, ENVIRONMENTS, VERL)
     batch = wanted.selection.dataset(export.warehouse)
     bad = quarantined_tasks(export.warehouse, [batch.batch_id])
     export.leave_out_quarantined(bad)
-    teller = Teller(export.warehouse)
     environments: dict[str, None] = {}
     places: dict[str, int] = {}
     task_ids = []
@@ -60,11 +69,10 @@ def export_tasks(home: Home, wanted: Wanted) -> Exported:
         )
 
 
-def export_rollouts(home: Home, wanted: Wanted, *, tokens: bool = True) -> Exported:
+def export_rollouts(warehouse: Warehouse, wanted: Wanted, teller: Teller, *, tokens: bool = True) -> Exported:
     """Attempts at tasks: conversations, tokens, outcomes, rewards, costs. Raises as `export_tasks`."""
     columns = ROLLOUTS if tokens else ROLLOUTS.without(*TOKEN_COLUMNS)
-    export = Export(home, wanted, columns)
-    teller = Teller(export.warehouse)
+    export = Export(warehouse, wanted, columns)
     with export.staged_rollouts() as staged, export.folder() as folder:
         for rollout in staged.rollouts:
             purpose = rollout.row["purpose"]
@@ -80,13 +88,15 @@ def export_rollouts(home: Home, wanted: Wanted, *, tokens: bool = True) -> Expor
         )
 
 
-def export_preferences(home: Home, wanted: Wanted, pairing: Pairing) -> Exported:
+def export_preferences(
+    warehouse: Warehouse, wanted: Wanted, teller: Teller, pairing: Pairing, default_weights: DefaultWeights
+) -> Exported:
     """Pairs of attempts at one task, the one of higher reward chosen, and the preferences stated in words.
 
     Raises as `export_tasks`, and where no two attempts of a group have different rewards.
     """
-    export = Export(home, wanted, PAIRS, INSTRUCTIONS)
-    teller, wishes = Teller(export.warehouse), Wishes()
+    export = Export(warehouse, wanted, PAIRS, INSTRUCTIONS)
+    wishes = Wishes()
     with export.staged_rollouts() as staged, export.folder() as folder:
         for chosen, rejected in pairing.of(wishes.met(staged.rollouts)):
             row = pair_row(chosen, rejected, teller.rollout)
@@ -97,7 +107,7 @@ def export_preferences(home: Home, wanted: Wanted, pairing: Pairing) -> Exported
         for row in wishes.rows():
             folder.add("instructions", "train", row)
         export.leave_out("group without two attempts of different reward", pairing.without_pair)
-        export.notes += _default_weights(export, staged.batch_ids)
+        export.notes += _weights_note(default_weights(staged.batch_ids))
         return export.publish(
             folder,
             staged.batch_ids,
@@ -117,12 +127,8 @@ def _rule(pairing: Pairing) -> str:
     return f"Pairs are {which}{margin}; equal rewards are ordered by id."
 
 
-def _default_weights(export: Export, batch_ids: list[str]) -> list[str]:
-    """What counts where a user states no preference."""
-    try:
-        campaign = campaign_of(export.warehouse, [export.warehouse.batch(batch_id) for batch_id in batch_ids])
-    except CampaignError:
+def _weights_note(weights: Mapping[str, float] | None) -> list[str]:
+    if weights is None:
         return []
-    weights: dict[str, Any] = {name: getattr(campaign.rewards, name) for name in ("accuracy", "cost", "latency")}
-    told = ", ".join(f"{name} {weight:g}" for name, weight in weights.items())
-    return [f"Where `preference.text` is empty, the campaign's own weights made the reward: {told}."]
+    listed = ", ".join(f"{name} {weight:g}" for name, weight in weights.items())
+    return [f"Where `preference.text` is empty, the campaign's own weights made the reward: {listed}."]

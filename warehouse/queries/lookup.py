@@ -18,6 +18,10 @@ _PROVEN = """
 SELECT DISTINCT t.id FROM batch_tasks t JOIN batches p ON p.batch_id = t.batch_id
 WHERE p.asset = 'proven_tasks' AND t.environment_id = ? ORDER BY t.id
 """
+_CANDIDATES = """
+SELECT DISTINCT t.id, t.record FROM batch_tasks t JOIN batches b USING (batch_id)
+WHERE b.asset = 'candidate_tasks' AND t.environment_id = ? ORDER BY t.id
+"""
 RANDOM = "random"
 
 
@@ -57,6 +61,11 @@ def find_task(warehouse: Warehouse, environment_id: str, name: str) -> Task:
         )
         raise NotFound(f"{_how_many('task', name, ids)} of environment {environment_id}. {known}")
     return Task.model_validate_json(warehouse.query("SELECT record FROM tasks WHERE id = ?", [ids[0]])["record"].item())
+
+
+def candidate_tasks(warehouse: Warehouse, environment_id: str) -> list[Task]:
+    """Every candidate task that was stored of the environment, sorted by id."""
+    return [Task.model_validate_json(record) for record in warehouse.query(_CANDIDATES, [environment_id])["record"]]
 
 
 def _how_many(kind: str, name: str, ids: Sequence[str]) -> str:

@@ -1,6 +1,7 @@
 """An environment behind the Model Context Protocol: its tools and its policy, and one episode per session.
 
-No task is known here, so no goal, golden program, proof or verdict can leave through it.
+No task is known here, so no goal, golden program, proof or verdict can leave through it. Nothing else of `envs` imports
+this module or the libraries that it needs.
 """
 
 import asyncio
@@ -9,15 +10,22 @@ import socket
 from importlib.metadata import version
 from typing import Any
 
-import uvicorn
-from anyio import EndOfStream
-from mcp import MCPError, types
-from mcp.server import Server
-from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
-from mcp.server.runner import serve_loop
-from mcp.server.stdio import stdio_server
-from mcp.shared.message import SessionMessage
-from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, MODERN_PROTOCOL_VERSIONS
+try:
+    import uvicorn
+    from anyio import EndOfStream
+    from mcp import MCPError, types
+    from mcp.server import Server
+    from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
+    from mcp.server.runner import serve_loop
+    from mcp.server.stdio import stdio_server
+    from mcp.shared.message import SessionMessage
+    from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, MODERN_PROTOCOL_VERSIONS
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        f"envs.mcp needs the packages `mcp` and `uvicorn`: there is no module {error.name}. Install them with "
+        "`pip install mcp uvicorn`.",
+        name=error.name,
+    ) from error
 
 from envs.environment import Environment
 from envs.episode import Episode

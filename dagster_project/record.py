@@ -4,19 +4,14 @@ Dagster's own pointers name the newest materialisation of any partition, which i
 each input once, opens exactly that batch, and writes the list into its metadata and into `lineage_edges`.
 """
 
-import os
-import subprocess
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import dagster as dg
 
 from dagster_project.asset_tables import row_counts
 from dagster_project.giving import given_marks, given_sources
-from dagster_project.home import REPOSITORY
-from dagster_project.runtime import runtime_row
+from dagster_project.runtime import runtime_row, source_version
 from warehouse.givens import Given
 from warehouse.lineage import Edge
 from warehouse.tables import TABLES
@@ -92,29 +87,3 @@ def record(
             "lineage/runtime": batch.runtime_id,
         },
     )
-
-
-SOURCE_VERSION = "ENVLOOM_SOURCE_VERSION"
-"""Says what this code is where git cannot, and what a reproduction calls itself so as to make the same ids."""
-
-
-def source_version() -> str:
-    """The commit this code is at, with `+dirty` when files differ from it; the release outside a repository."""
-    return os.environ.get(SOURCE_VERSION) or _source_version()
-
-
-@cache
-def _source_version() -> str:
-
-    def git(*words: str) -> str:
-        return subprocess.run(
-            ["git", *words], cwd=REPOSITORY, capture_output=True, text=True, check=True
-        ).stdout.strip()
-
-    try:
-        return git("rev-parse", "HEAD") + ("+dirty" if git("status", "--porcelain", "-uno") else "")
-    except (OSError, subprocess.CalledProcessError):
-        try:
-            return f"envloom-{version('envloom')}"
-        except PackageNotFoundError:
-            return "unknown"

@@ -1,22 +1,20 @@
 """`envloom report`: a campaign as one HTML file that needs nothing else, no network and no script.
 
-What stands in it comes out of the warehouse (`history`, `funnel`, `transcripts`) and is escaped by the template. The
-same warehouse gives the same bytes.
+What stands in it comes out of the warehouse and is escaped by the template. The same warehouse gives the same bytes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from dagster_project import history, plots
-from dagster_project.finding import NotFound
-from dagster_project.funnel import measure
-from dagster_project.history import Evaluation
-from dagster_project.home import Home
-from dagster_project.transcripts import transcripts
+from warehouse.queries import history
+from warehouse.queries.funnel import measure
+from warehouse.queries.history import Evaluation
+from warehouse.queries.lookup import NotFound
+from warehouse.reports import plots
 from warehouse.warehouse import Warehouse
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -31,16 +29,19 @@ SPLITS = {
 """What people call the splits that are evaluated."""
 
 
-def write_report(home: Home, campaign: str, to: Path | None = None) -> Path:
-    """Write the report of a campaign and say where: by default `reports/<campaign>.html`. Raises NotFound."""
-    file = to or home.reports / f"{campaign}.html"
-    page = render(contents(Warehouse(home.warehouse, home.parts), campaign))
+Transcripts = Callable[[Warehouse, str, str, int], list[dict[str, Any]]]
+"""Warehouse, campaign, policy and iteration → rollouts of that evaluation, as the page shows them."""
+
+
+def write_report(warehouse: Warehouse, campaign: str, file: Path, transcripts: Transcripts) -> Path:
+    """Write the report of a campaign into `file`, and give it back. Raises NotFound."""
+    page = render(contents(warehouse, campaign, transcripts))
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(page, encoding="utf-8")
     return file
 
 
-def contents(warehouse: Warehouse, campaign: str) -> dict[str, Any]:
+def contents(warehouse: Warehouse, campaign: str, transcripts: Transcripts) -> dict[str, Any]:
     """Everything the page shows, figures drawn. Raises NotFound for a campaign that was never evaluated."""
     found = history.evaluations(warehouse, campaign)
     if not found:

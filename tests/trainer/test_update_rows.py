@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from dagster_project.training import checkpoint_tables
 from tests.trainer.small import small_job
 from trainer.update import update
+from trainer.update_rows import checkpoint_tables
 
 
 def test_an_update_is_stored_with_the_fate_of_every_rollout_and_the_statistics_of_every_step(tmp_path: Path) -> None:

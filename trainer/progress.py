@@ -16,7 +16,6 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from dagster_project.commands.console import terminal
 from trainer.fanout import Ended, Hear
 
 
@@ -37,7 +36,7 @@ def watched(what: str, total: int, done: int, console: Console | None = None) ->
         SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
         TextColumn("{task.fields[solved]} of {task.fields[ended]} solved"), Rates(), TimeElapsedColumn(),
     )  # fmt: skip
-    with Progress(*columns, console=console or terminal(to_stderr=True)) as progress:
+    with Progress(*columns, console=console or Console(stderr=True, emoji=False, highlight=False)) as progress:
         bar = progress.add_task(what, total=total, completed=done, ended=0, solved=0, tokens=0)
         [line] = progress.tasks
 

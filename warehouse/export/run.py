@@ -5,8 +5,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dagster_project.home import Home
-from dagster_project.lineage import source_version
 from envs.work_folder import work_folder
 from warehouse.export.card import Description, render_card
 from warehouse.export.columns import Configuration
@@ -25,6 +23,8 @@ class Wanted:
 
     selection: Selection
     out: Path
+    code_version: str
+    """The commit of the code that exports; it stands on the card."""
     licence: str = "unknown"
     """Of the dataset, as the hub names licences."""
     model_licences: dict[str, str] = field(default_factory=dict)
@@ -56,8 +56,8 @@ class Staged:
 class Export:
     """One export on its way. Its first configuration is the default one, and must not end empty."""
 
-    def __init__(self, home: Home, wanted: Wanted, *configurations: Configuration) -> None:
-        self.warehouse, self.wanted, self.configurations = Warehouse(home.warehouse, home.parts), wanted, configurations
+    def __init__(self, warehouse: Warehouse, wanted: Wanted, *configurations: Configuration) -> None:
+        self.warehouse, self.wanted, self.configurations = warehouse, wanted, configurations
         self.left_out: dict[str, int] = {}
         self.notes: list[str] = []
         self._simulated = 0
@@ -128,7 +128,7 @@ class Export:
             tags=tuple(tags),
             left_out=self.left_out,
             notes=(*self.notes, *self._about_experts()),
-            code_version=source_version(),
+            code_version=self.wanted.code_version,
             licence=self.wanted.licence,
             model_licences=self.wanted.model_licences,
             line_files=folder.line_files(),

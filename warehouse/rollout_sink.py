@@ -1,10 +1,20 @@
 """The warehouse as the sink of a collection: where workers, here and elsewhere, make their rollouts durable."""
 
 from dataclasses import dataclass
+from typing import Any, Protocol
 
-from dagster_project import stored
-from trainer.rollout import Rollout
 from warehouse.warehouse import Warehouse
+
+
+class Attempt(Protocol):
+    """A rollout that knows its rows."""
+
+    @property
+    def id(self) -> str: ...
+
+    def rows(self) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """Its row of `rollouts`, and those of `turns`."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -18,9 +28,10 @@ class PartSink:
     campaign: str
     iteration: int
 
-    def keep(self, rollout: Rollout) -> None:
+    def keep(self, rollout: Attempt) -> None:
         """Write the rollout with its turns: together or not at all."""
-        self.warehouse.write_bundle(rollout.id, stored.rollout_tables(rollout))
+        row, turns = rollout.rows()
+        self.warehouse.write_bundle(rollout.id, {"rollouts": [row], "turns": turns})
 
     def kept(self) -> set[str]:
         """The ids of the iteration's rollouts, after whatever waits has been taken in."""

@@ -1,0 +1,1 @@
+"""Questions to the warehouse that more than one command or asset asks."""

@@ -1,0 +1,1 @@
+"""What people look at: plots, pages and trees made of what the warehouse holds."""
