@@ -36,7 +36,7 @@ from warehouse.tables import TABLES
 from warehouse.warehouse import Warehouse
 
 runner = CliRunner()
-HALF = SAGE.model_copy(update={"name": "half", "competence": (Competence(probability=0.5),)})
+HALF = SAGE.model_copy(update={"name": "half", "competence": (Competence(probability=0.8),)})
 ROLLOUTS = RolloutConfig(
     samples_per_task=4,
     toolbox=ToolboxConfig(pool=(HALF, FOOL), experts=2, distractors=1, prices="drawn"),
