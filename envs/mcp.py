@@ -22,8 +22,7 @@ try:
     from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, MODERN_PROTOCOL_VERSIONS
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
-        f"envs.mcp needs the packages `mcp` and `uvicorn`: there is no module {error.name}. Install them with "
-        "`pip install mcp uvicorn`.",
+        f"envs.mcp needs `pip install envloom[mcp]`: there is no module {error.name}.",
         name=error.name,
     ) from error
 

@@ -34,6 +34,7 @@ ELSEWHERE = {
     ("serving/conversion.py", "torch"),  # a program of its own, which the extra `train` is needed for
     ("serving/conversion.py", "transformers"),
     ("trainer/fanout_ray.py", "ray"),
+    *(("envs/mcp.py", module) for module in ("anyio", "mcp", "mcp_types", "uvicorn")),
 }
 """Imports that another extra is for."""
 
@@ -99,8 +100,8 @@ def test_an_extra_brings_every_library_that_its_package_imports(room: str, extra
 
 
 def test_the_base_install_is_light() -> None:
-    assert named_by("") == {"apsw", "pydantic", "pydantic-monty", "rensa", "rfc8785"}
-    assert len(installed_by("")) <= 12
+    assert named_by("") == {"apsw", "inflection", "pydantic", "pydantic-monty", "rensa", "rfc8785", "sqlglot"}
+    assert len(installed_by("")) <= 13
 
 
 def test_the_base_install_loads_an_exported_environment_and_proves_a_task(tmp_path: Path) -> None:

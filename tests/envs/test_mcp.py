@@ -31,4 +31,4 @@ def test_serving_without_the_library_of_the_protocol_says_what_to_install() -> N
     """In a process of its own, which cannot import `mcp`; the rest of `envs` does without it."""
     code = "import sys; sys.modules['mcp'] = None; import envs.environment, envs.play; import envs.mcp"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert ran.returncode == 1 and "pip install mcp uvicorn" in ran.stderr.splitlines()[-1]
+    assert ran.returncode == 1 and "envloom[mcp]" in ran.stderr.splitlines()[-1]
