@@ -142,8 +142,8 @@ def test_a_server_elsewhere_is_waited_for_inside_a_running_loop() -> None:
 
 
 def test_no_other_call_of_the_product_starts_a_loop_of_its_own() -> None:
-    # `asyncio.run` fails where a loop runs. The command that serves MCP is a process of its own.
+    # `asyncio.run` fails where a loop runs. A server of MCP over stdio is a process of its own.
     rooms = ("envs", "serving", "generators", "trainer", "warehouse", "dagster_project")
     files = [file for room in rooms for file in (REPOSITORY / room).rglob("*.py")]
     starts = [file.name for file in files if re.search(r"asyncio\.run\(|run_until_complete", file.read_text())]
-    assert sorted(starts) == ["blocking.py", "env_mcp.py"]
+    assert sorted(starts) == ["blocking.py", "mcp.py"]
