@@ -156,5 +156,5 @@ def _box(axes: "Axes", x: float, y: float, group: Group) -> None:
     )  # fmt: skip
     title, below = group.words
     axes.text(x, y + 0.13, title, fontsize=7.5, weight="bold", color=_INK, ha="center", va="center", zorder=4)
-    told = "\n".join(textwrap.wrap(below, 36, max_lines=2, placeholder=" …"))
-    axes.text(x, y - 0.1, told, fontsize=6, color=_INK, ha="center", va="center", linespacing=1.1, zorder=4)
+    wrapped = "\n".join(textwrap.wrap(below, 36, max_lines=2, placeholder=" …"))
+    axes.text(x, y - 0.1, wrapped, fontsize=6, color=_INK, ha="center", va="center", linespacing=1.1, zorder=4)

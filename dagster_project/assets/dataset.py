@@ -50,13 +50,13 @@ def task_dataset(context: dg.AssetExecutionContext, workshop: Workshop):  # type
     campaign = load_campaign(name)
     used = [consume(warehouse, "proven_tasks", domain) for domain in campaign.domains]
     files = workshop.home.held_out_files(campaign.held_out)
-    found, measured = _composed(warehouse, campaign, used, files)
-    shown = dataset_report.dataset(found) | dataset_report.diversity(measured) | dataset_report.held_out(files)
+    composed, measured = _composed(warehouse, campaign, used, files)
+    shown = dataset_report.dataset(composed) | dataset_report.diversity(measured) | dataset_report.held_out(files)
     givens = [given_campaign(name, campaign), *given_held_out(files)]
-    tables = _tables(found, measured)
+    tables = _tables(composed, measured)
     result = record(context, warehouse, tables, inputs=used, metadata=shown, givens=givens)
-    doubtful = unproven(warehouse, (task.id for task in found.tasks))
-    return result._replace(check_results=[dataset_report.dataset_check(found, doubtful)])
+    doubtful = unproven(warehouse, (task.id for task in composed.tasks))
+    return result._replace(check_results=[dataset_report.dataset_check(composed, doubtful)])
 
 
 def _composed(
@@ -66,7 +66,7 @@ def _composed(
     proposed = (task for batch in used for task in read_tasks(warehouse, batch))
     proven, quarantined = sound_tasks(warehouse, proposed)
     tools = tools_of(warehouse, {task.environment_id for task in proven})
-    found = dataset.compose(
+    composed = dataset.compose(
         proven,
         tools,
         seed=campaign.seed,
@@ -74,14 +74,14 @@ def _composed(
         held_out=HeldOut(decontamination.read_held_out(files)),
         unseen=campaign.unseen,
     )
-    found = replace(found, rejections=(*found.rejections, *quarantined))
-    return found, diversity.diversity_by_domain(found.tasks, tools, (task.domain for task in found.repeated))
+    composed = replace(composed, rejections=(*composed.rejections, *quarantined))
+    return composed, diversity.diversity_by_domain(composed.tasks, tools, (task.domain for task in composed.repeated))
 
 
-def _tables(found: dataset.Dataset, measured: Sequence[diversity.Diversity]) -> dict[str, list[dict[str, Any]]]:
+def _tables(composed: dataset.Dataset, measured: Sequence[diversity.Diversity]) -> dict[str, list[dict[str, Any]]]:
     return {
-        "tasks": task_rows(found.tasks),
-        "splits": [split.model_dump() for split in found.splits],
-        "rejections": rejection_rows(found.rejections),
-        "diversity": diversity_rows(measured, found.tasks),
+        "tasks": task_rows(composed.tasks),
+        "splits": [split.model_dump() for split in composed.splits],
+        "rejections": rejection_rows(composed.rejections),
+        "diversity": diversity_rows(measured, composed.tasks),
     }

@@ -34,13 +34,13 @@ def difficulty(context: dg.AssetExecutionContext, workshop: Workshop, engines: E
     data = consume(warehouse, "task_dataset", name)
     reference = reference_policy(warehouse, engines, workshop.home, campaign, name, settings)
     tasks = split_of(warehouse, data, "train")[: settings.max_tasks]
-    found = measure(warehouse, reference, campaign, name, settings, tasks)
+    difficulties = measure(warehouse, reference, campaign, name, settings, tasks)
     return record(
         context,
         warehouse,
-        found.tables,
+        difficulties.tables,
         inputs=[data, *([reference.made_by] if reference.made_by else [])],
-        metadata={"policy": reference.policy.policy_id, **dataset_report.difficulty(found.difficulties, tasks)},
+        metadata={"policy": reference.policy.policy_id, **dataset_report.difficulty(difficulties.difficulties, tasks)},
         givens=[given_campaign(name, campaign)],
     )
 
